@@ -1,0 +1,62 @@
+#!/usr/bin/env bash
+# Installs what building, running and testing Headwater needs on Debian: apt packages, npm packages
+# for the player, Python packages for test peers. Idempotent, and quick when everything is there.
+#
+#   infra/setup.sh build   what `make demo` needs (FFmpeg and SRT libraries, the player's npm packages)
+#   infra/setup.sh test    everything above, and the peers and readers the tests use
+set -euo pipefail
+cd "$(dirname "$0")/.."
+what=${1:-build}
+
+build_packages=(build-essential pkg-config clang libclang-dev nasm
+  libavcodec-dev libavformat-dev libavutil-dev libavfilter-dev libswscale-dev libswresample-dev
+  libsrt-gnutls-dev fonts-dejavu-core)
+test_packages=(ffmpeg chromium libxml2-utils nginx libnginx-mod-rtmp varnish curl
+  gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-good
+  gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly gstreamer1.0-libav xvfb srt-tools)
+
+say() { printf 'setup: %s\n' "$*" >&2; }
+
+root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
+
+# Installs the named Debian packages that are not there yet.
+apt_install() {
+  local missing=() name
+  for name in "$@"; do
+    dpkg-query -W -f='${db:Status-Status}\n' "$name" 2>/dev/null | grep -qx installed || missing+=("$name")
+  done
+  [ ${#missing[@]} = 0 ] && return
+  say "installing ${missing[*]}"
+  # Servers from Debian start themselves when installed; the tests start their own on free ports.
+  local policy=/usr/sbin/policy-rc.d kept=
+  if [ ! -e "$policy" ]; then printf '#!/bin/sh\nexit 101\n' | root tee "$policy" >/dev/null; root chmod +x "$policy"; kept=1; fi
+  root env DEBIAN_FRONTEND=noninteractive apt-get update -qq
+  root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+  [ -z "$kept" ] || root rm -f "$policy"
+}
+
+# Installs locked npm packages in a folder, once per lock file.
+npm_install() {
+  local dir=$1 stamp
+  stamp="$dir/node_modules/.headwater-$(sha256sum "$dir/package-lock.json" | cut -c1-16)"
+  [ -e "$stamp" ] && return
+  say "installing npm packages of $dir"
+  (cd "$dir" && npm ci --no-audit --no-fund --ignore-scripts --loglevel=error)
+  touch "$stamp"
+}
+
+apt_install "${build_packages[@]}"
+npm_install player-demo
+
+if [ "$what" = test ]; then
+  apt_install "${test_packages[@]}"
+  npm_install tests/browser
+  python=target/python
+  stamp="$python/.headwater-$(sha256sum tests/requirements.txt | cut -c1-16)"
+  if [ ! -e "$stamp" ]; then
+    say "installing Python packages of tests/requirements.txt"
+    python3 -m venv "$python"
+    "$python/bin/pip" install -q --disable-pip-version-check -r tests/requirements.txt
+    touch "$stamp"
+  fi
+fi

@@ -1,0 +1,1 @@
+//! The FFmpeg ladder in worker processes.

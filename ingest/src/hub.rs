@@ -1,0 +1,246 @@
+//! The hub: where a publisher meets its channel.
+//!
+//! A protocol server asks [`Hub::publish`] with a name and a key and gets a [`Publication`] to push
+//! units into, or a [`Refusal`] to tell its peer. The channel reads them from its one
+//! [`Subscription`]. The newest publisher with the right key wins: the one before finds its
+//! publication closed. A publication's queue is bounded in units and bytes; when it is full `push`
+//! waits, so that back pressure reaches the broadcaster's socket and memory does not grow.
+//!
+//! The hub knows nothing of sockets, and does not look into the samples.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+use packager::media::Name;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::secret::Secret;
+use crate::source::{Protocol, Unit};
+
+/// Units a publication may have waiting for its channel. About 4 s of 60 fps video with audio:
+/// enough to ride out a busy second, little enough to feel it at once.
+const QUEUE_UNITS: usize = 512;
+
+/// Publishers a channel may have waiting to be picked up. They supersede each other, so the queue
+/// only has to outlast the channel's current turn.
+const QUEUE_SESSIONS: usize = 16;
+
+/// Who may publish to a channel.
+#[derive(Clone, Debug)]
+pub struct Access {
+    /// The channel.
+    pub channel: Name,
+    /// Its key. Without one the channel takes publishers from loopback only.
+    pub key: Option<Secret>,
+}
+
+/// A wish to publish.
+#[derive(Clone, Debug)]
+pub struct Request<'a> {
+    /// The channel's name as the peer wrote it; checked here, by the one rule of [`Name`].
+    pub channel: &'a str,
+    /// The key the peer offered.
+    pub key: Option<&'a str>,
+    /// Where the peer is.
+    pub peer: SocketAddr,
+    /// How it came.
+    pub protocol: Protocol,
+}
+
+/// Why a wish to publish is not granted. The text is meant for the peer and tells no secret: an
+/// unknown channel and a wrong key read the same.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// The name breaks the naming rule.
+    #[error("bad channel name: {0}")]
+    BadName(#[from] packager::media::InvalidName),
+    /// No such channel, or the key is not its key.
+    #[error("unknown channel or wrong key")]
+    Denied,
+    /// The channel has no key and the peer is not on this machine.
+    #[error("this channel has no key and takes publishers from loopback only")]
+    LoopbackOnly,
+    /// The server is going down.
+    #[error("the server is shutting down")]
+    ShuttingDown,
+}
+
+/// Why a publication ended from the channel's side; told to the peer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Closed {
+    /// A newer publisher with the right key took over.
+    #[error("a newer publisher took over the channel")]
+    TakenOver,
+    /// The channel can't use this source; the text says why.
+    #[error("{0}")]
+    Rejected(String),
+    /// The server is going down.
+    #[error("the server is shutting down")]
+    ShuttingDown,
+}
+
+/// All channels' doors. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Hub {
+    doors: Arc<HashMap<Name, Door>>,
+}
+
+#[derive(Debug)]
+struct Door {
+    access: Access,
+    sessions: mpsc::Sender<Session>,
+    current: Mutex<Option<Ending>>,
+}
+
+/// How a publication is told that it is over.
+#[derive(Clone, Debug)]
+struct Ending {
+    token: CancellationToken,
+    reason: Arc<Mutex<Option<Closed>>>,
+}
+
+impl Ending {
+    fn new() -> Self {
+        Self { token: CancellationToken::new(), reason: Arc::new(Mutex::new(None)) }
+    }
+
+    /// Ends the publication; the first reason stands.
+    fn end(&self, reason: Closed) {
+        lock(&self.reason).get_or_insert(reason);
+        self.token.cancel();
+    }
+
+    fn reason(&self) -> Closed {
+        lock(&self.reason).clone().unwrap_or(Closed::ShuttingDown)
+    }
+}
+
+impl Hub {
+    /// Opens a door for every channel; the channels take their [`Subscription`]s by name.
+    pub fn new(channels: impl IntoIterator<Item = Access>) -> (Self, HashMap<Name, Subscription>) {
+        let mut doors = HashMap::new();
+        let mut subscriptions = HashMap::new();
+        for access in channels {
+            let (sessions, arrivals) = mpsc::channel(QUEUE_SESSIONS);
+            let name = access.channel.clone();
+            subscriptions.insert(name.clone(), Subscription { arrivals });
+            doors.insert(name, Door { access, sessions, current: Mutex::new(None) });
+        }
+        (Self { doors: Arc::new(doors) }, subscriptions)
+    }
+
+    /// Grants or refuses a wish to publish. A granted one ends the channel's current publication.
+    ///
+    /// # Errors
+    /// Says why not, in words for the peer.
+    pub fn publish(&self, request: &Request<'_>) -> Result<Publication, Refusal> {
+        Name::parse(request.channel)?;
+        let door = self.doors.get(request.channel).ok_or(Refusal::Denied)?;
+        match &door.access.key {
+            Some(key) if key.matches(request.key.unwrap_or_default()) => {}
+            Some(_) => return Err(Refusal::Denied),
+            None if request.peer.ip().to_canonical().is_loopback() => {}
+            None => return Err(Refusal::LoopbackOnly),
+        }
+        let ending = Ending::new();
+        let (units, queue) = mpsc::channel(QUEUE_UNITS);
+        let session = Session {
+            peer: request.peer,
+            protocol: request.protocol,
+            units: queue,
+            ending: ending.clone(),
+        };
+        door.sessions.try_send(session).map_err(|_| Refusal::ShuttingDown)?;
+        if let Some(before) = lock(&door.current).replace(ending.clone()) {
+            before.end(Closed::TakenOver);
+        }
+        Ok(Publication { channel: door.access.channel.clone(), units, ending })
+    }
+}
+
+/// The publisher's end of a session. Dropping it tells the channel that the source is gone.
+#[derive(Debug)]
+pub struct Publication {
+    channel: Name,
+    units: mpsc::Sender<Unit>,
+    ending: Ending,
+}
+
+impl Publication {
+    /// The channel published to.
+    pub fn channel(&self) -> &Name {
+        &self.channel
+    }
+
+    /// Hands a unit on; waits while the channel's queue is full.
+    ///
+    /// # Errors
+    /// Says why the channel takes no more.
+    pub async fn push(&self, unit: Unit) -> Result<(), Closed> {
+        tokio::select! {
+            biased;
+            () = self.ending.token.cancelled() => Err(self.ending.reason()),
+            sent = self.units.send(unit) => sent.map_err(|_| self.ending.reason()),
+        }
+    }
+
+    /// Resolves when the channel ends this publication, with the reason.
+    pub async fn closed(&self) -> Closed {
+        self.ending.token.cancelled().await;
+        self.ending.reason()
+    }
+}
+
+/// A channel's end of its door: publishers arrive here, one after the other.
+#[derive(Debug)]
+pub struct Subscription {
+    arrivals: mpsc::Receiver<Session>,
+}
+
+impl Subscription {
+    /// The next publisher; `None` when the hub is gone. Safe to cancel.
+    pub async fn next(&mut self) -> Option<Session> {
+        self.arrivals.recv().await
+    }
+}
+
+/// The channel's end of one publisher's session.
+#[derive(Debug)]
+pub struct Session {
+    /// Where the publisher is.
+    pub peer: SocketAddr,
+    /// How it came.
+    pub protocol: Protocol,
+    units: mpsc::Receiver<Unit>,
+    ending: Ending,
+}
+
+impl Session {
+    /// The next unit; `None` when the publisher is gone or was taken over. Safe to cancel.
+    pub async fn next(&mut self) -> Option<Unit> {
+        self.units.recv().await
+    }
+
+    /// Ends the session from this side and tells the publisher why.
+    pub fn close(&self, reason: Closed) {
+        self.ending.end(reason);
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.ending.end(Closed::ShuttingDown);
+    }
+}
+
+/// Locks a mutex that holds plain data: a panic elsewhere can't have left it half-written.
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,28 @@
+//! A channel: the task that turns what a publisher sends into segments, and the handle others read.
+//!
+//! The task owns the segmenter and the timeline. Everybody else holds a [`Channel`], which gives
+//! snapshots and a status and can't change anything.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use packager::media::Name;
+use packager::timeline::Snapshot;
+use tokio::sync::watch;
+
+mod status;
+pub use status::{Health, LeftOut, RenditionStatus, SourceStatus, StageLatency, Status};
+
+/// What the rest of the program sees of a channel. Cheap to share.
+#[derive(Debug)]
+pub struct Channel {
+    /// Its name.
+    pub name: Name,
+    /// The timeline as of now; `None` before the first segment of a fresh channel.
+    pub snapshot: watch::Receiver<Option<Arc<Snapshot>>>,
+    /// What goes on, for people and monitors. Holds no secret.
+    pub status: watch::Receiver<Arc<Status>>,
+}
+
+/// All channels, by name.
+pub type Channels = BTreeMap<Name, Arc<Channel>>;

@@ -1,0 +1,109 @@
+//! What a channel says of itself: the public `/live/{channel}/status.json`. Never holds a key.
+
+use serde::Serialize;
+
+/// Where a channel stands, as one word.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Health {
+    /// Nobody has published since the server started.
+    #[default]
+    Idle,
+    /// A source is there, the first segment is not.
+    Starting,
+    /// Segments are being made from a source.
+    Live,
+    /// The source is lost; the channel goes on without it for `hold`.
+    Holding,
+    /// The channel went on without a source for `hold` and has ended.
+    Ended,
+}
+
+/// A channel's state.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Status {
+    /// The one word.
+    pub state: Health,
+    /// Since when, in milliseconds since the Unix epoch.
+    pub since: u64,
+    /// The publisher, while there is one.
+    pub source: Option<SourceStatus>,
+    /// What can be played.
+    pub renditions: Vec<RenditionStatus>,
+    /// Rungs the operator wished for that are not made, and why.
+    pub left_out: Vec<LeftOut>,
+    /// Segment length in milliseconds, as the grid made it of the wish.
+    pub segment_ms: Option<u64>,
+    /// Part length in milliseconds, as the grid made it of the wish.
+    pub part_ms: Option<f64>,
+    /// Frame rate of the video renditions, such as `29.97`.
+    pub fps: Option<String>,
+    /// Oldest and newest listed segment numbers.
+    pub first_segment: Option<u64>,
+    /// Newest segment that every rendition has.
+    pub last_segment: Option<u64>,
+    /// Where the time goes between the source and the store.
+    pub latency: StageLatency,
+    /// Repairs made to the source's timestamps since the server started.
+    pub timestamp_repairs: u64,
+    /// Times the worker process had to be started again.
+    pub worker_restarts: u64,
+    /// The newest thing that went wrong, in words for a person.
+    pub last_error: Option<String>,
+}
+
+/// The publisher as the channel sees it.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct SourceStatus {
+    /// `rtmp`.
+    pub protocol: String,
+    /// Address and port of the peer. Left out of the public status.
+    #[serde(skip)]
+    pub peer: String,
+    /// RFC 6381 string of the video as sent.
+    pub video: Option<String>,
+    /// Width and height as sent.
+    pub size: Option<(u16, u16)>,
+    /// RFC 6381 string of the audio as sent.
+    pub audio: Option<String>,
+    /// Bits per second received over the last seconds.
+    pub bitrate: u64,
+    /// Frames per second received over the last seconds.
+    pub fps: f64,
+    /// Seconds between the last two key frames.
+    pub gop_seconds: Option<f64>,
+}
+
+/// A rendition that is made.
+#[derive(Clone, Debug, Serialize)]
+pub struct RenditionStatus {
+    /// Its name in URLs.
+    pub name: String,
+    /// RFC 6381 codec string.
+    pub codec: String,
+    /// Width and height, if it is a picture.
+    pub size: Option<(u16, u16)>,
+    /// Bits per second aimed at.
+    pub bitrate: u32,
+}
+
+/// A rung that is not made.
+#[derive(Clone, Debug, Serialize)]
+pub struct LeftOut {
+    /// The rung.
+    pub name: String,
+    /// The reason in words.
+    pub reason: String,
+}
+
+/// Milliseconds a frame spends in each stage: moving averages over the last seconds.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct StageLatency {
+    /// From the last byte of a picture read off the socket to the picture decoded and placed on
+    /// the output clock: the adaptive buffer.
+    pub ingest_ms: f64,
+    /// From the picture's place on the output clock to its coded frame.
+    pub encode_ms: f64,
+    /// From the last frame of a part to the part being fetchable.
+    pub package_ms: f64,
+}

@@ -1,0 +1,11 @@
+//! The headwater program: channels by configuration, a store, an HTTP origin, an admin listener.
+//!
+//! ```text
+//! ingest::hub ─► channel (task: supervisor, segmenter, timeline) ─► store (spool, live edge)
+//!                    │ watch<Arc<Snapshot>>                              │
+//!                    └──────────────► http, admin ◄──────────────────────┘
+//! ```
+//! [`app`] is the composition root: it alone knows every part. `http` and `admin` read channels and
+//! the store; `channel` writes the store; nothing below them knows of HTTP.
+
+pub mod channel;

@@ -1,0 +1,1 @@
+//! Codec configuration: records, RFC 6381 strings, limits.

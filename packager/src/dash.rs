@@ -1,0 +1,1 @@
+//! The DASH manifest, rendered from a snapshot.

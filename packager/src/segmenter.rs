@@ -1,0 +1,1 @@
+//! Cuts samples into segments and parts along the grid.

@@ -1,0 +1,155 @@
+//! The timeline of a channel: what exists, in which run, from when to when.
+//!
+//! [`Timeline`] has one writer, the channel's task. After each change it publishes a [`Snapshot`],
+//! an immutable view that manifests are rendered from; a snapshot is never half of an update.
+//! Segments are shared between snapshots, so a new one costs a list of pointers.
+//!
+//! It holds no media bytes and decides no boundary: it records what the segmenter made.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::grid::Grid;
+use crate::media::{Rendition, RunId};
+use crate::time::{Span, Timescale};
+
+mod window;
+pub use window::{Removed, Timeline};
+
+/// What is fixed when a channel first runs, and changed by its operator only: players read it once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Format {
+    /// Segment and part lengths.
+    pub grid: Grid,
+    /// How far back a live playlist reaches.
+    pub window: Span,
+    /// Upper bound of the time between the end of a part and its being fetchable.
+    pub publish_delay: Span,
+}
+
+/// One uninterrupted session of encoding.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Run {
+    /// Stands in every media path of the run.
+    pub id: RunId,
+    /// The run's discontinuity sequence number.
+    pub discontinuity: u64,
+    /// Number of its first segment.
+    pub first_k: u64,
+    /// Init segment of each rendition, in the order of [`Snapshot::renditions`].
+    pub inits: Vec<Bytes>,
+}
+
+/// A finished segment of one rendition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Segment {
+    /// Its number: media sequence, `$Number$` and file name.
+    pub k: u64,
+    /// The run it belongs to.
+    pub run: Arc<Run>,
+    /// Decode time of its first sample, in ticks of the rendition's timescale since the epoch.
+    pub start: i64,
+    /// Length in the same ticks.
+    pub duration: u64,
+    /// Its parts, in order; a gap has none.
+    pub parts: Vec<Part>,
+    /// Whether there is no media: listed so that numbers and times stay aligned, never fetchable.
+    pub gap: bool,
+}
+
+impl Segment {
+    /// Size of the segment in bytes: the sum of its parts.
+    pub fn bytes(&self) -> u64 {
+        self.parts.iter().map(|part| u64::from(part.bytes)).sum()
+    }
+
+    /// End of its last sample, in ticks of the rendition's timescale since the epoch.
+    pub fn end(&self) -> i64 {
+        self.start.saturating_add_unsigned(self.duration)
+    }
+}
+
+/// One CMAF chunk of a segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// Length in ticks of the rendition's timescale.
+    pub duration: u32,
+    /// Size in bytes.
+    pub bytes: u32,
+    /// Whether decoding can start with its first sample.
+    pub independent: bool,
+}
+
+/// A segment still being written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenSegment {
+    /// Its number.
+    pub k: u64,
+    /// The run it belongs to.
+    pub run: Arc<Run>,
+    /// Decode time of its first sample.
+    pub start: i64,
+    /// The parts that exist already.
+    pub parts: Vec<Part>,
+}
+
+/// Where a channel stands in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// Segments are being added.
+    Live,
+    /// The channel was without a source for longer than `hold`: no segment will follow.
+    Ended,
+}
+
+/// One rendition's segments inside the window.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Track {
+    /// Finished segments, oldest first, numbers without a hole.
+    pub segments: Vec<Arc<Segment>>,
+    /// The segment being written, if its first part exists.
+    pub open: Option<Arc<OpenSegment>>,
+}
+
+/// An immutable view of a channel's timeline.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Snapshot {
+    /// What never changes.
+    pub format: Arc<Format>,
+    /// What can be played: video from the highest rung down, then audio. Never changes in a run.
+    pub renditions: Arc<[Rendition]>,
+    /// One per rendition, in that order. All list the same numbers of finished segments.
+    pub tracks: Vec<Track>,
+    /// Live or ended.
+    pub state: State,
+    /// Grows by one with every snapshot of the channel.
+    pub version: u64,
+}
+
+impl Snapshot {
+    /// The track of the rendition called `name`, with its position.
+    pub fn track(&self, name: &str) -> Option<(usize, &Rendition, &Track)> {
+        let index = self.renditions.iter().position(|r| r.name.as_str() == name)?;
+        Some((index, self.renditions.get(index)?, self.tracks.get(index)?))
+    }
+
+    /// Number of the newest segment that every rendition has finished.
+    pub fn last_k(&self) -> Option<u64> {
+        self.tracks.iter().map(|t| t.segments.last().map(|s| s.k)).min().flatten()
+    }
+
+    /// Number of the oldest segment in the window.
+    pub fn first_k(&self) -> Option<u64> {
+        self.tracks.first().and_then(|t| t.segments.first()).map(|s| s.k)
+    }
+
+    /// Timescale of a rendition's times.
+    pub fn scale(&self, index: usize) -> Timescale {
+        self.renditions.get(index).map_or(Timescale::MPEG, |r| r.track.timescale)
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod example;

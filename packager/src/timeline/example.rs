@@ -1,0 +1,1 @@
+//! Timelines for the tests of the manifests.

@@ -1,0 +1,1 @@
+//! The integration binary: everything that needs the real program, real publishers and real readers.

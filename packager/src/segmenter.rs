@@ -1,1 +1,257 @@
-//! Cuts samples into segments and parts along the grid.
+//! Cuts the samples of a run into segments and parts along the grid.
+//!
+//! A state machine: [`Segmenter::push`] takes a sample of one rendition, [`Segmenter::poll`] gives
+//! what came of it. A chunk leaves as soon as its last sample is in: on the grid a sample's end is
+//! known, so nothing waits for the sample after it. Every rendition is cut by the same boundaries
+//! and numbered alike; audio cuts at the first audio frame at or after a boundary.
+//!
+//! It makes no boundary of its own and repairs nothing: samples come in decoding order, without a
+//! hole, and the first of every video segment is a sync sample. What breaks that is an error, and
+//! the caller ends the run.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::cmaf::{self, Chunk, ChunkSpec};
+use crate::grid::Grid;
+use crate::media::{Rendition, Sample};
+
+/// What the segmenter makes.
+#[derive(Clone, Debug)]
+pub enum Output {
+    /// The init segment of a rendition; once, before its first chunk.
+    Init {
+        /// Position of the rendition.
+        rendition: usize,
+        /// `ftyp` and `moov`.
+        bytes: Bytes,
+    },
+    /// A part.
+    Chunk(PartChunk),
+    /// No further part of this segment follows.
+    SegmentClosed {
+        /// Position of the rendition.
+        rendition: usize,
+        /// Number of the segment.
+        k: u64,
+    },
+}
+
+/// A part with its place on the timeline.
+#[derive(Clone, Debug)]
+pub struct PartChunk {
+    /// Position of the rendition.
+    pub rendition: usize,
+    /// Number of the segment.
+    pub k: u64,
+    /// Number of the part in the segment, from 0.
+    pub part: u32,
+    /// Decode time of its first sample, in ticks of the rendition.
+    pub start: i64,
+    /// Length in the same ticks.
+    pub duration: u32,
+    /// Whether decoding can start with its first sample.
+    pub independent: bool,
+    /// The bytes.
+    pub chunk: Chunk,
+}
+
+/// Why a sample can't be part of the run.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// There is no such rendition.
+    #[error("rendition {rendition} does not exist")]
+    NoRendition {
+        /// The position asked for.
+        rendition: usize,
+    },
+    /// The sample does not follow the one before.
+    #[error("rendition {rendition}: expected a sample at {expected}, got one at {got}")]
+    Hole {
+        /// Position of the rendition.
+        rendition: usize,
+        /// Where the next sample has to be, in ticks.
+        expected: i64,
+        /// Where it is.
+        got: i64,
+    },
+    /// A sample of no length.
+    #[error("rendition {rendition}: the sample at {at} has no length")]
+    Empty {
+        /// Position of the rendition.
+        rendition: usize,
+        /// Its decode time.
+        at: i64,
+    },
+    /// A video segment that no decoder could start with.
+    #[error("rendition {rendition}: segment {k} does not begin with a sync sample")]
+    NotSync {
+        /// Position of the rendition.
+        rendition: usize,
+        /// Number of the segment.
+        k: u64,
+    },
+}
+
+/// The state machine. See the module's page.
+#[derive(Debug)]
+pub struct Segmenter {
+    grid: Grid,
+    renditions: Arc<[Rendition]>,
+    cutters: Vec<Cutter>,
+    ready: VecDeque<Output>,
+}
+
+/// Where one rendition stands.
+#[derive(Debug)]
+struct Cutter {
+    k: u64,
+    part: u32,
+    /// Decode time the next sample must have; `None` before the first.
+    next: Option<i64>,
+    part_end: i64,
+    segment_end: i64,
+    pending: Vec<Sample>,
+}
+
+impl Segmenter {
+    /// A segmenter for one run, whose first segment is `first_k`. The init segments are ready at
+    /// once.
+    pub fn new(grid: Grid, renditions: Arc<[Rendition]>, first_k: u64) -> Self {
+        let mut ready = VecDeque::new();
+        let mut cutters = Vec::new();
+        for (rendition, each) in renditions.iter().enumerate() {
+            ready.push_back(Output::Init { rendition, bytes: cmaf::init(each) });
+            cutters.push(Cutter::at(&grid, each, first_k));
+        }
+        Self { grid, renditions, cutters, ready }
+    }
+
+    /// Takes the next sample of a rendition. Samples that end before the run's first boundary are
+    /// dropped: an encoder may begin its audio a little early.
+    ///
+    /// # Errors
+    /// The sample can't be part of this run; see [`Error`].
+    pub fn push(&mut self, rendition: usize, sample: Sample) -> Result<(), Error> {
+        let (Some(each), Some(cutter)) =
+            (self.renditions.get(rendition), self.cutters.get_mut(rendition))
+        else {
+            return Err(Error::NoRendition { rendition });
+        };
+        if sample.duration == 0 {
+            return Err(Error::Empty { rendition, at: sample.dts });
+        }
+        let video = each.track.config.is_video();
+        match cutter.next {
+            Some(expected) if expected != sample.dts => {
+                return Err(Error::Hole { rendition, expected, got: sample.dts });
+            }
+            Some(_) => {}
+            None => {
+                let start = start_of(&self.grid, each, cutter.k);
+                if sample.dts < start {
+                    return Ok(());
+                }
+                if sample.dts > start {
+                    return Err(Error::Hole { rendition, expected: start, got: sample.dts });
+                }
+            }
+        }
+        if video && cutter.part == 0 && cutter.pending.is_empty() && !sample.sync {
+            return Err(Error::NotSync { rendition, k: cutter.k });
+        }
+        let end = sample.dts.saturating_add(i64::from(sample.duration));
+        cutter.next = Some(end);
+        cutter.pending.push(sample);
+        if end >= cutter.part_end {
+            self.flush(rendition);
+        }
+        Ok(())
+    }
+
+    /// Ends the run: what is pending leaves as a last part and the open segments are closed.
+    pub fn finish(&mut self) {
+        for rendition in 0..self.cutters.len() {
+            let Some(cutter) = self.cutters.get_mut(rendition) else { continue };
+            if cutter.part == 0 && cutter.pending.is_empty() {
+                continue;
+            }
+            cutter.segment_end = i64::MIN;
+            self.flush(rendition);
+        }
+    }
+
+    /// The next thing that is ready.
+    pub fn poll(&mut self) -> Option<Output> {
+        self.ready.pop_front()
+    }
+
+    /// Writes the pending samples as a chunk and moves on to the next part or segment.
+    fn flush(&mut self, rendition: usize) {
+        let (Some(each), Some(cutter)) =
+            (self.renditions.get(rendition), self.cutters.get_mut(rendition))
+        else {
+            return;
+        };
+        let samples = std::mem::take(&mut cutter.pending);
+        let end = cutter.next.unwrap_or(i64::MIN);
+        if let (Some(first), true) = (samples.first(), !samples.is_empty()) {
+            let spec =
+                ChunkSpec { rendition: each, k: cutter.k, part: cutter.part, samples: &samples };
+            let duration = samples.iter().map(|s| s.duration).fold(0, u32::saturating_add);
+            self.ready.push_back(Output::Chunk(PartChunk {
+                rendition,
+                k: cutter.k,
+                part: cutter.part,
+                start: first.dts,
+                duration,
+                independent: first.sync,
+                chunk: cmaf::chunk(&spec),
+            }));
+        }
+        // The next part holds as many samples as this one, give or take one.
+        cutter.pending = Vec::with_capacity(samples.len() + 1);
+        if end >= cutter.segment_end {
+            self.ready.push_back(Output::SegmentClosed { rendition, k: cutter.k });
+            let next = cutter.next;
+            let pending = std::mem::take(&mut cutter.pending);
+            *cutter = Cutter { next, pending, ..Cutter::at(&self.grid, each, cutter.k + 1) };
+        } else {
+            cutter.part += 1;
+            cutter.part_end = part_end_after(&self.grid, each, cutter.k, end, cutter.segment_end);
+        }
+    }
+}
+
+impl Cutter {
+    /// A cutter at the start of segment `k`.
+    fn at(grid: &Grid, rendition: &Rendition, k: u64) -> Self {
+        let segment_end = start_of(grid, rendition, k + 1);
+        let start = start_of(grid, rendition, k);
+        let part_end = part_end_after(grid, rendition, k, start, segment_end);
+        Self { k, part: 0, next: None, part_end, segment_end, pending: Vec::new() }
+    }
+}
+
+/// Start of segment `k` in the rendition's ticks.
+fn start_of(grid: &Grid, rendition: &Rendition, k: u64) -> i64 {
+    if rendition.track.config.is_video() { grid.boundary(k) } else { grid.audio_boundary(k) }
+}
+
+/// The first part end of segment `k` that lies after `ticks`, at most the segment's end. Parts
+/// count from the segment's start in steps of p; audio ends with the frame that covers the step.
+fn part_end_after(grid: &Grid, rendition: &Rendition, k: u64, ticks: i64, segment_end: i64) -> i64 {
+    let start = grid.boundary(k);
+    let video = rendition.track.config.is_video();
+    let step = |n: i64| {
+        let at = start.saturating_add(grid.part_ticks.cast_signed().saturating_mul(n));
+        if video { at } else { grid.audio_frame_at_or_after(at) }
+    };
+    (1..).map(step).find(|end| *end > ticks).map_or(segment_end, |end| end.min(segment_end))
+}
+
+#[cfg(test)]
+mod tests;

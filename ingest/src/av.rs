@@ -1,1 +1,3 @@
-//! The FFmpeg ladder in worker processes.
+//! The ladder: FFmpeg in worker processes, and everything around it that needs no FFmpeg.
+
+pub mod mark;

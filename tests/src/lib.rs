@@ -1,1 +1,3 @@
 //! Harness of the integration tests: starts the real program and real peers, reads what comes out.
+
+pub mod architecture;

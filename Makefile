@@ -1,0 +1,62 @@
+# What people run is what CI runs. Every target installs what it needs through infra/setup.sh,
+# which is quick when everything is there.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+PROFILE ?= release
+CARGO_FLAGS := $(if $(filter release,$(PROFILE)),--release,)
+TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
+BIN := $(TARGET_DIR)/$(PROFILE)/headwater
+
+.PHONY: help
+help: ## What there is
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
+
+.PHONY: setup-build setup-test
+setup-build:
+	@infra/setup.sh build
+setup-test:
+	@infra/setup.sh test
+
+player-demo/dist/.built: setup-build $(shell find player-demo -path player-demo/node_modules -prune -o -path player-demo/dist -prune -o -type f -print)
+	cd player-demo && npm run --silent build
+	@touch $@
+
+.PHONY: player
+player: player-demo/dist/.built ## Build the web pages that the server embeds
+
+.PHONY: build
+build: setup-build player ## Build the headwater program (release)
+	cargo build --locked $(CARGO_FLAGS) -p headwater-origin
+
+.PHONY: demo
+demo: build ## Build and run everything on loopback with a built-in broadcaster
+	$(BIN) demo $(DEMO_FLAGS)
+
+.PHONY: check
+check: setup-test player ## Formatting, lints, documentation
+	cargo fmt --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --quiet
+
+.PHONY: test
+test: check ## Everything CI runs
+	cd player-demo && npm test --silent
+	cargo build --locked -p headwater-origin
+	cargo test --locked --workspace --exclude headwater-tests
+	cargo test --locked -p headwater-tests -- --test-threads=2
+
+.PHONY: soak
+soak: setup-test build ## The long real-time runs (about 20 minutes)
+	HEADWATER_SOAK=1 HEADWATER_BIN=$(abspath $(BIN)) cargo test --locked --release -p headwater-tests soak:: -- --test-threads=1 --nocapture
+
+.PHONY: bench
+bench: setup-test build ## The numbers, as ratios against peers, into bench/RESULTS.md
+	cargo run --locked --release -p headwater-tests --bin bench -- --headwater $(BIN)
+
+.PHONY: clean
+clean: ## Remove what was built
+	cargo clean
+	rm -rf player-demo/dist

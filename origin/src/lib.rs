@@ -9,3 +9,6 @@
 //! the store; `channel` writes the store; nothing below them knows of HTTP.
 
 pub mod channel;
+pub mod clock;
+pub mod config;
+pub mod telemetry;

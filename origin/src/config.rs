@@ -1,0 +1,219 @@
+//! The configuration: what an operator may wish for, checked whole before anything starts.
+//!
+//! ```text
+//! text ─► TOML with spans ─► file (walks sections, collects every problem) ─► Config
+//!                              │ value (durations, sizes, rates, addresses, ladders)
+//!                              └ problem (key path, line, words)
+//! ```
+//! A [`Config`] that exists is valid: no later code checks a range again. All defaults stand in
+//! this file. What the wishes become on a channel's grid is [`packager::grid`]'s business.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use ingest::secret::Secret;
+use packager::media::Name;
+use packager::time::{FrameRate, Span};
+
+mod file;
+mod problem;
+mod value;
+pub use problem::{Problem, Problems};
+
+/// The file `headwater serve` reads when it is given none and finds this one.
+pub const DEFAULT_FILE: &str = "headwater.toml";
+
+/// Everything an operator can set.
+#[derive(Clone, Debug, Default)]
+pub struct Config {
+    /// Where viewers and CDNs come.
+    pub http: Http,
+    /// Where RTMP publishers come.
+    pub rtmp: Rtmp,
+    /// Where operators and monitors come.
+    pub admin: Admin,
+    /// The spool on disk and the live edge in memory.
+    pub store: Store,
+    /// The channels, in the order of the file; no two share a name.
+    pub channels: Vec<Channel>,
+}
+
+/// `[http]`
+#[derive(Clone, Debug)]
+pub struct Http {
+    /// Address of the listener.
+    pub listen: SocketAddr,
+    /// The origin's address as viewers see it, without a slash at the end; for absolute links.
+    pub public_url: Option<String>,
+}
+
+/// `[rtmp]`
+#[derive(Clone, Debug)]
+pub struct Rtmp {
+    /// Address of the listener.
+    pub listen: SocketAddr,
+}
+
+/// `[admin]`
+#[derive(Clone, Debug)]
+pub struct Admin {
+    /// Address of the listener. It shows keys: loopback unless something in front asks who it is.
+    pub listen: SocketAddr,
+}
+
+/// `[store]`
+#[derive(Clone, Debug)]
+pub struct Store {
+    /// Directory of the spool; made if it is not there.
+    pub path: PathBuf,
+    /// Bytes of media a channel may keep in memory.
+    pub memory: u64,
+}
+
+/// `[[channel]]`
+#[derive(Clone, Debug)]
+pub struct Channel {
+    /// Its name in every URL.
+    pub name: Name,
+    /// The publisher's key. Without one the channel takes publishers from loopback only.
+    pub key: Option<Secret>,
+    /// What is made of the source, highest first; at least one rung.
+    pub ladder: Vec<Rung>,
+    /// Frame rate of the ladder; `None`: found on first publish.
+    pub fps: Option<FrameRate>,
+    /// Wished segment length, 1–6 s.
+    pub segment: Span,
+    /// Wished part length, 0.2–1 s.
+    pub part: Span,
+    /// How far back a live playlist reaches.
+    pub window: Span,
+    /// How long the channel goes on without its source.
+    pub hold: Duration,
+}
+
+/// One video rendition of a ladder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rung {
+    /// The rendition's name: the height and `p`.
+    pub name: Name,
+    /// Picture height in pixels: even, 96–2160.
+    pub height: u16,
+    /// Bits per second; `None`: by the table of the ladder.
+    pub bitrate: Option<u32>,
+}
+
+const ANY: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+/// Heights of the ladder where the file names none: a phone, a tablet, a television.
+const DEFAULT_LADDER: [u16; 3] = [720, 480, 360];
+
+impl Default for Http {
+    fn default() -> Self {
+        Self { listen: SocketAddr::new(ANY, 8080), public_url: None }
+    }
+}
+
+impl Default for Rtmp {
+    fn default() -> Self {
+        Self { listen: SocketAddr::new(ANY, 1935) }
+    }
+}
+
+impl Default for Admin {
+    fn default() -> Self {
+        Self { listen: SocketAddr::new(LOOPBACK, 9997) }
+    }
+}
+
+impl Default for Store {
+    fn default() -> Self {
+        // 30 s of three rungs at 720p is some 20 MB; the rest is room for fatter ladders.
+        Self { path: PathBuf::from("data"), memory: 64 << 20 }
+    }
+}
+
+impl Channel {
+    /// A channel with every setting at its default.
+    pub fn named(name: Name) -> Self {
+        Self {
+            name,
+            key: None,
+            ladder: DEFAULT_LADDER.into_iter().filter_map(|h| Rung::of_height(h, None)).collect(),
+            fps: None,
+            segment: Span::millis(2_000),
+            part: Span::millis(300),
+            window: Span::millis(600_000),
+            hold: Duration::from_secs(90),
+        }
+    }
+}
+
+impl Rung {
+    /// The rung of a height; `None` unless it is even and 96–2160.
+    pub fn of_height(height: u16, bitrate: Option<u32>) -> Option<Self> {
+        if !(value::MIN_HEIGHT..=value::MAX_HEIGHT).contains(&height) || height % 2 != 0 {
+            return None;
+        }
+        Name::parse(&format!("{height}p")).ok().map(|name| Self { name, height, bitrate })
+    }
+}
+
+/// Why there is no configuration.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The file can't be read.
+    #[error("can't read {path}: {source}", path = path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// The file is read and says something that can't be.
+    #[error("{path}: {problems}", path = path.display())]
+    Invalid {
+        /// The file.
+        path: PathBuf,
+        /// Everything that is wrong with it.
+        problems: Problems,
+    },
+}
+
+impl Config {
+    /// Reads a file; relative paths in it stand as they are, relative to the working directory.
+    ///
+    /// # Errors
+    /// The file can't be read, or [`Problems`]: all of them, not the first.
+    pub fn load(path: &Path) -> Result<Self, Error> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| Error::Read { path: path.to_owned(), source })?;
+        Self::parse(&text).map_err(|problems| Error::Invalid { path: path.to_owned(), problems })
+    }
+
+    /// What `headwater serve` runs with: the file given, else [`DEFAULT_FILE`] if it is there,
+    /// else the defaults.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn find(path: Option<&Path>) -> Result<Self, Error> {
+        match path {
+            Some(path) => Self::load(path),
+            None if Path::new(DEFAULT_FILE).exists() => Self::load(Path::new(DEFAULT_FILE)),
+            None => Ok(Self::default()),
+        }
+    }
+
+    /// Reads the text of a file. `key_env` is looked up in this process's environment.
+    ///
+    /// # Errors
+    /// Every problem of the text.
+    pub fn parse(text: &str) -> Result<Self, Problems> {
+        file::parse(text, &|name| std::env::var(name).ok()).map(|read| read.config)
+    }
+}
+
+#[cfg(test)]
+mod tests;

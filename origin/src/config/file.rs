@@ -1,0 +1,400 @@
+//! From the text of a file to a [`Config`], collecting every problem on the way.
+//!
+//! A [`Section`] is a table being read. It remembers each key it was asked for, so that what is
+//! left over is an unknown key, and the nearest one it knows is the suggestion; nothing lists the
+//! keys twice. A key with a problem takes its default and reading goes on: the configuration is
+//! thrown away at the end, the problems are what counts.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ingest::secret::Secret;
+use packager::time::Span;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::{Channel, Config, Problem, Problems, Rung, value};
+
+/// Segments the grid can have (DESIGN §4), in milliseconds.
+const SEGMENT: (u64, u64) = (1_000, 6_000);
+/// Parts the grid can have, in milliseconds; half a segment is the other bound.
+const PART: (u64, u64) = (200, 1_000);
+/// A window below this is shorter than what players start behind the edge; above, it is a
+/// recording, and the playlists grow beyond what players reload gladly.
+const WINDOW: (u64, u64) = (10_000, 24 * 3_600_000);
+/// How long a channel may go on without its source.
+const HOLD: (u64, u64) = (1_000, 24 * 3_600_000);
+/// Live edge of one channel: less holds no open segment, more is a slip of the unit.
+const MEMORY: (u64, u64) = (1 << 20, 16 << 30);
+/// Rungs of one ladder: each is an encoder, and no player gains from more.
+const MAX_RUNGS: usize = 8;
+/// Longest key: RTMP and SRT carry it in short strings.
+const MAX_KEY: usize = 256;
+/// A name this alike is what was meant (Jaro-Winkler).
+const ALIKE: f64 = 0.8;
+
+/// Sections of the contract that have no code behind them yet.
+const LATER: [&str; 2] = ["srt", "webrtc"];
+
+/// A file that was read.
+#[derive(Debug)]
+pub(super) struct Read {
+    /// What it says.
+    pub(super) config: Config,
+    /// Every key that could have been set, as `http.listen` or `channel.name`.
+    #[cfg_attr(not(test), allow(dead_code, reason = "the test of the example file reads it"))]
+    pub(super) asked: BTreeSet<String>,
+}
+
+/// Reads a text; `env` looks up the variables that `key_env` names.
+pub(super) fn parse(text: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<Read, Problems> {
+    let (root, errors) = DeTable::parse_recoverable(text);
+    let mut walk = Walk { text, env, problems: Vec::new(), asked: BTreeSet::new() };
+    for error in errors {
+        let at = error.span().map(|span| span.start);
+        walk.problem("", at, error.message().to_owned());
+    }
+    let config = walk.config(root.get_ref());
+    if walk.problems.is_empty() {
+        return Ok(Read { config, asked: walk.asked });
+    }
+    walk.problems.sort_by_key(|problem| problem.line);
+    Err(Problems(walk.problems))
+}
+
+struct Walk<'a> {
+    text: &'a str,
+    env: &'a dyn Fn(&str) -> Option<String>,
+    problems: Vec<Problem>,
+    asked: BTreeSet<String>,
+}
+
+impl<'a> Walk<'a> {
+    fn problem(&mut self, key: &str, at: Option<usize>, message: String) {
+        let before = at.and_then(|at| self.text.as_bytes().get(..at));
+        let line = before.map(|b| b.iter().filter(|byte| **byte == b'\n').count() + 1);
+        self.problems.push(Problem { key: key.to_owned(), line, message });
+    }
+
+    fn config(&mut self, table: &DeTable<'_>) -> Config {
+        let mut config = Config::default();
+        let mut root = Section::new(self, "", "", table);
+        root.section("http", |http| {
+            http.read("listen", &mut config.http.listen, value::address);
+            http.read("public_url", &mut config.http.public_url, |t| {
+                value::public_url(t).map(Some)
+            });
+        });
+        root.section("rtmp", |rtmp| {
+            rtmp.read("listen", &mut config.rtmp.listen, value::address);
+        });
+        root.section("admin", |admin| {
+            admin.read("listen", &mut config.admin.listen, value::address);
+        });
+        root.section("store", |store| {
+            let mut kind = ();
+            store.read("kind", &mut kind, |text| match text {
+                "fs" => Ok(()),
+                "s3" => Err("\"s3\" is not supported yet; use \"fs\"".to_owned()),
+                other => Err(format!("{other:?} is not a kind of store; there is \"fs\"")),
+            });
+            store.read("path", &mut config.store.path, |text| match text {
+                "" => Err("a path is not empty".to_owned()),
+                path => Ok(PathBuf::from(path)),
+            });
+            store.read("memory", &mut config.store.memory, |t| value::bytes(t, MEMORY.0, MEMORY.1));
+        });
+        for later in LATER {
+            if let Some(at) = root.take(later).map(|v| v.span().start) {
+                root.walk.problem(later, Some(at), "not supported yet; leave it out".to_owned());
+            }
+        }
+        config.channels = root.channels();
+        root.finish();
+        config
+    }
+}
+
+/// A table being read.
+struct Section<'w, 'a, 't> {
+    walk: &'w mut Walk<'a>,
+    /// Where it stands, for people: `channel[1]`.
+    path: String,
+    /// Where it stands, without positions: `channel`.
+    shape: &'static str,
+    table: &'t DeTable<'t>,
+    known: Vec<&'static str>,
+}
+
+fn join(path: &str, key: &str) -> String {
+    if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
+}
+
+impl<'w, 'a, 't> Section<'w, 'a, 't> {
+    fn new(
+        walk: &'w mut Walk<'a>,
+        path: impl Into<String>,
+        shape: &'static str,
+        table: &'t DeTable<'t>,
+    ) -> Self {
+        Self { walk, path: path.into(), shape, table, known: Vec::new() }
+    }
+
+    fn problem(&mut self, key: &str, at: usize, message: String) {
+        let key = join(&self.path, key);
+        self.walk.problem(&key, Some(at), message);
+    }
+
+    /// The value of a key, which is known from now on.
+    fn take(&mut self, key: &'static str) -> Option<&'t Spanned<DeValue<'t>>> {
+        self.known.push(key);
+        self.table.iter().find(|(name, _)| name.get_ref() == key).map(|(_, value)| value)
+    }
+
+    /// A text and where it stands.
+    fn text(&mut self, key: &'static str) -> Option<(&'t str, usize)> {
+        let name = join(self.shape, key);
+        self.walk.asked.insert(name);
+        let value = self.take(key)?;
+        match value.get_ref() {
+            DeValue::String(text) => Some((text, value.span().start)),
+            other => {
+                let kind = kind(other);
+                self.problem(
+                    key,
+                    value.span().start,
+                    format!("expected a text in quotes, found {kind}"),
+                );
+                None
+            }
+        }
+    }
+
+    /// Reads a typed text into `into`, which keeps its default if there is none or a wrong one.
+    fn read<T>(
+        &mut self,
+        key: &'static str,
+        into: &mut T,
+        reader: impl FnOnce(&str) -> Result<T, String>,
+    ) {
+        let Some((text, at)) = self.text(key) else { return };
+        match reader(text) {
+            Ok(value) => *into = value,
+            Err(message) => self.problem(key, at, message),
+        }
+    }
+
+    /// Reads a table inside this one; an absent one is an empty one.
+    fn section(&mut self, key: &'static str, read: impl FnOnce(&mut Section<'_, 'a, '_>)) {
+        let empty = DeTable::new();
+        let table = match self.take(key) {
+            None => &empty,
+            Some(value) => match value.get_ref() {
+                DeValue::Table(table) => table,
+                other => {
+                    let message = format!("expected a section [{key}], found {}", kind(other));
+                    self.problem(key, value.span().start, message);
+                    return;
+                }
+            },
+        };
+        let mut inner = Section::new(self.walk, key, key, table);
+        read(&mut inner);
+        inner.finish();
+    }
+
+    /// Names every key nobody asked for.
+    fn finish(self) {
+        for (name, _) in self.table {
+            let key = name.get_ref().as_ref();
+            if self.known.contains(&key) {
+                continue;
+            }
+            let nearest = self
+                .known
+                .iter()
+                .map(|known| (strsim::jaro_winkler(key, known), known))
+                .filter(|(score, _)| *score >= ALIKE)
+                .max_by(|a, b| a.0.total_cmp(&b.0));
+            let message = match nearest {
+                Some((_, known)) => format!("unknown key; did you mean `{known}`?"),
+                None => format!("unknown key; there are {}", self.known.join(", ")),
+            };
+            self.walk.problem(&join(&self.path, key), Some(name.span().start), message);
+        }
+    }
+
+    fn channels(&mut self) -> Vec<Channel> {
+        let mut channels: Vec<Channel> = Vec::new();
+        let Some(value) = self.take("channel") else { return channels };
+        let DeValue::Array(list) = value.get_ref() else {
+            let message = format!("expected [[channel]], found {}", kind(value.get_ref()));
+            self.problem("channel", value.span().start, message);
+            return channels;
+        };
+        for (index, item) in list.iter().enumerate() {
+            let path = format!("channel[{index}]");
+            let DeValue::Table(table) = item.get_ref() else {
+                let message = format!("expected a table, found {}", kind(item.get_ref()));
+                self.walk.problem(&path, Some(item.span().start), message);
+                continue;
+            };
+            let mut section = Section::new(self.walk, path, "channel", table);
+            let channel = section.channel();
+            if let Some(channel) = channel {
+                if channels.iter().any(|other| other.name == channel.name) {
+                    let at = section.take("name").map_or(0, |v| v.span().start);
+                    section.problem(
+                        "name",
+                        at,
+                        format!("there is another channel {:?}", channel.name.as_str()),
+                    );
+                }
+                channels.push(channel);
+            } else if !section.table.iter().any(|(key, _)| key.get_ref() == "name") {
+                section.problem("name", item.span().start, "a channel has a name".to_owned());
+            }
+            section.finish();
+        }
+        channels
+    }
+
+    /// Reads a channel; `None` where its name is missing or wrong.
+    fn channel(&mut self) -> Option<Channel> {
+        let mut name = None;
+        self.read("name", &mut name, |text| value::channel_name(text).map(Some));
+        let placeholder = packager::media::Name::parse("x").ok()?;
+        let mut channel = Channel::named(name.clone().unwrap_or(placeholder));
+        self.key(&mut channel);
+        self.ladder(&mut channel);
+        self.read("fps", &mut channel.fps, |text| value::frame_rate(text).map(Some));
+        self.span("segment", &mut channel.segment, SEGMENT);
+        self.span("part", &mut channel.part, PART);
+        self.span("window", &mut channel.window, WINDOW);
+        let mut hold = Span::millis(u64::try_from(channel.hold.as_millis()).unwrap_or(u64::MAX));
+        self.span("hold", &mut hold, HOLD);
+        channel.hold = Duration::from_millis(hold.ticks);
+        if channel.part.ticks * 2 > channel.segment.ticks {
+            let at =
+                self.take("part").or_else(|| self.take("segment")).map_or(0, |v| v.span().start);
+            let half = value::print_millis(channel.segment.ticks / 2);
+            self.problem("part", at, format!("a part is at most half a segment, here {half}"));
+        }
+        name.map(|name| Channel { name, ..channel })
+    }
+
+    fn span(&mut self, key: &'static str, into: &mut Span, (min, max): (u64, u64)) {
+        self.read(key, into, |text| value::millis(text, min, max).map(Span::millis));
+    }
+
+    fn key(&mut self, channel: &mut Channel) {
+        let key = self.text("key");
+        let variable = self.text("key_env");
+        let (text, place, at) = match (key, variable) {
+            (None, None) => return,
+            (Some(_), Some((_, at))) => {
+                let message = "there is a `key` too; one of them is enough".to_owned();
+                return self.problem("key_env", at, message);
+            }
+            (Some((key, at)), None) => (key.to_owned(), "key", at),
+            (None, Some((name, at))) => match (self.walk.env)(name) {
+                Some(key) => (key, "key_env", at),
+                None => {
+                    let message = format!("the environment has no variable {name:?}");
+                    return self.problem("key_env", at, message);
+                }
+            },
+        };
+        // The messages tell what is wrong with a key, never the key.
+        if text.is_empty() {
+            self.problem(place, at, "a key is not empty; without one leave it out".to_owned());
+        } else if text.len() > MAX_KEY {
+            self.problem(place, at, format!("a key has at most {MAX_KEY} bytes"));
+        } else if !text.bytes().all(|b| b.is_ascii_graphic()) {
+            self.problem(place, at, "a key is made of visible ASCII characters".to_owned());
+        } else {
+            channel.key = Some(Secret::new(text));
+        }
+    }
+
+    fn ladder(&mut self, channel: &mut Channel) {
+        const KEY: &str = "ladder";
+        self.walk.asked.insert(join(self.shape, KEY));
+        let Some(value) = self.take(KEY) else { return };
+        let at = value.span().start;
+        let list = match value.get_ref() {
+            DeValue::Array(list) => list,
+            DeValue::String(text) if text == "source" => {
+                let message = "\"source\" (pass-through) is not supported yet; list heights such as [\"720p\"]";
+                return self.problem(KEY, at, message.to_owned());
+            }
+            other => {
+                let message =
+                    format!("expected a list such as [\"720p\", \"480p\"], found {}", kind(other));
+                return self.problem(KEY, at, message);
+            }
+        };
+        if list.is_empty() || list.len() > MAX_RUNGS {
+            let message = format!("a ladder has 1 to {MAX_RUNGS} rungs, this one {}", list.len());
+            return self.problem(KEY, at, message);
+        }
+        let mut rungs: Vec<Rung> = Vec::new();
+        for (index, item) in list.iter().enumerate() {
+            let Some(rung) = self.rung(index, item) else { continue };
+            if rungs.iter().any(|other| other.height == rung.height) {
+                self.problem(
+                    &format!("{KEY}[{index}]"),
+                    item.span().start,
+                    format!("{} is there twice", rung.name),
+                );
+            }
+            rungs.push(rung);
+        }
+        rungs.sort_by_key(|rung| std::cmp::Reverse(rung.height));
+        channel.ladder = rungs;
+    }
+
+    /// A rung: `"720p"`, or `{ height = "720p", bitrate = "3M" }`.
+    fn rung(&mut self, index: usize, item: &Spanned<DeValue<'_>>) -> Option<Rung> {
+        let path = join(&self.path, &format!("ladder[{index}]"));
+        match item.get_ref() {
+            DeValue::String(text) => match value::height(text) {
+                Ok(height) => Rung::of_height(height, None),
+                Err(message) => {
+                    self.walk.problem(&path, Some(item.span().start), message);
+                    None
+                }
+            },
+            DeValue::Table(table) => {
+                let mut section = Section::new(self.walk, path, "channel.ladder", table);
+                let (mut height, mut bitrate) = (None, None);
+                section.read("height", &mut height, |text| value::height(text).map(Some));
+                section.read("bitrate", &mut bitrate, |text| value::bitrate(text).map(Some));
+                if !table.iter().any(|(key, _)| key.get_ref() == "height") {
+                    section.problem("height", item.span().start, "a rung has a height".to_owned());
+                }
+                section.finish();
+                height.and_then(|height| Rung::of_height(height, bitrate))
+            }
+            other => {
+                let message = format!("expected a height such as \"720p\", found {}", kind(other));
+                self.walk.problem(&path, Some(item.span().start), message);
+                None
+            }
+        }
+    }
+}
+
+/// What a value is, for people.
+fn kind(value: &DeValue<'_>) -> &'static str {
+    match value {
+        DeValue::String(_) => "a text",
+        DeValue::Integer(_) => "a whole number",
+        DeValue::Float(_) => "a number",
+        DeValue::Boolean(_) => "true or false",
+        DeValue::Datetime(_) => "a date",
+        DeValue::Array(_) => "a list",
+        DeValue::Table(_) => "a table",
+    }
+}

@@ -1,0 +1,203 @@
+//! Typed texts: what may stand behind a key, and what to say when something else does.
+//!
+//! Each reader takes the text and gives the value or a sentence that begins after `key: `.
+#![deny(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects
+)]
+
+use std::net::SocketAddr;
+
+use packager::media::Name;
+use packager::time::FrameRate;
+
+/// Smallest picture: below it H.264 encoders and players do odd things, and nobody watches.
+pub(super) const MIN_HEIGHT: u16 = 96;
+/// Largest picture: 4K, what the encoder's level limits are checked for.
+pub(super) const MAX_HEIGHT: u16 = 2160;
+
+/// Bitrates outside this are a slip of the unit: a rung can't be seen, or no line carries it.
+const BITRATES: std::ops::RangeInclusive<u64> = 20_000..=100_000_000;
+
+/// Channel names that would stand where a path of ours has a word of its own (DESIGN §2).
+const RESERVED: [&str; 6] = ["from", "to", "time", "vod", "whip", "whep"];
+
+type Result<T> = std::result::Result<T, String>;
+
+/// An address and port such as `0.0.0.0:8080`; port 0 lets the system choose.
+pub(super) fn address(text: &str) -> Result<SocketAddr> {
+    text.parse()
+        .map_err(|_| format!("{text:?} is not an address and port such as \"0.0.0.0:8080\""))
+}
+
+/// A channel's name.
+pub(super) fn channel_name(text: &str) -> Result<Name> {
+    if RESERVED.contains(&text) {
+        return Err(format!("{text:?} is a reserved word"));
+    }
+    Name::parse(text).map_err(|why| why.to_string())
+}
+
+/// A length of time in milliseconds, such as `300ms`, `1.5s`, `10m`, `2h`, within `[min, max]`.
+pub(super) fn millis(text: &str, min: u64, max: u64) -> Result<u64> {
+    let units = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000)];
+    let value = quantity(text, &units).ok_or_else(|| {
+        format!("{text:?} is not a duration such as \"300ms\", \"2s\" or \"10m\"")
+    })?;
+    within(text, value, min, max, print_millis)
+}
+
+/// A number of bytes, such as `64MiB` or `500kB`, within `[min, max]`.
+pub(super) fn bytes(text: &str, min: u64, max: u64) -> Result<u64> {
+    let units = [
+        ("KiB", 1 << 10),
+        ("MiB", 1 << 20),
+        ("GiB", 1 << 30),
+        ("kB", 1_000),
+        ("MB", 1_000_000),
+        ("GB", 1_000_000_000),
+        ("B", 1),
+    ];
+    let value = quantity(text, &units)
+        .ok_or_else(|| format!("{text:?} is not a size such as \"64MiB\" or \"500kB\""))?;
+    within(text, value, min, max, print_bytes)
+}
+
+/// Bits per second, such as `3M` or `800k`.
+pub(super) fn bitrate(text: &str) -> Result<u32> {
+    let units = [("k", 1_000), ("M", 1_000_000), ("", 1)];
+    let value = quantity(text, &units)
+        .ok_or_else(|| format!("{text:?} is not a bitrate such as \"3M\" or \"800k\""))?;
+    let value = within(text, value, *BITRATES.start(), *BITRATES.end(), |bits| {
+        format!("{}k", bits / 1_000)
+    })?;
+    u32::try_from(value).map_err(|_| format!("{text:?} is too much"))
+}
+
+/// The height of a rung such as `720p`.
+pub(super) fn height(text: &str) -> Result<u16> {
+    let number = text
+        .strip_suffix('p')
+        .filter(|digits| digits.bytes().all(|b| b.is_ascii_digit()))
+        .and_then(|digits| digits.parse::<u16>().ok());
+    match number {
+        Some(height) if (MIN_HEIGHT..=MAX_HEIGHT).contains(&height) && height % 2 == 0 => {
+            Ok(height)
+        }
+        Some(_) => Err(format!("{text:?} is not an even height from 96p to 2160p")),
+        None => Err(format!("{text:?} is not a height such as \"720p\"")),
+    }
+}
+
+/// A frame rate: `30`, `29.97`, `30000/1001`; one of the standard ones.
+pub(super) fn frame_rate(text: &str) -> Result<FrameRate> {
+    let found = match text.split_once('/') {
+        Some((num, den)) => {
+            let (num, den) = (num.parse::<u32>().ok(), den.parse::<u32>().ok());
+            num.zip(den).and_then(|(num, den)| {
+                FrameRate::STANDARD.into_iter().find(|rate| same(*rate, num, den))
+            })
+        }
+        None => quantity(text, &[("", 1_000)]).and_then(|milli| {
+            FrameRate::STANDARD.into_iter().find(|rate| milli_rate(*rate).abs_diff(milli) <= 5)
+        }),
+    };
+    found.ok_or_else(|| {
+        let known: Vec<_> = FrameRate::STANDARD.into_iter().map(print_rate).collect();
+        format!("{text:?} is not a frame rate; there are {}", known.join(", "))
+    })
+}
+
+/// A URL that links can be made from: scheme and host, a path at most.
+pub(super) fn public_url(text: &str) -> Result<String> {
+    let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    let clean = |rest: &&str| {
+        let host = rest.split('/').next().unwrap_or_default();
+        !host.is_empty()
+            && !rest
+                .contains(|c: char| c.is_whitespace() || matches!(c, '?' | '#' | '"' | '<' | '>'))
+    };
+    match rest.filter(clean) {
+        Some(_) => Ok(text.trim_end_matches('/').to_owned()),
+        None => Err(format!("{text:?} is not a URL such as \"https://live.example.org\"")),
+    }
+}
+
+/// A frame rate as people write it: `30`, `29.97`.
+pub(super) fn print_rate(rate: FrameRate) -> String {
+    let milli = milli_rate(rate);
+    decimal(milli, 1_000)
+}
+
+/// A length of time in its largest whole unit.
+pub(super) fn print_millis(millis: u64) -> String {
+    match millis {
+        0 => "0s".to_owned(),
+        m if m.is_multiple_of(3_600_000) => format!("{}h", m / 3_600_000),
+        m if m.is_multiple_of(60_000) => format!("{}m", m / 60_000),
+        m if m >= 1_000 => format!("{}s", decimal(m, 1_000)),
+        m => format!("{m}ms"),
+    }
+}
+
+/// A size in its largest whole binary unit.
+pub(super) fn print_bytes(bytes: u64) -> String {
+    for (unit, size) in [("GiB", 1u64 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)] {
+        if bytes >= size && bytes.is_multiple_of(size) {
+            return format!("{}{unit}", bytes / size);
+        }
+    }
+    format!("{bytes}B")
+}
+
+/// `value / unit` with up to three decimals, none where it is whole.
+fn decimal(value: u64, unit: u64) -> String {
+    let unit = unit.max(1);
+    let text = format!("{}.{:03}", value / unit, (value % unit).saturating_mul(1_000) / unit);
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+fn milli_rate(rate: FrameRate) -> u64 {
+    u64::from(rate.num).saturating_mul(1_000) / u64::from(rate.den.max(1))
+}
+
+fn same(rate: FrameRate, num: u32, den: u32) -> bool {
+    den != 0
+        && u64::from(rate.num).saturating_mul(u64::from(den))
+            == u64::from(num).saturating_mul(u64::from(rate.den))
+}
+
+fn within(
+    text: &str,
+    value: u64,
+    min: u64,
+    max: u64,
+    print: impl Fn(u64) -> String,
+) -> Result<u64> {
+    if (min..=max).contains(&value) {
+        Ok(value)
+    } else {
+        Err(format!("{text:?} is not within {} and {}", print(min), print(max)))
+    }
+}
+
+/// Reads `12`, `1.5` and a unit into a whole number of the smallest unit; `None` for anything
+/// else, also for what is not whole or does not fit.
+fn quantity(text: &str, units: &[(&str, u64)]) -> Option<u64> {
+    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at_checked(end)?;
+    let scale = units.iter().find(|(name, _)| *name == unit.trim_start())?.1;
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, "0"));
+    // More than nine decimals are a slip, not a wish.
+    if whole.is_empty() || fraction.is_empty() || fraction.len() > 9 {
+        return None;
+    }
+    let tens = 10u64.checked_pow(u32::try_from(fraction.len()).ok()?)?;
+    let part = fraction.parse::<u64>().ok()?.checked_mul(scale)?;
+    if !part.is_multiple_of(tens) {
+        return None;
+    }
+    whole.parse::<u64>().ok()?.checked_mul(scale)?.checked_add(part.checked_div(tens)?)
+}

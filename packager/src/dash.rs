@@ -1,1 +1,33 @@
-//! The DASH manifest, rendered from a snapshot.
+//! The DASH manifest (ISO/IEC 23009-1, isoff-live profile), rendered from a snapshot.
+//!
+//! One Period per run, addressed by `$Number$` with `@duration`: a player computes every name and
+//! every time from the clock, and a Period reads the same from its first segment until the next
+//! Period is there. The manifest changes when a run is first listed, leaves the window, or the
+//! channel ends; `@publishTime` is the media time of that change and never the clock's.
+//!
+//! Nothing is decided here; what exists and what it is called is the timeline's. Low latency
+//! (`availabilityTimeOffset`, `ServiceDescription`) and `SegmentTimeline` are not written yet.
+
+mod manifest;
+mod period;
+
+pub use manifest::manifest;
+
+/// What an operator can choose about manifests.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Scheme and authority under which players reach the origin, without a slash at the end:
+    /// `https://live.example.org`. Some players do not resolve a relative clock address.
+    pub public_url: Option<String>,
+    /// Language of the sound, as a BCP 47 tag; `und` where nobody said.
+    pub language: String,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { public_url: None, language: "und".into() }
+    }
+}
+
+#[cfg(test)]
+mod tests;

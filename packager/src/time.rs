@@ -20,6 +20,8 @@ pub struct Timescale(NonZeroU32);
 impl Timescale {
     /// 1/1000 s: the clock of RTMP.
     pub const MILLIS: Self = Self::constant(1_000);
+    /// 1/10^6 s: finer than a tick of any track, and printable.
+    pub const MICROS: Self = Self::constant(1_000_000);
     /// 1/90000 s: the clock of MPEG-TS and of our video where a frame is a whole number of ticks.
     pub const MPEG: Self = Self::constant(90_000);
     /// 1/10^9 s: the clock of the operating system.

@@ -12,10 +12,16 @@ use bytes::Bytes;
 
 use crate::grid::Grid;
 use crate::media::{Rendition, RunId};
-use crate::time::{Span, Timescale};
+use crate::time::{Rounding, Span, Timescale, Timestamp};
 
+mod bandwidth;
 mod window;
+pub use bandwidth::Bandwidth;
 pub use window::{Removed, Timeline};
+
+/// A playlist never lists fewer segments than this, however short the window: players start three
+/// target durations from the end (RFC 8216bis §6.2.2, APL 8.11).
+const MIN_SEGMENTS: u64 = 6;
 
 /// What is fixed when a channel first runs, and changed by its operator only: players read it once.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +32,14 @@ pub struct Format {
     pub window: Span,
     /// Upper bound of the time between the end of a part and its being fetchable.
     pub publish_delay: Span,
+}
+
+impl Format {
+    /// How many segments the window holds.
+    pub fn window_segments(&self) -> u64 {
+        let window = self.window.ticks_in(self.grid.video_scale(), Rounding::Ceil);
+        window.div_ceil(self.grid.segment_ticks.max(1)).max(MIN_SEGMENTS)
+    }
 }
 
 /// One uninterrupted session of encoding.
@@ -124,6 +138,9 @@ pub struct Snapshot {
     pub tracks: Vec<Track>,
     /// Live or ended.
     pub state: State,
+    /// Media time at which the set of listed runs last changed, or the channel ended. Grows with
+    /// every such change.
+    pub revised: Timestamp,
     /// Grows by one with every snapshot of the channel.
     pub version: u64,
 }
@@ -133,6 +150,22 @@ impl Snapshot {
     pub fn track(&self, name: &str) -> Option<(usize, &Rendition, &Track)> {
         let index = self.renditions.iter().position(|r| r.name.as_str() == name)?;
         Some((index, self.renditions.get(index)?, self.tracks.get(index)?))
+    }
+
+    /// The finished segments of a rendition that every rendition has finished: what manifests list,
+    /// so that all of them name the same numbers.
+    pub fn listed(&self, index: usize) -> &[Arc<Segment>] {
+        let segments = self.tracks.get(index).map_or(&[][..], |track| &track.segments);
+        let last = self.last_k();
+        let end = segments.partition_point(|segment| Some(segment.k) <= last);
+        segments.get(..end).unwrap_or_default()
+    }
+
+    /// What a rendition costs on the wire; zero where there is no such rendition.
+    pub fn bandwidth(&self, index: usize) -> Bandwidth {
+        self.renditions
+            .get(index)
+            .map_or(Bandwidth { peak: 0, average: 0 }, |r| Bandwidth::of(r, &self.format.grid))
     }
 
     /// Number of the newest segment that every rendition has finished.
@@ -153,3 +186,5 @@ impl Snapshot {
 
 #[cfg(test)]
 pub(crate) mod example;
+#[cfg(test)]
+mod tests;

@@ -1,4 +1,8 @@
 //! The one writer of a channel's timeline, and the window it keeps.
+//!
+//! Renditions finish a segment at different moments; that is the only way in which their lists may
+//! differ. Whatever else is missing becomes a gap: numbers are without a hole in every rendition,
+//! and a run begins at the same number in all of them.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -7,11 +11,7 @@ use bytes::Bytes;
 
 use super::{Format, OpenSegment, Part, Run, Segment, Snapshot, State, Track};
 use crate::media::{Rendition, RunId};
-use crate::time::Rounding;
-
-/// A playlist never lists fewer segments than this, however short the window: players start three
-/// target durations from the end (RFC 8216bis §6.2.2, APL 8.11).
-const MIN_SEGMENTS: u64 = 6;
+use crate::time::Timestamp;
 
 /// A segment that left the window of one rendition.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,10 +29,20 @@ pub struct Timeline {
     renditions: Arc<[Rendition]>,
     tracks: Vec<Writing>,
     run: Option<Arc<Run>>,
+    /// Of the newest run of which anything was listed.
     last_discontinuity: Option<u64>,
+    /// No number below this is used again, even where nothing is listed any more.
+    floor: u64,
     state: State,
+    /// What the last snapshot listed, and the video ticks of its [`Snapshot::revised`].
+    outline: Outline,
+    revised: i64,
     version: u64,
 }
+
+/// What kind of thing a snapshot lists: the first and the last run with media, and whether more is
+/// to come. While it stays, a manifest that computes its addresses reads the same.
+type Outline = (Option<RunId>, Option<RunId>, State);
 
 #[derive(Debug, Default)]
 struct Writing {
@@ -55,48 +65,60 @@ impl Timeline {
             tracks,
             run: None,
             last_discontinuity,
+            floor: 0,
             state: State::Live,
+            outline: (None, None, State::Live),
+            revised: 0,
             version: 0,
         }
     }
 
-    /// The smallest number the next run may begin with: above every listed or opened segment.
+    /// The smallest number the next run may begin with: above every segment that was ever listed
+    /// or opened.
     pub fn next_k(&self) -> u64 {
-        self.tracks.iter().map(Writing::next_k).max().unwrap_or(0)
+        self.tracks.iter().filter_map(Writing::next_k).max().unwrap_or(0).max(self.floor)
     }
 
-    /// Begins a run at segment `first_k`. What an earlier run left open is closed as it is, and
-    /// numbers between the runs are listed as gaps of the new one, so that the one discontinuity
-    /// stands before the first gap (DESIGN §4).
+    /// Begins a run at segment `first_k`. What an earlier run left open is closed as it is. Numbers
+    /// that only some renditions have are listed as gaps of the earlier run, and numbers between
+    /// the runs as gaps of the new one, so that the one discontinuity stands before the first gap
+    /// and at the same number everywhere (DESIGN §4).
     ///
     /// A channel's first run takes `first_k` as its discontinuity number, later ones one more than
-    /// the run before.
+    /// the newest run that got into a playlist: players count the tags they could see.
     pub fn begin_run(&mut self, id: RunId, first_k: u64, inits: Vec<Bytes>) -> Arc<Run> {
-        let discontinuity = self.last_discontinuity.map_or(first_k, |last| last.saturating_add(1));
-        self.last_discontinuity = Some(discontinuity);
-        let run = Arc::new(Run { id, discontinuity, first_k, inits });
-        self.state = State::Live;
-        for index in 0..self.tracks.len() {
-            self.close(index);
-            let from = self.tracks.get(index).map_or(0, Writing::next_k);
-            if from > 0 {
-                for k in from..first_k {
-                    self.push_gap(index, k, &run);
-                }
-            }
+        self.close_all();
+        let next_k = self.next_k();
+        if let Some(old) = self.run.clone() {
+            self.fill_all(next_k, &old);
         }
+        let discontinuity = self.last_discontinuity.map_or(first_k, |last| last.saturating_add(1));
+        let run = Arc::new(Run { id, discontinuity, first_k, inits });
         self.run = Some(Arc::clone(&run));
+        self.fill_all(first_k, &run);
+        self.state = State::Live;
         run
     }
 
     /// Adds a part to segment `k` of a rendition, whose first sample decodes at `start`. Opens the
-    /// segment if this is its first part.
+    /// segment if this is its first part; numbers left out before it become gaps. A part of a
+    /// segment that is finished already, or of none of the current run's, is dropped.
     pub fn push_part(&mut self, rendition: usize, k: u64, start: i64, part: Part) {
-        let Some(run) = self.run.clone() else { return };
-        let Some(track) = self.tracks.get_mut(rendition) else { return };
-        if track.open.as_ref().is_some_and(|open| open.k != k) {
-            self.close(rendition);
+        let Some(run) = self.run.clone().filter(|_| self.state == State::Live) else { return };
+        let Some(track) = self.tracks.get(rendition) else { return };
+        let open = track.open.as_ref().map(|open| open.k);
+        if k < run.first_k || open.is_some_and(|open| k < open) {
+            return;
         }
+        if open != Some(k) {
+            self.close(rendition);
+            let next_k = self.tracks.get(rendition).and_then(Writing::next_k);
+            if next_k.is_some_and(|next_k| k < next_k) {
+                return;
+            }
+            self.fill(rendition, next_k.unwrap_or(run.first_k), k, &run);
+        }
+        self.last_discontinuity = Some(run.discontinuity);
         let Some(track) = self.tracks.get_mut(rendition) else { return };
         let open =
             track.open.get_or_insert_with(|| OpenSegment { k, run, start, parts: Vec::new() });
@@ -118,45 +140,67 @@ impl Timeline {
         }));
     }
 
-    fn push_gap(&mut self, rendition: usize, k: u64, run: &Arc<Run>) {
-        let grid = &self.format.grid;
+    fn close_all(&mut self) {
+        for rendition in 0..self.tracks.len() {
+            self.close(rendition);
+        }
+    }
+
+    /// Lists gaps of `run` in every rendition, from where it is to before `until`. Does nothing
+    /// while no rendition has anything.
+    fn fill_all(&mut self, until: u64, run: &Arc<Run>) {
+        let head = self.tracks.iter().filter_map(|t| t.segments.front()).map(|s| s.k).min();
+        let Some(head) = head else { return };
+        for rendition in 0..self.tracks.len() {
+            let from = self.tracks.get(rendition).and_then(Writing::next_k).unwrap_or(head);
+            self.fill(rendition, from, until, run);
+        }
+    }
+
+    fn fill(&mut self, rendition: usize, from: u64, until: u64, run: &Arc<Run>) {
+        let grid = self.format.grid;
         let video = self.renditions.get(rendition).is_some_and(|r| r.track.config.is_video());
-        let (start, end) = if video {
-            (grid.boundary(k), grid.boundary(k + 1))
-        } else {
-            (grid.audio_boundary(k), grid.audio_boundary(k + 1))
-        };
+        let boundary = |k| if video { grid.boundary(k) } else { grid.audio_boundary(k) };
+        // More than a window of gaps would leave at the next trim anyway.
+        let from = from.max(until.saturating_sub(self.format.window_segments()));
         let Some(track) = self.tracks.get_mut(rendition) else { return };
-        track.segments.push_back(Arc::new(Segment {
-            k,
-            run: Arc::clone(run),
-            start,
-            duration: end.abs_diff(start),
-            parts: Vec::new(),
-            gap: true,
-        }));
+        for k in from..until {
+            let (start, end) = (boundary(k), boundary(k + 1));
+            self.last_discontinuity = Some(run.discontinuity);
+            track.segments.push_back(Arc::new(Segment {
+                k,
+                run: Arc::clone(run),
+                start,
+                duration: end.abs_diff(start),
+                parts: Vec::new(),
+                gap: true,
+            }));
+        }
     }
 
     /// Ends the channel: no segment follows until a run begins.
     pub fn end(&mut self) {
-        for index in 0..self.tracks.len() {
-            self.close(index);
-        }
+        self.close_all();
         self.state = State::Ended;
     }
 
-    /// Forgets every segment: the next run is a new presentation for new viewers.
+    /// Forgets every segment: the next run is a new presentation for new viewers, with higher
+    /// numbers.
     pub fn clear(&mut self) -> Vec<Removed> {
+        self.close_all();
+        self.floor = self.next_k();
         self.drop_before(u64::MAX)
     }
 
-    /// Drops what lies before the window, the same numbers in every rendition.
+    /// Drops what lies before the window, the same numbers in every rendition. To be called before
+    /// a snapshot is taken.
     pub fn trim(&mut self) -> Vec<Removed> {
-        let grid = &self.format.grid;
-        let window = self.format.window.ticks_in(grid.video_scale(), Rounding::Ceil);
-        let keep = window.div_ceil(grid.segment_ticks).max(MIN_SEGMENTS);
-        let newest = self.tracks.iter().map(|t| t.segments.back().map(|s| s.k)).min().flatten();
-        let Some(newest) = newest else { return Vec::new() };
+        let keep = self.format.window_segments();
+        let last = |track: &Writing| track.segments.back().map_or(0, |segment| segment.k);
+        let slowest = self.tracks.iter().map(last).min().unwrap_or(0);
+        let fastest = self.tracks.iter().map(last).max().unwrap_or(0);
+        // A rendition that has stopped holds no more than one window back.
+        let newest = slowest.max(fastest.saturating_sub(keep));
         self.drop_before((newest + 1).saturating_sub(keep))
     }
 
@@ -173,22 +217,41 @@ impl Timeline {
     /// The timeline as it is now.
     pub fn snapshot(&mut self) -> Arc<Snapshot> {
         self.version += 1;
-        let tracks = self.tracks.iter().map(Writing::track).collect();
-        Arc::new(Snapshot {
+        let scale = self.format.grid.video_scale();
+        let mut snapshot = Snapshot {
             format: Arc::clone(&self.format),
             renditions: Arc::clone(&self.renditions),
-            tracks,
+            tracks: self.tracks.iter().map(Writing::track).collect(),
             state: self.state,
+            revised: Timestamp::new(self.revised, scale),
             version: self.version,
-        })
+        };
+        let outline = outline(&snapshot);
+        if outline != self.outline {
+            self.outline = outline;
+            // A millisecond later at the least, so that a date printed from it is another one.
+            let later = self.revised.saturating_add(i64::from(scale.get().div_ceil(1000)));
+            let edge = snapshot.last_k().map_or(0, |k| self.format.grid.boundary(k + 1));
+            self.revised = later.max(edge);
+            snapshot.revised.ticks = self.revised;
+        }
+        Arc::new(snapshot)
     }
 }
 
+fn outline(snapshot: &Snapshot) -> Outline {
+    let mut media = snapshot.listed(0).iter().filter(|segment| !segment.gap);
+    let first = media.next().map(|segment| segment.run.id.clone());
+    let last = media.next_back().map(|segment| segment.run.id.clone());
+    (first.clone(), last.or(first), snapshot.state)
+}
+
 impl Writing {
-    fn next_k(&self) -> u64 {
+    /// The number after the newest, where there is one.
+    fn next_k(&self) -> Option<u64> {
         let open = self.open.as_ref().map(|open| open.k);
         let last = self.segments.back().map(|segment| segment.k);
-        open.max(last).map_or(0, |k| k + 1)
+        open.max(last).map(|k| k + 1)
     }
 
     fn track(&self) -> Track {

@@ -1,0 +1,199 @@
+//! Periods: one per run, with a set of pictures and a set of sound.
+
+use std::sync::Arc;
+
+use dash_mpd_core::{
+    AdaptationSet, AudioChannelConfiguration, Period, Representation, Role, SegmentTemplate,
+};
+
+use super::Options;
+use super::manifest::{duration, since_epoch};
+use crate::grid::Grid;
+use crate::media::Rendition;
+use crate::time::{Rounding, Span, Timescale, Timestamp};
+use crate::timeline::{Run, Segment, Snapshot, State};
+
+/// A run as the window shows it.
+struct Stretch<'a> {
+    run: &'a Arc<Run>,
+    /// Its newest segment with media.
+    last: &'a Segment,
+}
+
+/// One Period per run that has media in the window, oldest first.
+pub(super) fn periods(snapshot: &Snapshot, options: &Options) -> Vec<Period> {
+    let mut stretches: Vec<Stretch<'_>> = Vec::new();
+    for segment in snapshot.listed(0).iter().filter(|segment| !segment.gap) {
+        match stretches.last_mut() {
+            Some(stretch) if stretch.run.id == segment.run.id => stretch.last = segment,
+            _ => stretches.push(Stretch { run: &segment.run, last: segment }),
+        }
+    }
+    let followers = stretches.iter().skip(1).map(Some).chain([None]);
+    let pairs = stretches.iter().zip(followers);
+    pairs.map(|(stretch, next)| period(snapshot, options, stretch, next)).collect()
+}
+
+fn period(
+    snapshot: &Snapshot,
+    options: &Options,
+    stretch: &Stretch<'_>,
+    next: Option<&Stretch<'_>>,
+) -> Period {
+    let grid = &snapshot.format.grid;
+    let start = Timestamp::new(grid.boundary(stretch.run.first_k), grid.video_scale());
+    let ended = next.is_some() || snapshot.state == State::Ended;
+    // The next Period's start tells a Period's end, except after a hole and at the end of all.
+    let follows = next.is_some_and(|next| next.run.first_k == stretch.last.k + 1);
+    let end = Timestamp::new(stretch.last.end(), snapshot.scale(0))
+        .ticks_in(start.scale, Rounding::Nearest);
+    let length = Span::new(end.abs_diff(start.ticks), start.scale);
+    let template = Template { start, grid, run: stretch.run, end: ended.then_some(stretch.last.k) };
+    Period {
+        id: Some(stretch.run.id.to_string()),
+        start: Some(duration(since_epoch(start))),
+        duration: (ended && !follows).then(|| duration(length)),
+        adaptations: [pictures(snapshot, &template), sound(snapshot, options, &template)]
+            .into_iter()
+            .flatten()
+            .collect(),
+        ..Period::default()
+    }
+}
+
+/// The set of all rungs; `None` for a channel of sound alone.
+fn pictures(snapshot: &Snapshot, template: &Template<'_>) -> Option<AdaptationSet> {
+    let rate = snapshot.format.grid.rate;
+    let rungs = || snapshot.renditions.iter().filter_map(|r| Some((r, r.video()?)));
+    let (first, _) = rungs().next()?;
+    let (_, top) =
+        rungs().max_by_key(|(_, video)| u32::from(video.width) * u32::from(video.height))?;
+    let divisor = gcd(top.width, top.height).max(1);
+    let representations = snapshot
+        .renditions
+        .iter()
+        .enumerate()
+        .filter_map(|(index, rendition)| {
+            let video = rendition.video()?;
+            Some(Representation {
+                width: Some(video.width.into()),
+                height: Some(video.height.into()),
+                sar: Some("1:1".into()),
+                ..representation(snapshot, index, rendition)
+            })
+        })
+        .collect();
+    Some(AdaptationSet {
+        par: Some(format!("{}:{}", top.width / divisor, top.height / divisor)),
+        maxWidth: rungs().map(|(_, video)| video.width.into()).max(),
+        maxHeight: rungs().map(|(_, video)| video.height.into()).max(),
+        frameRate: Some(match rate.den {
+            1 => rate.num.to_string(),
+            den => format!("{}/{den}", rate.num),
+        }),
+        SegmentTemplate: Some(template.of(first.track.timescale)),
+        representations,
+        ..set("1", "video")
+    })
+}
+
+/// The set of sound; `None` for a channel without.
+fn sound(snapshot: &Snapshot, options: &Options, template: &Template<'_>) -> Option<AdaptationSet> {
+    let first = snapshot.renditions.iter().find(|r| r.audio().is_some())?;
+    let representations = snapshot
+        .renditions
+        .iter()
+        .enumerate()
+        .filter_map(|(index, rendition)| {
+            let audio = rendition.audio()?;
+            Some(Representation {
+                audioSamplingRate: Some(audio.sample_rate.to_string()),
+                AudioChannelConfiguration: vec![AudioChannelConfiguration {
+                    schemeIdUri: "urn:mpeg:dash:23003:3:audio_channel_configuration:2011".into(),
+                    value: Some(audio.channels.to_string()),
+                    id: None,
+                }],
+                ..representation(snapshot, index, rendition)
+            })
+        })
+        .collect();
+    Some(AdaptationSet {
+        lang: Some(options.language.clone()),
+        SegmentTemplate: Some(template.of(first.track.timescale)),
+        representations,
+        ..set("2", "audio")
+    })
+}
+
+/// What both sets have in common. Ids are the same in every Period: a player takes a set up again
+/// in the next one by its id.
+fn set(id: &str, kind: &str) -> AdaptationSet {
+    AdaptationSet {
+        id: Some(id.into()),
+        contentType: Some(kind.into()),
+        mimeType: Some(format!("{kind}/mp4")),
+        segmentAlignment: Some(true),
+        startWithSAP: Some(1),
+        Role: vec![Role {
+            schemeIdUri: "urn:mpeg:dash:role:2011".into(),
+            value: Some("main".into()),
+            id: None,
+        }],
+        ..AdaptationSet::default()
+    }
+}
+
+fn representation(snapshot: &Snapshot, index: usize, rendition: &Rendition) -> Representation {
+    Representation {
+        id: Some(rendition.name.to_string()),
+        bandwidth: Some(snapshot.bandwidth(index).peak),
+        codecs: Some(rendition.track.config.codec_string().into()),
+        ..Representation::default()
+    }
+}
+
+/// What the segment templates of a Period are made from.
+struct Template<'a> {
+    /// Where the Period begins: the boundary before the run's first segment.
+    start: Timestamp,
+    grid: &'a Grid,
+    run: &'a Run,
+    /// The last number, once it is known: a player would compute one too many.
+    end: Option<u64>,
+}
+
+impl Template<'_> {
+    /// The template of a set whose samples are counted in `scale`.
+    fn of(&self, scale: Timescale) -> SegmentTemplate {
+        let scale = whole_segment_scale(scale, self.grid);
+        let duration = self.grid.segment().ticks_in(scale, Rounding::Nearest);
+        let offset = self.start.ticks_in(scale, Rounding::Nearest);
+        SegmentTemplate {
+            media: Some(format!("{}/$RepresentationID$/$Number$.m4s", self.run.id)),
+            initialization: Some(format!("{}/$RepresentationID$/init.mp4", self.run.id)),
+            timescale: Some(scale.get().into()),
+            // The library's type; a u32 is exact in it.
+            duration: u32::try_from(duration).ok().map(f64::from),
+            startNumber: Some(self.run.first_k),
+            endNumber: self.end,
+            presentationTimeOffset: Some(offset.max(0).unsigned_abs()),
+            ..SegmentTemplate::default()
+        }
+    }
+}
+
+/// The track's own timescale where D is whole in it, else the smallest multiple of it that fits:
+/// an error of a part of a tick per segment would add up over months of numbers.
+fn whole_segment_scale(scale: Timescale, grid: &Grid) -> Timescale {
+    let video = u64::from(grid.video_scale().get());
+    let samples = grid.segment_ticks.saturating_mul(scale.get().into());
+    (1..=video)
+        .find(|factor| samples.saturating_mul(*factor).is_multiple_of(video))
+        .and_then(|factor| u32::try_from(factor * u64::from(scale.get())).ok())
+        .and_then(Timescale::new)
+        .unwrap_or(scale)
+}
+
+fn gcd(a: u16, b: u16) -> u16 {
+    if b == 0 { a } else { gcd(b, a % b) }
+}

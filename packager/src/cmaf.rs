@@ -1,8 +1,30 @@
-//! CMAF bytes: init segments and chunks.
+//! CMAF bytes (ISO/IEC 23000-19, over ISO/IEC 14496-12): init segments and chunks, and reading
+//! both back.
+//!
+//! ```text
+//! Rendition ──────────────► init:  ftyp moov
+//! Rendition, [Sample], k ─► chunk: [styp] [prft] emsg* moof mdat-header │ samples, by refcount
+//! ```
+//!
+//! One chunk is one part; a segment is the concatenation of its chunks, byte for byte. Times are
+//! what the samples say: an edit list is never written, composition offsets may be negative
+//! (structural brand `cmf2`). The same input gives the same bytes on every node.
+//!
+//! Nothing here decides where a part or a segment ends, encrypts, or looks into a sample.
 
 use bytes::Bytes;
 
 use crate::media::{Rendition, Sample};
+
+mod chunk;
+mod init;
+pub mod read;
+
+pub use chunk::chunk;
+pub use init::init;
+
+/// The one track in every init segment and chunk.
+const TRACK_ID: u32 = 1;
 
 /// One CMAF chunk: a head of boxes, then the samples' own bytes, never joined.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,18 +56,12 @@ pub struct ChunkSpec<'a> {
     pub k: u64,
     /// Number of the part in the segment, from 0.
     pub part: u32,
-    /// The samples, at least one, in decoding order without a hole.
+    /// The samples, at least one, in decoding order without a hole. A sample is below 4 GiB, which
+    /// the limits of [`crate::codec::nal`] see to.
     pub samples: &'a [Sample],
+    /// `emsg` boxes, ready-made and whole, to stand before the `moof`.
+    pub events: &'a [Bytes],
 }
 
-/// Writes the init segment of a rendition.
-pub fn init(rendition: &Rendition) -> Bytes {
-    let _ = rendition;
-    Bytes::new()
-}
-
-/// Writes a chunk.
-pub fn chunk(spec: &ChunkSpec<'_>) -> Chunk {
-    let _ = spec;
-    Chunk { head: Bytes::new(), samples: Vec::new() }
-}
+#[cfg(test)]
+mod tests;

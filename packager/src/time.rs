@@ -193,7 +193,7 @@ pub struct FrameRate {
 
 impl FrameRate {
     /// The rates a channel can run at, slowest first.
-    pub const STANDARD: [Self; 12] = [
+    pub const STANDARD: [Self; 13] = [
         Self::new(5, 1),
         Self::new(10, 1),
         Self::new(12, 1),
@@ -205,12 +205,27 @@ impl FrameRate {
         Self::new(30_000, 1001),
         Self::new(30, 1),
         Self::new(50, 1),
+        Self::new(60_000, 1001),
         Self::new(60, 1),
     ];
 
     /// `num` frames in `den` seconds.
     pub const fn new(num: u32, den: u32) -> Self {
         Self { num, den }
+    }
+
+    /// The standard rate closest to `frames` in `seconds`, if within 0.1 %: what a source means when
+    /// it writes 29.97 as 2997/100 or 1000/33.366.
+    pub fn standard(frames: u64, seconds: u64) -> Option<Self> {
+        // How far frames/seconds is from num/den, in millionths of num/den.
+        let distance = |rate: &Self| {
+            let found = u128::from(frames) * u128::from(rate.den);
+            let exact = u128::from(rate.num) * u128::from(seconds);
+            (exact != 0).then(|| found.abs_diff(exact).saturating_mul(1_000_000) / exact)
+        };
+        let rates = Self::STANDARD.iter().filter_map(|rate| Some((distance(rate)?, *rate)));
+        let (distance, rate) = rates.min_by_key(|(distance, _)| *distance)?;
+        (distance <= 1_000).then_some(rate)
     }
 
     /// The timescale of video at this rate: 90000 where a frame is a whole number of its ticks,

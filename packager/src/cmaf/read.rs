@@ -1,0 +1,1 @@
+//! Reading init segments and chunks back.

@@ -1,0 +1,3 @@
+#![allow(clippy::arithmetic_side_effects, clippy::indexing_slicing)]
+
+

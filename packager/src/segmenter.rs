@@ -199,8 +199,13 @@ impl Segmenter {
         let samples = std::mem::take(&mut cutter.pending);
         let end = cutter.next.unwrap_or(i64::MIN);
         if let (Some(first), true) = (samples.first(), !samples.is_empty()) {
-            let spec =
-                ChunkSpec { rendition: each, k: cutter.k, part: cutter.part, samples: &samples };
+            let spec = ChunkSpec {
+                rendition: each,
+                k: cutter.k,
+                part: cutter.part,
+                samples: &samples,
+                events: &[],
+            };
             let duration = samples.iter().map(|s| s.duration).fold(0, u32::saturating_add);
             self.ready.push_back(Output::Chunk(PartChunk {
                 rendition,

@@ -1,3 +1,1 @@
 #![allow(clippy::arithmetic_side_effects, clippy::indexing_slicing)]
-
-

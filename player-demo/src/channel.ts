@@ -1,0 +1,61 @@
+// What the server says of its channels: `/channels.json` and `/live/{channel}/status.json`.
+
+export type ChannelState = "idle" | "starting" | "live" | "holding" | "ended";
+
+export interface ChannelEntry {
+  readonly name: string;
+  readonly state: ChannelState;
+  /** Milliseconds since the epoch. */
+  readonly since: number;
+}
+
+/** The part of a channel's status that the page shows. */
+export interface ChannelStatus {
+  readonly state: ChannelState;
+  readonly since: number;
+  readonly segment_ms: number | null;
+  readonly fps: string | null;
+  readonly latency: StageLatency;
+  readonly last_error: string | null;
+}
+
+/** Milliseconds. */
+export interface StageLatency {
+  readonly ingest_ms: number;
+  readonly encode_ms: number;
+  readonly package_ms: number;
+}
+
+export const STATE_WORDS: Record<ChannelState, string> = {
+  idle: "Not live",
+  starting: "Starting",
+  live: "Live",
+  holding: "Source lost",
+  ended: "Ended",
+};
+
+/** Whether there is something to play. */
+export function isPlayable(state: ChannelState): boolean {
+  return state === "live" || state === "holding";
+}
+
+export async function fetchChannels(): Promise<ChannelEntry[]> {
+  return (await fetchJson("/channels.json")) as ChannelEntry[];
+}
+
+/** Null where the server knows no such channel, or not yet. */
+export async function fetchStatus(channel: string): Promise<ChannelStatus | null> {
+  const url = `/live/${encodeURIComponent(channel)}/status.json`;
+  return (await fetchJson(url)) as ChannelStatus | null;
+}
+
+async function fetchJson(url: string): Promise<unknown> {
+  const response = await fetch(url, { cache: "no-store", signal: AbortSignal.timeout(5_000) });
+  if (response.status === 404) {
+    return null;
+  }
+  if (!response.ok) {
+    throw new Error(`the server answered ${response.status}`);
+  }
+  return response.json();
+}

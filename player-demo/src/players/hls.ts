@@ -1,0 +1,76 @@
+// hls.js behind the page's interface. Stock configuration: `new Hls()` and nothing else.
+
+import Hls, { ErrorTypes, Events, type ErrorData, type Level as HlsLevel } from "hls.js";
+import { AUTO, type Level, type Player, type PlayerEvents } from "./player";
+import { renditionOf } from "./rendition";
+
+/** A decoder that fails again this soon after it was recovered will not recover. */
+const RECOVERY_MS = 5_000;
+
+export class HlsPlayer implements Player {
+  readonly format = "hls";
+  readonly #hls: Hls;
+  readonly #events: PlayerEvents;
+  #recoveredAt = Number.NEGATIVE_INFINITY;
+
+  constructor(video: HTMLVideoElement, url: string, events: PlayerEvents) {
+    this.#events = events;
+    this.#hls = new Hls();
+    if (!Hls.isSupported()) {
+      queueMicrotask(() => events.failed("This browser has no Media Source Extensions, which hls.js needs."));
+      return;
+    }
+    this.#hls.on(Events.MANIFEST_PARSED, () => events.levels());
+    this.#hls.on(Events.LEVELS_UPDATED, () => events.levels());
+    this.#hls.on(Events.ERROR, (_, data) => this.#onError(data));
+    this.#hls.loadSource(url);
+    this.#hls.attachMedia(video);
+  }
+
+  levels(): readonly Level[] {
+    return this.#hls.levels.map(levelOf).sort((a, b) => b.bitrate - a.bitrate);
+  }
+
+  playing(): string | null {
+    const level = this.#hls.levels[this.#hls.currentLevel];
+    return level ? levelOf(level).name : null;
+  }
+
+  select(name: string): void {
+    // -1 is hls.js's word for automatic.
+    const index = name === AUTO ? -1 : this.#hls.levels.findIndex((level) => levelOf(level).name === name);
+    if (name === AUTO || index >= 0) {
+      this.#hls.nextLevel = index;
+    }
+  }
+
+  destroy(): void {
+    this.#hls.destroy();
+  }
+
+  // What hls.js retries by itself is not fatal. A decoder's failure is for the page to recover, as
+  // hls.js's documentation asks; the rest ends this player.
+  #onError(data: ErrorData): void {
+    if (!data.fatal) {
+      return;
+    }
+    const now = performance.now();
+    if (data.type === ErrorTypes.MEDIA_ERROR && now - this.#recoveredAt > RECOVERY_MS) {
+      this.#recoveredAt = now;
+      this.#hls.recoverMediaError();
+      return;
+    }
+    const status = data.response?.code ? ` (HTTP ${data.response.code})` : "";
+    this.#events.failed(`hls.js stopped: ${data.details}${status}`);
+  }
+}
+
+function levelOf(level: HlsLevel): Level {
+  const url = level.url[0] ?? "";
+  return {
+    name: renditionOf(url, level.height),
+    width: level.width,
+    height: level.height,
+    bitrate: level.bitrate,
+  };
+}

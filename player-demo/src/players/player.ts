@@ -1,0 +1,53 @@
+// What the page needs of a player: one small interface over hls.js and dash.js, which keep their
+// stock configuration.
+
+export type Format = "hls" | "dash";
+
+/** A rendition that can be chosen. */
+export interface Level {
+  readonly name: string;
+  readonly width: number;
+  readonly height: number;
+  /** Bits per second. */
+  readonly bitrate: number;
+}
+
+export interface PlayerEvents {
+  /** The renditions are known, or have changed. */
+  levels(): void;
+  /** Playback can't go on with this player; the words are for a person. */
+  failed(problem: string): void;
+}
+
+export interface Player {
+  readonly format: Format;
+  /** Renditions, best first; empty until the manifest is there. */
+  levels(): readonly Level[];
+  /** Name of the rendition on the screen; null before the first picture. */
+  playing(): string | null;
+  /** Plays this rendition from the next segment on; `auto` leaves it to the player again. */
+  select(name: string): void;
+  destroy(): void;
+}
+
+export const AUTO = "auto";
+
+export function manifestUrl(channel: string, format: Format): string {
+  return `/live/${encodeURIComponent(channel)}/${format === "hls" ? "index.m3u8" : "manifest.mpd"}`;
+}
+
+/** Loads the player's code when it is asked for: a viewer of HLS never fetches dash.js. */
+export async function createPlayer(
+  format: Format,
+  video: HTMLVideoElement,
+  channel: string,
+  events: PlayerEvents,
+): Promise<Player> {
+  const url = manifestUrl(channel, format);
+  if (format === "hls") {
+    const { HlsPlayer } = await import("./hls");
+    return new HlsPlayer(video, url, events);
+  }
+  const { DashPlayer } = await import("./dash");
+  return new DashPlayer(video, url, events);
+}

@@ -1,0 +1,217 @@
+// Keeps a channel playing in the element: waits for it to be live, makes a player, makes it anew
+// when it fails, and stops when the channel has ended. The viewer never has to reload.
+//
+//   waiting ──live──▶ playing ──fatal error──▶ failed ──pause──▶ waiting
+//                        └──────ended──────▶ ended ──live again──▶ playing
+
+import { fetchStatus, isPlayable, type ChannelStatus } from "./channel";
+import type { Measurements } from "./headwater";
+import type { AvSyncMeter } from "./meter/avsync";
+import type { LatencyMeter } from "./meter/latency";
+import { median } from "./meter/quantile";
+import { StallMeter, type Playback } from "./meter/stalls";
+import { AUTO, createPlayer, type Format, type Level, type Player } from "./players/player";
+
+const STATUS_MS = 2_000;
+const OBSERVE_MS = 100;
+/** The pause before a failed player is made anew. */
+const RESTART_MS = 2_000;
+/** `latencyMs` is the median over this much time. */
+const LATENCY_WINDOW_MS = 1_000;
+
+export type SessionState =
+  | { readonly kind: "waiting" | "starting" | "playing" | "ended" }
+  | { readonly kind: "failed"; readonly problem: string };
+
+export interface SessionEvents {
+  state(state: SessionState): void;
+  status(status: ChannelStatus | null): void;
+  levels(): void;
+  /** Another player has the element: what was measured before is not of it. */
+  restarted(): void;
+}
+
+export class Session {
+  readonly #video: HTMLVideoElement;
+  readonly #channel: string;
+  readonly #events: SessionEvents;
+  readonly #stalls = new StallMeter();
+  #format: Format = "hls";
+  #player: Player | null = null;
+  #selected: string = AUTO;
+  #state: SessionState = { kind: "waiting" };
+  #status: ChannelStatus | null = null;
+  #startedAt = 0;
+  #firstFrameMs: number | null = null;
+  #restarts = 0;
+  // Which call of `play` owns the element; an older one that is still loading gives up.
+  #turn = 0;
+
+  constructor(video: HTMLVideoElement, channel: string, events: SessionEvents) {
+    this.#video = video;
+    this.#channel = channel;
+    this.#events = events;
+    video.addEventListener("waiting", () => this.#stalls.waiting(performance.now(), this.#playback()));
+    video.addEventListener("loadedmetadata", () => void this.#start());
+    video.addEventListener("loadeddata", () => this.#onFirstFrame());
+    video.addEventListener("playing", () => this.#enter({ kind: "playing" }));
+    video.addEventListener("ended", () => this.#enter({ kind: "ended" }));
+    setInterval(() => this.#stalls.observe(performance.now(), this.#playback()), OBSERVE_MS);
+    void this.#watchStatus();
+  }
+
+  get selected(): string {
+    return this.#selected;
+  }
+
+  levels(): readonly Level[] {
+    return this.#player?.levels() ?? [];
+  }
+
+  /** Plays the channel in this format, as soon as it can be played. */
+  async play(format: Format): Promise<void> {
+    const turn = ++this.#turn;
+    this.#format = format;
+    this.#destroyPlayer();
+    if (!this.#status || !isPlayable(this.#status.state)) {
+      return;
+    }
+    this.#enter({ kind: "starting" });
+    this.#startedAt = performance.now();
+    this.#firstFrameMs = null;
+    const player = await createPlayer(format, this.#video, this.#channel, {
+      levels: () => this.#onLevels(),
+      failed: (problem) => this.#onFailed(turn, problem),
+    });
+    if (turn !== this.#turn) {
+      player.destroy();
+      return;
+    }
+    this.#player = player;
+    this.#events.restarted();
+  }
+
+  /** Asks for a rendition by name, or `auto`; remembered for the players to come. */
+  select(name: string): void {
+    this.#selected = name;
+    this.#player?.select(name);
+  }
+
+  measure(latency: LatencyMeter, avsync: AvSyncMeter): Measurements {
+    const video = this.#video;
+    const samples = latency.samples.filter((sample) => sample.latency !== null);
+    const since = (samples.at(-1)?.at ?? 0) - LATENCY_WINDOW_MS;
+    return {
+      format: this.#format,
+      playing: this.#state.kind === "playing" && !video.paused && video.readyState > 2,
+      rendition: this.#firstFrameMs === null ? null : (this.#player?.playing() ?? null),
+      selected: this.#selected,
+      levels: this.levels(),
+      width: video.videoWidth,
+      height: video.videoHeight,
+      bufferSeconds: bufferSeconds(video),
+      droppedFrames: video.getVideoPlaybackQuality().droppedVideoFrames,
+      stalls: this.#stalls.count,
+      stallSeconds: this.#stalls.millis / 1000,
+      restarts: this.#restarts,
+      latencyMs: median(samples.filter(({ at }) => at >= since).map(({ latency }) => latency ?? 0)),
+      latencySamples: samples.map(({ latency }) => latency ?? 0),
+      clockMillis: latency.samples.at(-1)?.clock ?? null,
+      avOffsetMs: avsync.offset,
+      muted: video.muted || video.volume === 0,
+      timeToFirstFrameMs: this.#firstFrameMs,
+      error: this.#state.kind === "failed" ? this.#state.problem : null,
+    };
+  }
+
+  // With sound if the browser lets us; else muted, and the page offers to unmute.
+  async #start(): Promise<void> {
+    try {
+      await this.#video.play();
+    } catch (problem) {
+      if (problem instanceof DOMException && problem.name === "NotAllowedError" && !this.#video.muted) {
+        this.#video.muted = true;
+        await this.#video.play().catch(() => undefined);
+      }
+    }
+  }
+
+  async #watchStatus(): Promise<never> {
+    for (;;) {
+      // A server that doesn't answer says nothing of the channel: the last word stands.
+      const status = await fetchStatus(this.#channel).catch(() => this.#status);
+      this.#status = status;
+      this.#events.status(status);
+      this.#follow(status);
+      await new Promise((resolve) => setTimeout(resolve, STATUS_MS));
+    }
+  }
+
+  #follow(status: ChannelStatus | null): void {
+    if (this.#player || this.#state.kind === "starting" || this.#state.kind === "failed") {
+      const over = status === null || !isPlayable(status.state);
+      // An ended channel's player first plays to the end of what it has.
+      if (this.#state.kind === "ended" && !over) {
+        void this.play(this.#format);
+      }
+      return;
+    }
+    if (status && isPlayable(status.state)) {
+      void this.play(this.#format);
+    } else {
+      this.#enter({ kind: status?.state === "ended" ? "ended" : "waiting" });
+    }
+  }
+
+  #onLevels(): void {
+    if (this.#selected !== AUTO) {
+      this.#player?.select(this.#selected);
+    }
+    this.#events.levels();
+  }
+
+  #onFirstFrame(): void {
+    this.#firstFrameMs ??= performance.now() - this.#startedAt;
+  }
+
+  #onFailed(turn: number, problem: string): void {
+    if (turn !== this.#turn) {
+      return;
+    }
+    console.error(problem);
+    this.#destroyPlayer();
+    this.#enter({ kind: "failed", problem });
+    this.#restarts += 1;
+    setTimeout(() => {
+      if (turn === this.#turn) {
+        this.#enter({ kind: "waiting" });
+        this.#follow(this.#status);
+      }
+    }, RESTART_MS);
+  }
+
+  #destroyPlayer(): void {
+    this.#player?.destroy();
+    this.#player = null;
+  }
+
+  #enter(state: SessionState): void {
+    this.#state = state;
+    this.#events.state(state);
+  }
+
+  #playback(): Playback {
+    const { paused, seeking, ended, currentTime } = this.#video;
+    const wanted = this.#player !== null && !paused && !seeking && !ended;
+    return { time: currentTime, wanted };
+  }
+}
+
+function bufferSeconds({ buffered, currentTime }: HTMLVideoElement): number {
+  for (let range = 0; range < buffered.length; range++) {
+    if (buffered.start(range) <= currentTime && currentTime <= buffered.end(range)) {
+      return buffered.end(range) - currentTime;
+    }
+  }
+  return 0;
+}

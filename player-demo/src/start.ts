@@ -3,6 +3,7 @@
 import "./style/base.css";
 import "./style/start.css";
 import { fetchChannels, STATE_WORDS, type ChannelEntry } from "./channel";
+import { ServerClock } from "./meter/serverclock";
 import { element, setText } from "./ui/dom";
 import { age } from "./ui/format";
 
@@ -11,6 +12,8 @@ const REFRESH_MS = 2_000;
 const list = element("channels", HTMLUListElement);
 const empty = element("empty", HTMLElement);
 const notice = element("notice", HTMLElement);
+// Ages are the server's: the viewer's clock may be wrong.
+const clock = new ServerClock();
 const rows = new Map<string, HTMLLIElement>();
 
 setText(element("publish-url", HTMLElement), `rtmp://${location.hostname}/live/`);
@@ -56,7 +59,7 @@ function update(row: HTMLLIElement, { state, since }: ChannelEntry): void {
   const badge = part(row, "state") as HTMLElement;
   badge.dataset["state"] = state;
   setText(badge, STATE_WORDS[state]);
-  setText(part(row, "since"), state === "idle" ? "nobody has published yet" : `for ${age(Date.now() - since)}`);
+  setText(part(row, "since"), state === "idle" ? "nobody has published yet" : `for ${age(clock.nearly() - since)}`);
 }
 
 function part(row: HTMLElement, name: string): Element {
@@ -67,4 +70,5 @@ function part(row: HTMLElement, name: string): Element {
   return found;
 }
 
+void clock.keep(new AbortController().signal);
 void refresh();

@@ -59,6 +59,26 @@ export async function withPage({ viewport, sound = true, reducedMotion = "no-pre
   }
 }
 
+/**
+ * A function that evaluates an expression in the page, without counting as a gesture of its user:
+ * Playwright's own `evaluate` does, and so would let a page start with sound that may not.
+ */
+export async function quietEvaluator(page) {
+  const session = await page.context().newCDPSession(page);
+  return async (expression) => {
+    const { result, exceptionDetails } = await session.send("Runtime.evaluate", {
+      expression,
+      returnByValue: true,
+      awaitPromise: true,
+      userGesture: false,
+    });
+    if (exceptionDetails) {
+      throw new Error(exceptionDetails.exception?.description ?? exceptionDetails.text);
+    }
+    return result.value;
+  };
+}
+
 /** Collects what a page complains about. */
 export function complaints(page) {
   const found = [];

@@ -3,7 +3,7 @@
 // One JSON line on stdout. Exit codes: 0 it played, 1 it did not, 2 wrong options. A stall, a failed
 // switch or a complaint on the console is for the caller to judge: it stands in the JSON.
 
-import { complaints, withPage } from "./browser.mjs";
+import { complaints, quietEvaluator, withPage } from "./browser.mjs";
 import { parse, viewportOf } from "./options.mjs";
 
 const USAGE =
@@ -16,11 +16,12 @@ const options = parse(
     format: { type: "string", default: "hls" },
     // Seconds of watching, counted from the first picture.
     seconds: { type: "string", default: "10" },
-    // A rendition to switch to after a third of the time.
+    // A rendition to switch to, after a third of the time.
     select: { type: "string" },
     screenshot: { type: "string" },
     viewport: { type: "string", default: "1280x800" },
-    // Chromium's own autoplay policy: the page has to start muted.
+    // Chromium's own autoplay policy: the page has to start muted, and is unmuted by a click after a
+    // third of the time.
     "no-sound": { type: "boolean", default: false },
     "start-timeout": { type: "string", default: "20" },
   },
@@ -28,6 +29,18 @@ const options = parse(
 );
 
 const LOOK_MS = 250;
+
+// Everything the page measures, and what only the element knows.
+const LOOK = `(() => {
+  const video = document.querySelector("video");
+  const { select, ...now } = window.headwater;
+  return {
+    ...now,
+    time: video.currentTime,
+    totalFrames: video.getVideoPlaybackQuality().totalVideoFrames,
+    audioBytes: video.webkitAudioDecodedByteCount,
+  };
+})()`;
 
 const result = await withPage(
   { viewport: viewportOf(options.viewport), sound: !options["no-sound"] },
@@ -38,74 +51,90 @@ process.stdout.write(`${JSON.stringify(result)}\n`);
 process.exitCode = result.played ? 0 : 1;
 
 async function play(page) {
-  const errors = complaints(page);
+  const consoleErrors = complaints(page);
+  const evaluate = await quietEvaluator(page);
   const url = new URL(options.url);
   url.searchParams.set("format", options.format);
   const opened = Date.now();
   await page.goto(url.href, { waitUntil: "commit" });
-  const start = await firstPicture(page, Number(options["start-timeout"]) * 1000);
+  const start = await firstPicture(page, evaluate, opened + Number(options["start-timeout"]) * 1000);
   const openToFirstFrameMs = Date.now() - opened;
   if (!start) {
     await screenshot(page);
-    const error = await page.evaluate(() => window.headwater?.error ?? null).catch(() => null);
-    return { played: false, failure: error ?? "no picture within the time", consoleErrors: errors };
+    const error = await evaluate("window.headwater?.error ?? null");
+    return { played: false, failure: error ?? "no picture within the time", consoleErrors };
   }
-  const seen = await watch(page, Number(options.seconds) * 1000);
+  const unmuteOffered = await page.getByRole("button", { name: "Unmute" }).isVisible();
+  const seen = await watch(page, evaluate, Number(options.seconds) * 1000);
   await screenshot(page);
-  const end = await look(page);
-  const { latencySamples, levels, ...last } = end;
+  const end = await evaluate(LOOK);
   return {
     played: end.time > start.time,
-    format: last.format,
+    format: end.format,
     openToFirstFrameMs,
-    timeToFirstFrameMs: last.timeToFirstFrameMs,
+    timeToFirstFrameMs: end.timeToFirstFrameMs,
     playedSeconds: end.time - start.time,
-    stalls: last.stalls,
-    stallSeconds: last.stallSeconds,
-    restarts: last.restarts,
-    latencyP50Ms: quantile(latencySamples, 0.5),
-    latencyP95Ms: quantile(latencySamples, 0.95),
-    latencySamples: latencySamples.length,
-    droppedFrames: last.droppedFrames,
+    stalls: end.stalls,
+    stallSeconds: end.stallSeconds,
+    restarts: end.restarts,
+    latencyP50Ms: quantile(end.latencySamples, 0.5),
+    latencyP95Ms: quantile(end.latencySamples, 0.95),
+    latencySamples: end.latencySamples.length,
+    droppedFrames: end.droppedFrames,
     totalFrames: end.totalFrames,
-    levels: levels.map(({ name }) => name),
+    levels: end.levels.map(({ name }) => name),
     renditions: seen.renditions,
     sizes: seen.sizes,
-    selected: last.selected,
+    selected: end.selected,
     switchMs: seen.switchMs,
-    avOffsetMs: last.avOffsetMs,
-    soundOn: !last.muted && end.audioBytes > 0,
-    bufferSeconds: last.bufferSeconds,
-    clockMillis: last.clockMillis,
+    avOffsetMs: end.avOffsetMs,
+    startedMuted: start.muted,
+    unmuteOffered,
+    soundOn: !end.muted && end.audioBytes > 0,
+    bufferSeconds: end.bufferSeconds,
+    clockMillis: end.clockMillis,
     errors: seen.errors,
-    consoleErrors: errors,
+    consoleErrors,
   };
 }
 
-// Where the picture first moves; null if it doesn't in time.
-async function firstPicture(page, timeout) {
-  const moving = () => (window.headwater?.playing && window.headwater.timeToFirstFrameMs !== null) || false;
-  const started = await page.waitForFunction(moving, undefined, { timeout, polling: 50 }).catch(() => null);
-  return started && look(page);
+// What the page says at the moment the picture first moves; null if it doesn't before `deadline`.
+async function firstPicture(page, evaluate, deadline) {
+  while (Date.now() < deadline) {
+    // While the document is being replaced there is nothing to ask.
+    const now = await evaluate(`window.headwater ? ${LOOK} : null`).catch(() => null);
+    if (now?.playing && now.time > 0) {
+      return now;
+    }
+    await page.waitForTimeout(50);
+  }
+  return null;
 }
 
-async function watch(page, millis) {
+async function watch(page, evaluate, millis) {
   const renditions = new Set();
   const sizes = new Set();
   const errors = new Set();
   const begin = Date.now();
+  let acted = false;
   let selectedAt = null;
   let switchMs = null;
   while (Date.now() - begin < millis) {
-    const { rendition, width, height, error } = await look(page);
+    const { rendition, width, height, error } = await evaluate(LOOK);
     renditions.add(rendition);
     sizes.add(`${width}x${height}`);
     if (error) {
       errors.add(error);
     }
-    if (options.select && selectedAt === null && Date.now() - begin > millis / 3) {
-      await page.evaluate((name) => window.headwater.select(name), options.select);
-      selectedAt = Date.now();
+    if (!acted && Date.now() - begin > millis / 3) {
+      acted = true;
+      if (options["no-sound"]) {
+        await page.getByRole("button", { name: "Unmute" }).click({ timeout: 2_000 });
+      }
+      if (options.select) {
+        await evaluate(`window.headwater.select(${JSON.stringify(options.select)})`);
+        selectedAt = Date.now();
+      }
     }
     if (selectedAt !== null && switchMs === null && rendition === options.select) {
       switchMs = Date.now() - selectedAt;
@@ -114,19 +143,6 @@ async function watch(page, millis) {
   }
   renditions.delete(null);
   return { renditions: [...renditions], sizes: [...sizes], errors: [...errors], switchMs };
-}
-
-async function look(page) {
-  return page.evaluate(() => {
-    const video = document.querySelector("video");
-    const { select: _, ...now } = window.headwater;
-    return {
-      ...now,
-      time: video.currentTime,
-      totalFrames: video.getVideoPlaybackQuality().totalVideoFrames,
-      audioBytes: video.webkitAudioDecodedByteCount,
-    };
-  });
 }
 
 async function screenshot(page) {

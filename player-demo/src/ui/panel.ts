@@ -15,6 +15,7 @@ export class Panel {
   readonly #latency = element("latency", HTMLElement);
   readonly #latencyNote = element("latency-note", HTMLElement);
   readonly #line = element("latency-line", SVGPolylineElement);
+  readonly #area = element("latency-area", SVGPolygonElement);
   readonly #figures = new Map(
     [...document.querySelectorAll<HTMLElement>("[data-figure]")].map((node) => [node.dataset["figure"] ?? "", node]),
   );
@@ -32,10 +33,12 @@ export class Panel {
     const { latencyMs } = now;
     setText(this.#latency, latencyMs === null ? "–" : (latencyMs / 1000).toFixed(2));
     setText(this.#latencyNote, noteOn(now));
-    this.#line.setAttribute("points", sparkline(samples));
+    const { line, area } = sparkline(samples);
+    this.#line.setAttribute("points", line);
+    this.#area.setAttribute("points", area);
     this.#figure("rendition", orNothing(now.rendition));
     this.#figure("resolution", size(now.width, now.height));
-    this.#figure("buffer", seconds(now.bufferSeconds));
+    this.#figure("buffer", seconds(now.width > 0 ? now.bufferSeconds : null));
     this.#figure("dropped", String(now.droppedFrames));
     this.#figure("stalls", now.stalls === 0 ? "0" : `${now.stalls} (${seconds(now.stallSeconds)})`);
     this.#figure("av", signedMillis(now.avOffsetMs));

@@ -64,7 +64,7 @@ async function play(page) {
     const error = await evaluate("window.headwater?.error ?? null");
     return { played: false, failure: error ?? "no picture within the time", consoleErrors };
   }
-  const unmuteOffered = await page.getByRole("button", { name: "Unmute" }).isVisible();
+  const unmuteOffered = await page.locator("#unmute").isVisible();
   const seen = await watch(page, evaluate, Number(options.seconds) * 1000);
   await screenshot(page);
   const end = await evaluate(LOOK);
@@ -129,7 +129,7 @@ async function watch(page, evaluate, millis) {
     if (!acted && Date.now() - begin > millis / 3) {
       acted = true;
       if (options["no-sound"]) {
-        await page.getByRole("button", { name: "Unmute" }).click({ timeout: 2_000 });
+        await page.locator("#unmute").click({ timeout: 2_000 });
       }
       if (options.select) {
         await evaluate(`window.headwater.select(${JSON.stringify(options.select)})`);

@@ -11,4 +11,5 @@
 pub mod channel;
 pub mod clock;
 pub mod config;
+pub mod store;
 pub mod telemetry;

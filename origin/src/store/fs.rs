@@ -1,0 +1,168 @@
+//! Where things lie on disk, and how they get there.
+//!
+//! ```text
+//! <root>/lock
+//! <root>/<channel>/journal
+//! <root>/<channel>/<run>/<rendition>/init.mp4
+//! <root>/<channel>/<run>/<rendition>/<k>.m4s
+//! ```
+//! Every name in a path went through [`Name`] or [`RunId`]: nothing here can leave the root.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, IoSlice, Write};
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use packager::media::{Name, RunId};
+
+/// Slices handed to one `writev`: the kernel takes no more than 1024 (IOV_MAX).
+const MAX_SLICES: usize = 1_024;
+
+/// The directory of a channel.
+#[derive(Clone, Debug)]
+pub(super) struct Directory(PathBuf);
+
+impl Directory {
+    pub(super) fn new(root: &Path, channel: &Name) -> Self {
+        Self(root.join(channel.as_str()))
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    pub(super) fn journal(&self) -> PathBuf {
+        self.0.join("journal")
+    }
+
+    fn run(&self, run: &RunId) -> PathBuf {
+        self.0.join(run.as_str())
+    }
+
+    pub(super) fn segment(&self, run: &RunId, rendition: &Name, k: u64) -> PathBuf {
+        self.run(run).join(rendition.as_str()).join(format!("{k}.m4s"))
+    }
+
+    /// Makes the directories of a run and writes its init segments. Can be repeated.
+    pub(super) fn write_inits(
+        &self,
+        run: &RunId,
+        inits: &[(Name, Bytes)],
+    ) -> io::Result<Vec<File>> {
+        let mut files = Vec::new();
+        for (rendition, init) in inits {
+            let directory = self.run(run).join(rendition.as_str());
+            fs::create_dir_all(&directory)?;
+            let mut file = File::create(directory.join("init.mp4"))?;
+            file.write_all(init)?;
+            files.push(file);
+        }
+        Ok(files)
+    }
+
+    /// Deletes a run's directories once no segment is left in them.
+    pub(super) fn remove_run(&self, run: &RunId) -> io::Result<()> {
+        ignore_absent(fs::remove_dir_all(self.run(run)))
+    }
+
+    /// The runs that left something here, with the highest segment number of any file.
+    pub(super) fn runs(&self) -> io::Result<Vec<(RunId, Option<u64>)>> {
+        let mut runs = Vec::new();
+        for entry in fs::read_dir(&self.0)? {
+            let entry = entry?;
+            let name = entry.file_name();
+            let Some(run) = name.to_str().and_then(RunId::parse) else { continue };
+            let mut last = None;
+            for rendition in fs::read_dir(entry.path())? {
+                let Ok(segments) = fs::read_dir(rendition?.path()) else { continue };
+                let numbers = segments.filter_map(|file| number(&file.ok()?.path()));
+                last = last.max(numbers.max());
+            }
+            runs.push((run, last));
+        }
+        Ok(runs)
+    }
+}
+
+/// The number in a segment's file name.
+fn number(path: &Path) -> Option<u64> {
+    path.file_name()?.to_str()?.strip_suffix(".m4s")?.parse().ok()
+}
+
+/// Begins a segment's file; an older one of that name is emptied.
+pub(super) fn create_segment(path: &Path) -> io::Result<File> {
+    OpenOptions::new().write(true).create(true).truncate(true).open(path)
+}
+
+/// Deletes a file; one that is not there is deleted already.
+pub(super) fn remove_file(path: &Path) -> io::Result<()> {
+    ignore_absent(fs::remove_file(path))
+}
+
+fn ignore_absent(result: io::Result<()>) -> io::Result<()> {
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
+/// Writes all of `pieces`, in order, without joining them.
+pub(super) fn append(out: &mut impl Write, pieces: &[Bytes]) -> io::Result<()> {
+    for group in pieces.chunks(MAX_SLICES) {
+        let mut slices: Vec<_> = group.iter().map(|piece| IoSlice::new(piece)).collect();
+        let mut rest = slices.as_mut_slice();
+        // Skips leading empty pieces, so that a write of nothing does not read as a full disk.
+        IoSlice::advance_slices(&mut rest, 0);
+        while !rest.is_empty() {
+            match out.write_vectored(rest) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(written) => IoSlice::advance_slices(&mut rest, written),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Takes at most `step` bytes at a time, as a pipe or a full page may.
+    struct Narrow {
+        step: usize,
+        taken: Vec<u8>,
+    }
+
+    impl Write for Narrow {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let taken = bytes.len().min(self.step);
+            self.taken.extend_from_slice(&bytes[..taken]);
+            Ok(taken)
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn all_pieces_arrive_in_order_however_little_is_taken_at_a_time() {
+        let pieces: Vec<Bytes> =
+            (0..2_500usize).map(|i| Bytes::from(vec![i as u8; i % 7])).collect();
+        let whole: Vec<u8> = pieces.iter().flatten().copied().collect();
+        for step in [1, 3, 4_096] {
+            let mut out = Narrow { step, taken: Vec::new() };
+            append(&mut out, &pieces).unwrap();
+            assert_eq!(out.taken, whole);
+        }
+        append(&mut Narrow { step: 1, taken: Vec::new() }, &[Bytes::new()]).unwrap();
+    }
+
+    #[test]
+    fn a_disk_that_takes_nothing_is_an_error_and_not_a_loop() {
+        let mut full = Narrow { step: 0, taken: Vec::new() };
+        let error = append(&mut full, &[Bytes::from_static(b"x")]).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::WriteZero);
+    }
+}

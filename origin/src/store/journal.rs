@@ -1,0 +1,367 @@
+//! The journal of a channel: what exists on disk, in the order it came to be.
+//!
+//! ```text
+//! file   = magic[8] record*
+//! record = length u32le · crc32 u32le (over the length's bytes and the payload) · payload (JSON)
+//! ```
+//! A record is whole or it is not there: reading stops at the first one that is cut short or does
+//! not match its checksum, and the file goes on from that place. JSON, because a person must be
+//! able to read it on the worst day, and because fields can be added. When removed segments make
+//! up most of the file it is written anew beside the old one and renamed over it.
+//!
+//! It knows no clock and decides nothing; [`State`] is what the records add up to.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use packager::grid::Grid;
+use packager::media::{Config, Rendition};
+use packager::time::{Span, Timescale};
+use packager::timeline::{Run, Segment};
+use serde::{Deserialize, Serialize};
+
+/// First bytes of a journal; the last one is the version of the format.
+const MAGIC: [u8; 8] = *b"HWJRNL\0\x01";
+/// Bytes before a record's payload.
+const HEAD: usize = 8;
+/// Largest payload. A segment of 6 s in parts of 0.2 s takes under 1 kB; a length beyond this is
+/// garbage, not a record.
+const MAX_PAYLOAD: usize = 1 << 20;
+/// A journal below this is not worth writing anew.
+const COMPACT_ABOVE: u64 = 1 << 20;
+/// How many times its size after the last rewrite a journal may reach.
+const COMPACT_RATIO: u64 = 4;
+
+/// What a channel is for players, fixed when it first ran and changed by its operator only.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredFormat {
+    /// Segment and part lengths, frame and sample rate.
+    pub grid: Grid,
+    /// Upper bound of the time between the end of a part and its being fetchable.
+    pub publish_delay: Span,
+    /// The renditions, in the order of the timeline.
+    pub renditions: Vec<StoredRendition>,
+}
+
+/// A rendition as the multivariant playlist promised it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredRendition {
+    /// Its name.
+    pub name: String,
+    /// What a tick of its times is worth.
+    pub timescale: Timescale,
+    /// RFC 6381 codec string.
+    pub codec: String,
+    /// Width and height in pixels; `None` for sound.
+    pub size: Option<(u16, u16)>,
+    /// Bits per second over a long time.
+    pub average_bitrate: u32,
+    /// Bits per second at the most.
+    pub peak_bitrate: u32,
+}
+
+impl From<&Rendition> for StoredRendition {
+    fn from(rendition: &Rendition) -> Self {
+        let size = match &rendition.track.config {
+            Config::Video(video) => Some((video.width, video.height)),
+            Config::Audio(_) => None,
+        };
+        Self {
+            name: rendition.name.to_string(),
+            timescale: rendition.track.timescale,
+            codec: rendition.track.config.codec_string().to_owned(),
+            size,
+            average_bitrate: rendition.average_bitrate,
+            peak_bitrate: rendition.peak_bitrate,
+        }
+    }
+}
+
+/// One thing that happened.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "record", rename_all = "lowercase")]
+pub(super) enum Record {
+    /// The channel's format was fixed.
+    Format(StoredFormat),
+    /// The highest numbers ever used, where the records that used them are gone.
+    Mark { last_k: Option<u64>, last_discontinuity: Option<u64> },
+    /// A run began.
+    Run(RunRecord),
+    /// A segment was closed.
+    Segment(SegmentRecord),
+    /// A segment was deleted.
+    Removed(SegmentKey),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct RunRecord {
+    pub(super) id: String,
+    pub(super) first_k: u64,
+    pub(super) discontinuity: u64,
+    pub(super) renditions: Vec<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(super) struct SegmentKey {
+    pub(super) run: String,
+    pub(super) rendition: String,
+    pub(super) k: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct SegmentRecord {
+    #[serde(flatten)]
+    pub(super) key: SegmentKey,
+    /// Decode time of the first sample, in ticks of the rendition's timescale.
+    pub(super) start: i64,
+    /// Length in the same ticks.
+    pub(super) duration: u64,
+    /// Of each part: length in ticks, bytes, whether decoding can start with it.
+    pub(super) parts: Vec<(u32, u32, bool)>,
+    /// Whether there is no media.
+    pub(super) gap: bool,
+}
+
+impl RunRecord {
+    pub(super) fn new(run: &Run, renditions: &[Rendition]) -> Self {
+        Self {
+            id: run.id.to_string(),
+            first_k: run.first_k,
+            discontinuity: run.discontinuity,
+            renditions: renditions.iter().map(|r| r.name.to_string()).collect(),
+        }
+    }
+}
+
+impl SegmentRecord {
+    pub(super) fn new(key: SegmentKey, segment: &Segment) -> Self {
+        let parts = segment.parts.iter().map(|p| (p.duration, p.bytes, p.independent)).collect();
+        let Segment { start, duration, gap, .. } = *segment;
+        Self { key, start, duration, parts, gap }
+    }
+}
+
+/// What the records add up to.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct State {
+    pub(super) format: Option<StoredFormat>,
+    pub(super) last_k: Option<u64>,
+    pub(super) last_discontinuity: Option<u64>,
+    runs: BTreeMap<String, RunRecord>,
+    segments: BTreeMap<SegmentKey, SegmentRecord>,
+}
+
+impl State {
+    /// Adds a record.
+    pub(super) fn apply(&mut self, record: Record) {
+        match record {
+            Record::Format(format) => self.format = Some(format),
+            Record::Mark { last_k, last_discontinuity } => {
+                self.last_k = self.last_k.max(last_k);
+                self.last_discontinuity = self.last_discontinuity.max(last_discontinuity);
+            }
+            Record::Run(run) => {
+                self.last_discontinuity = self.last_discontinuity.max(Some(run.discontinuity));
+                self.runs.insert(run.id.clone(), run);
+            }
+            Record::Segment(segment) => {
+                self.last_k = self.last_k.max(Some(segment.key.k));
+                self.segments.insert(segment.key.clone(), segment);
+            }
+            Record::Removed(key) => {
+                self.segments.remove(&key);
+                self.drop_empty_runs();
+            }
+        }
+    }
+
+    /// Forgets every run and segment, and keeps the numbers they used.
+    fn forget_media(&mut self) {
+        self.runs.clear();
+        self.segments.clear();
+    }
+
+    /// Runs without a segment say nothing any more, except the newest: its first is to come.
+    fn drop_empty_runs(&mut self) {
+        let used: BTreeSet<&str> = self.segments.keys().map(|key| key.run.as_str()).collect();
+        let newest = self.runs.keys().next_back().cloned();
+        self.runs.retain(|id, _| used.contains(id.as_str()) || Some(id) == newest.as_ref());
+    }
+
+    /// The fewest records that add up to this.
+    fn records(&self) -> impl Iterator<Item = Record> + '_ {
+        let mark =
+            Record::Mark { last_k: self.last_k, last_discontinuity: self.last_discontinuity };
+        let format = self.format.iter().cloned().map(Record::Format);
+        let runs = self.runs.values().cloned().map(Record::Run);
+        let segments = self.segments.values().cloned().map(Record::Segment);
+        format.chain(std::iter::once(mark)).chain(runs).chain(segments)
+    }
+}
+
+fn encode(record: &Record, out: &mut Vec<u8>) -> io::Result<()> {
+    let payload = serde_json::to_vec(record)?;
+    let length = u32::try_from(payload.len())
+        .ok()
+        .filter(|_| payload.len() <= MAX_PAYLOAD)
+        .ok_or_else(|| io::Error::other("a journal record is too long"))?
+        .to_le_bytes();
+    let mut crc = crc32fast::Hasher::new();
+    crc.update(&length);
+    crc.update(&payload);
+    out.extend_from_slice(&length);
+    out.extend_from_slice(&crc.finalize().to_le_bytes());
+    out.extend_from_slice(&payload);
+    Ok(())
+}
+
+/// The whole records at the beginning of `bytes`, and how many bytes they take. `None` when the
+/// text is no journal of this version.
+fn decode(bytes: &[u8]) -> Option<(Vec<Record>, usize)> {
+    let Some(mut rest) = bytes.strip_prefix(&MAGIC) else {
+        // A file that was being begun.
+        return MAGIC.starts_with(bytes).then(|| (Vec::new(), 0));
+    };
+    let mut records = Vec::new();
+    while let Some((record, after)) = decode_one(rest) {
+        records.push(record);
+        rest = after;
+    }
+    Some((records, bytes.len() - rest.len()))
+}
+
+fn decode_one(bytes: &[u8]) -> Option<(Record, &[u8])> {
+    let (head, rest) = bytes.split_first_chunk::<HEAD>()?;
+    let [l0, l1, l2, l3, crc @ ..] = *head;
+    let length = [l0, l1, l2, l3];
+    let size = usize::try_from(u32::from_le_bytes(length)).ok().filter(|n| *n <= MAX_PAYLOAD)?;
+    let (payload, after) = rest.split_at_checked(size)?;
+    let mut sum = crc32fast::Hasher::new();
+    sum.update(&length);
+    sum.update(payload);
+    if sum.finalize() != u32::from_le_bytes(crc) {
+        return None;
+    }
+    Some((serde_json::from_slice(payload).ok()?, after))
+}
+
+/// The journal's file, open for its one writer.
+#[derive(Debug)]
+pub(super) struct Journal {
+    path: PathBuf,
+    file: Arc<File>,
+    /// Bytes of whole records; what lies behind them is overwritten.
+    len: u64,
+    len_after_rewrite: u64,
+    /// A record did not reach the file: the next one that can be written brings all of them.
+    behind: bool,
+    state: State,
+}
+
+impl Journal {
+    /// Opens or begins the journal at `path`. A torn tail is cut off; a file that is no journal is
+    /// set aside under another name, so that the channel can run and a person can look.
+    pub(super) fn open(path: PathBuf) -> io::Result<Self> {
+        let bytes = match std::fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+            Err(error) => return Err(error),
+        };
+        let (records, whole) = match decode(&bytes) {
+            Some(read) => read,
+            None => {
+                let aside = path.with_extension("broken");
+                tracing::error!(
+                    journal = %path.display(), aside = %aside.display(),
+                    "not a journal of this version: set aside, numbers begin anew"
+                );
+                std::fs::rename(&path, &aside)?;
+                (Vec::new(), 0)
+            }
+        };
+        if whole < bytes.len() && whole > 0 {
+            tracing::warn!(
+                journal = %path.display(), offset = whole, bytes = bytes.len() - whole,
+                "cut a torn tail off the journal"
+            );
+        }
+        let mut state = State::default();
+        records.into_iter().for_each(|record| state.apply(record));
+        let (file, len) = write_anew(&path, &state)?;
+        Ok(Self { path, file: Arc::new(file), len, len_after_rewrite: len, behind: false, state })
+    }
+
+    /// What the journal says.
+    pub(super) fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// The file, to be synced by somebody else.
+    pub(super) fn file(&self) -> Arc<File> {
+        Arc::clone(&self.file)
+    }
+
+    /// Size in bytes.
+    pub(super) fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Forgets the media and keeps the numbers, of which `last_k` may know a higher one.
+    pub(super) fn forget_media(&mut self, last_k: Option<u64>) -> io::Result<()> {
+        self.state.forget_media();
+        self.state.apply(Record::Mark { last_k, last_discontinuity: None });
+        self.rewrite()
+    }
+
+    /// Adds a record. One that can't be written is remembered and comes with the next that can.
+    pub(super) fn append(&mut self, record: Record) -> io::Result<()> {
+        let mut bytes = Vec::new();
+        let encoded = encode(&record, &mut bytes);
+        self.state.apply(record);
+        encoded?;
+        let bloated = self.len > COMPACT_ABOVE
+            && self.len > self.len_after_rewrite.saturating_mul(COMPACT_RATIO);
+        if self.behind || bloated {
+            return self.rewrite();
+        }
+        let written = self.file.write_all_at(&bytes, self.len);
+        self.behind = written.is_err();
+        written?;
+        self.len = self.len.saturating_add(bytes.len() as u64);
+        Ok(())
+    }
+
+    fn rewrite(&mut self) -> io::Result<()> {
+        let written = write_anew(&self.path, &self.state);
+        self.behind = written.is_err();
+        let (file, len) = written?;
+        self.file = Arc::new(file);
+        self.len = len;
+        self.len_after_rewrite = len;
+        Ok(())
+    }
+}
+
+/// Writes a journal beside `path` and puts it in its place, whole or not at all.
+fn write_anew(path: &Path, state: &State) -> io::Result<(File, u64)> {
+    let beside = path.with_extension("new");
+    let mut bytes = MAGIC.to_vec();
+    for record in state.records() {
+        encode(&record, &mut bytes)?;
+    }
+    let mut file = File::create(&beside)?;
+    file.write_all(&bytes)?;
+    file.sync_data()?;
+    std::fs::rename(&beside, path)?;
+    if let Some(directory) = path.parent() {
+        File::open(directory)?.sync_all()?;
+    }
+    Ok((file, bytes.len() as u64))
+}
+
+#[cfg(test)]
+mod tests;

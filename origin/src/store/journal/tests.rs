@@ -1,0 +1,135 @@
+use super::*;
+
+fn key(k: u64) -> SegmentKey {
+    SegmentKey { run: "0190c0ffee0".into(), rendition: "720p".into(), k }
+}
+
+fn segment(k: u64) -> Record {
+    Record::Segment(SegmentRecord {
+        key: key(k),
+        start: k.cast_signed() * 144_000,
+        duration: 144_000,
+        parts: vec![(24_000, 1_000, true), (24_000, 900, false)],
+        gap: false,
+    })
+}
+
+fn run(id: &str, discontinuity: u64) -> Record {
+    Record::Run(RunRecord {
+        id: id.into(),
+        first_k: 7,
+        discontinuity,
+        renditions: vec!["720p".into(), "audio".into()],
+    })
+}
+
+fn history() -> Vec<Record> {
+    vec![
+        run("0190c0ffee0", 7),
+        segment(7),
+        segment(8),
+        Record::Removed(key(7)),
+        run("0190c0ffee1", 8),
+        Record::Mark { last_k: Some(9), last_discontinuity: None },
+    ]
+}
+
+fn state(records: &[Record]) -> State {
+    let mut state = State::default();
+    records.iter().cloned().for_each(|record| state.apply(record));
+    state
+}
+
+#[test]
+fn a_tail_torn_at_any_byte_is_cut_and_the_journal_goes_on() {
+    let records = history();
+    let mut bytes = MAGIC.to_vec();
+    let mut ends = vec![bytes.len()];
+    for record in &records {
+        encode(record, &mut bytes).unwrap();
+        ends.push(bytes.len());
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("journal");
+    for cut in 0..=bytes.len() {
+        std::fs::write(&path, &bytes[..cut]).unwrap();
+        let whole = ends.iter().filter(|end| **end <= cut).count().saturating_sub(1);
+        let mut journal = Journal::open(path.clone()).unwrap();
+        assert_eq!(*journal.state(), state(&records[..whole]), "cut at {cut}");
+        journal.append(segment(10)).unwrap();
+        drop(journal);
+        let again = Journal::open(path.clone()).unwrap();
+        assert_eq!(again.state().last_k, Some(10), "cut at {cut}");
+        assert!(!path.with_extension("broken").exists(), "cut at {cut}");
+    }
+}
+
+#[test]
+fn a_flipped_bit_anywhere_ends_the_reading_before_its_record() {
+    let records = history();
+    let mut bytes = MAGIC.to_vec();
+    let mut starts = Vec::new();
+    for record in &records {
+        starts.push(bytes.len());
+        encode(record, &mut bytes).unwrap();
+    }
+    for at in MAGIC.len()..bytes.len() {
+        for bit in 0..8 {
+            let mut broken = bytes.clone();
+            broken[at] ^= 1 << bit;
+            let (read, whole) = decode(&broken).unwrap();
+            let expected = starts.iter().filter(|start| **start <= at).count() - 1;
+            assert_eq!(read, records[..expected], "byte {at} bit {bit}");
+            assert_eq!(whole, starts[expected]);
+        }
+    }
+}
+
+#[test]
+fn a_file_that_is_no_journal_is_set_aside() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("journal");
+    std::fs::write(&path, b"HWJRNL\0\x02 from the future").unwrap();
+    let journal = Journal::open(path.clone()).unwrap();
+    assert_eq!(*journal.state(), State::default());
+    assert!(std::fs::read(path.with_extension("broken")).unwrap().starts_with(b"HWJRNL\0\x02"));
+}
+
+#[test]
+fn rewriting_keeps_what_the_records_add_up_to() {
+    let state = state(&history());
+    let mut again = State::default();
+    state.records().for_each(|record| again.apply(record));
+    assert_eq!(again, state);
+}
+
+#[test]
+fn the_journal_of_a_window_that_moves_for_ever_stays_small() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut journal = Journal::open(directory.path().join("journal")).unwrap();
+    journal.append(run("0190c0ffee0", 7)).unwrap();
+    let mut largest = 0;
+    for k in 10..12_000u64 {
+        journal.append(segment(k)).unwrap();
+        journal.append(Record::Removed(key(k - 10))).unwrap();
+        largest = largest.max(journal.len());
+    }
+    assert!(largest < COMPACT_ABOVE + 4_096, "{largest} bytes");
+    assert!(journal.len() < COMPACT_ABOVE, "was rewritten");
+    let path = journal.path.clone();
+    let expected = journal.state;
+    assert_eq!(Journal::open(path).unwrap().state, expected);
+}
+
+#[test]
+fn records_that_could_not_be_written_come_with_the_next_that_can() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("journal");
+    let mut journal = Journal::open(path.clone()).unwrap();
+    // A file opened for reading refuses every write, as a failing disk does.
+    let good = std::mem::replace(&mut journal.file, Arc::new(File::open(&path).unwrap()));
+    assert!(journal.append(run("0190c0ffee0", 7)).is_err());
+    drop(good);
+    journal.append(segment(7)).unwrap();
+    assert_eq!(Journal::open(path).unwrap().state, state(&[run("0190c0ffee0", 7), segment(7)]));
+}

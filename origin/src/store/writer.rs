@@ -1,0 +1,302 @@
+//! The one thread that writes a channel's files, and the one that syncs everybody's.
+//!
+//! The channel's task hands over jobs through a bounded queue and waits 20 ms for each at the most;
+//! whatever the disk does, the task never blocks. The order of jobs is the order on disk. A part
+//! that could not be written spoils its segment's file: when the segment is closed, the file is
+//! written again from memory, once. Syncing is another thread's work, once a second and in groups,
+//! so that a slow `fsync` does not make parts late.
+
+use std::collections::{HashMap, VecDeque};
+use std::fs::File;
+use std::io;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use packager::media::RunId;
+use tokio::sync::oneshot;
+
+use super::Shared;
+use super::fs::{self, Directory};
+use super::journal::{Journal, Record, RunRecord, SegmentKey, SegmentRecord, StoredFormat};
+use super::live_edge::Key;
+
+/// How often files are synced and old ones deleted.
+const TURN: Duration = Duration::from_secs(1);
+
+/// Closed files waiting to be synced. When the disk is slower than this, the rest is left to the
+/// kernel, which writes back on its own within half a minute.
+const MAX_UNSYNCED: usize = 64;
+
+/// Something to do for a channel. `done` is answered when it is in the page cache, or has failed.
+#[derive(Debug)]
+pub(super) enum Job {
+    Format(StoredFormat, Done),
+    Begin {
+        id: RunId,
+        record: RunRecord,
+        done: Done,
+    },
+    Append {
+        key: Key,
+        part: usize,
+        pieces: Vec<Bytes>,
+        done: Done,
+    },
+    Close {
+        key: Key,
+        record: SegmentRecord,
+        done: Done,
+    },
+    /// Sync everything so far; `done` is answered when it is on the disk.
+    Flush(Done),
+}
+
+pub(super) type Done = oneshot::Sender<()>;
+
+/// Files for the syncing thread.
+#[derive(Debug)]
+pub(super) struct Batch {
+    files: Vec<File>,
+    journal: Arc<File>,
+    done: Option<Done>,
+}
+
+/// Syncs what it is handed until nobody is left to hand over. A failure is logged once until a
+/// batch succeeds.
+pub(super) fn sync(batches: &Receiver<Batch>) {
+    let mut failing = false;
+    while let Ok(batch) = batches.recv() {
+        // Segments first: a record in the journal must not outlive what it speaks of.
+        let synced = batch.files.iter().try_for_each(File::sync_data);
+        match synced.and_then(|()| batch.journal.sync_data()) {
+            Ok(()) => failing = false,
+            Err(error) if failing => tracing::debug!(%error, "can't sync"),
+            Err(error) => {
+                failing = true;
+                tracing::error!(%error, "can't sync the store: a power cut now would lose segments");
+            }
+        }
+        if let Some(done) = batch.done {
+            let _ = done.send(());
+        }
+    }
+}
+
+struct Open {
+    file: File,
+    parts: usize,
+    /// The file does not hold all parts: one could not be written, or never came.
+    spoiled: bool,
+}
+
+/// The writing thread's state.
+pub(super) struct Writer {
+    pub(super) directory: Directory,
+    pub(super) shared: Arc<Shared>,
+    pub(super) journal: Journal,
+    pub(super) syncer: SyncSender<Batch>,
+    open: HashMap<Key, Open>,
+    unsynced: VecDeque<File>,
+    journal_changed: bool,
+    failing: bool,
+}
+
+impl Writer {
+    pub(super) fn new(
+        directory: Directory,
+        shared: Arc<Shared>,
+        journal: Journal,
+        syncer: SyncSender<Batch>,
+    ) -> Self {
+        Self {
+            directory,
+            shared,
+            journal,
+            syncer,
+            open: HashMap::new(),
+            unsynced: VecDeque::new(),
+            journal_changed: false,
+            failing: false,
+        }
+    }
+
+    /// Works until the channel's store is dropped and its last job is done.
+    pub(super) fn run(mut self, jobs: &Receiver<Job>) {
+        let mut turn = Instant::now() + TURN;
+        loop {
+            match jobs.recv_timeout(turn.saturating_duration_since(Instant::now())) {
+                Ok(job) => self.work(job),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+            let now = Instant::now();
+            if now >= turn {
+                turn = now + TURN;
+                self.delete_due(now);
+                self.hand_to_syncer();
+            }
+        }
+        self.flush(None);
+    }
+
+    fn work(&mut self, job: Job) {
+        let (result, done) = match job {
+            Job::Format(format, done) => (self.record(Record::Format(format)), done),
+            Job::Begin { id, record, done } => {
+                let begun = self.begin(&id);
+                (begun.and(self.record(Record::Run(record))), done)
+            }
+            Job::Append { key, part, pieces, done } => (self.append(key, part, &pieces), done),
+            Job::Close { key, record, done } => (self.close(&key, record), done),
+            Job::Flush(done) => return self.flush(Some(done)),
+        };
+        self.note(result);
+        // Nobody waits any more if it took longer than 20 ms.
+        let _ = done.send(());
+    }
+
+    fn begin(&mut self, run: &RunId) -> io::Result<()> {
+        let inits = self.shared.read().inits(run);
+        let files = self.directory.write_inits(run, &inits)?;
+        self.unsynced.extend(files);
+        Ok(())
+    }
+
+    fn append(&mut self, key: Key, part: usize, pieces: &[Bytes]) -> io::Result<()> {
+        if !self.open.contains_key(&key) {
+            let file = self.create(&key)?;
+            self.open.insert(key.clone(), Open { file, parts: 0, spoiled: false });
+        }
+        let Some(open) = self.open.get_mut(&key) else { return Ok(()) };
+        open.spoiled |= open.parts != part;
+        if open.spoiled {
+            return Ok(());
+        }
+        let written = fs::append(&mut open.file, pieces);
+        open.spoiled = written.is_err();
+        open.parts += 1;
+        written
+    }
+
+    /// Begins a segment's file, and its run's directories too if they could not be made before.
+    fn create(&mut self, key: &Key) -> io::Result<File> {
+        let Some(name) = self.shared.read().name(key) else {
+            return Err(io::Error::other("the run is not there any more"));
+        };
+        let path = self.directory.segment(&key.run, &name, key.k);
+        match fs::create_segment(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.begin(&key.run)?;
+                fs::create_segment(&path)
+            }
+            result => result,
+        }
+    }
+
+    fn close(&mut self, key: &Key, record: SegmentRecord) -> io::Result<()> {
+        if !record.gap {
+            let file = match self.open.remove(key) {
+                Some(open) if !open.spoiled && open.parts == record.parts.len() => open.file,
+                _ => self.write_whole(key)?,
+            };
+            if self.unsynced.len() >= MAX_UNSYNCED {
+                self.unsynced.pop_front();
+            }
+            self.unsynced.push_back(file);
+            self.shared.write().on_disk(key);
+        }
+        self.record(Record::Segment(record))
+    }
+
+    /// Writes a segment's file from memory.
+    fn write_whole(&mut self, key: &Key) -> io::Result<File> {
+        let Some(pieces) = self.shared.read().memory(key) else {
+            return Err(io::Error::other("the segment left memory before it was on disk"));
+        };
+        let mut file = self.create(key)?;
+        fs::append(&mut file, &pieces)?;
+        Ok(file)
+    }
+
+    fn record(&mut self, record: Record) -> io::Result<()> {
+        self.journal_changed = true;
+        let written = self.journal.append(record);
+        self.shared.counters.journal_bytes.set(self.journal.len());
+        written
+    }
+
+    /// Deletes what was removed long enough ago.
+    fn delete_due(&mut self, now: Instant) {
+        while let Some(key) = self.shared.take_due(now) {
+            let deleted = self.delete(&key);
+            self.note(deleted);
+        }
+    }
+
+    fn delete(&mut self, key: &Key) -> io::Result<()> {
+        self.open.remove(key);
+        let (name, run_is_empty) = {
+            let mut index = self.shared.write();
+            let name = index.name(key);
+            (name, index.remove(key))
+        };
+        let Some(name) = name else { return Ok(()) };
+        let journal_key =
+            SegmentKey { run: key.run.to_string(), rendition: name.to_string(), k: key.k };
+        self.record(Record::Removed(journal_key))?;
+        fs::remove_file(&self.directory.segment(&key.run, &name, key.k))?;
+        if run_is_empty && self.shared.is_over(&key.run) {
+            self.shared.write().remove_run(&key.run);
+            self.directory.remove_run(&key.run)?;
+        }
+        Ok(())
+    }
+
+    fn batch(&mut self, done: Option<Done>) -> Batch {
+        self.journal_changed = false;
+        Batch { files: self.unsynced.drain(..).collect(), journal: self.journal.file(), done }
+    }
+
+    /// Hands over what is to be synced; if the syncing thread has enough to do, next time.
+    fn hand_to_syncer(&mut self) {
+        if self.unsynced.is_empty() && !self.journal_changed {
+            return;
+        }
+        let batch = self.batch(None);
+        if let Err(TrySendError::Full(batch)) = self.syncer.try_send(batch) {
+            self.unsynced.extend(batch.files);
+            self.journal_changed = true;
+        }
+    }
+
+    fn flush(&mut self, done: Option<Done>) {
+        let open = self.open.values().filter_map(|open| open.file.try_clone().ok());
+        let open: Vec<_> = open.collect();
+        self.unsynced.extend(open);
+        let batch = self.batch(done);
+        let _ = self.syncer.send(batch);
+    }
+
+    /// Counts failures, and logs the first of each incident.
+    fn note(&mut self, result: io::Result<()>) {
+        match result {
+            Ok(()) if self.failing => {
+                self.failing = false;
+                tracing::info!(channel = %self.shared.channel, "the disk takes segments again");
+            }
+            Ok(()) => {}
+            Err(error) => {
+                self.shared.counters.write_errors.add(1);
+                if !self.failing {
+                    self.failing = true;
+                    tracing::error!(
+                        channel = %self.shared.channel, %error,
+                        "can't write to the store: the live edge goes on from memory"
+                    );
+                }
+            }
+        }
+    }
+}

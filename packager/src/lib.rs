@@ -20,3 +20,6 @@ pub mod media;
 pub mod segmenter;
 pub mod time;
 pub mod timeline;
+
+#[cfg(test)]
+mod agreement;

@@ -127,6 +127,17 @@ pub struct Track {
     pub open: Option<Arc<OpenSegment>>,
 }
 
+/// A run as the window shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListedRun {
+    /// The run.
+    pub run: Arc<Run>,
+    /// Number of its newest segment that every rendition has media for.
+    pub last_k: u64,
+    /// End of that segment in the first rendition.
+    pub end: Timestamp,
+}
+
 /// An immutable view of a channel's timeline.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Snapshot {
@@ -159,6 +170,25 @@ impl Snapshot {
         let last = self.last_k();
         let end = segments.partition_point(|segment| Some(segment.k) <= last);
         segments.get(..end).unwrap_or_default()
+    }
+
+    /// The runs that have media in every rendition within the window, oldest first.
+    pub fn listed_runs(&self) -> Vec<ListedRun> {
+        let tracks: Vec<_> = (0..self.tracks.len()).map(|index| self.listed(index)).collect();
+        let mut runs: Vec<ListedRun> = Vec::new();
+        for (position, segment) in tracks.first().copied().unwrap_or_default().iter().enumerate() {
+            if tracks.iter().any(|track| track.get(position).is_none_or(|other| other.gap)) {
+                continue;
+            }
+            let (last_k, end) = (segment.k, Timestamp::new(segment.end(), self.scale(0)));
+            match runs.last_mut() {
+                Some(listed) if listed.run.id == segment.run.id => {
+                    (listed.last_k, listed.end) = (last_k, end);
+                }
+                _ => runs.push(ListedRun { run: Arc::clone(&segment.run), last_k, end }),
+            }
+        }
+        runs
     }
 
     /// What a rendition costs on the wire; zero where there is no such rendition.

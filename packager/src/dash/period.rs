@@ -1,7 +1,5 @@
 //! Periods: one per run, with a set of pictures and a set of sound.
 
-use std::sync::Arc;
-
 use dash_mpd_core::{
     AdaptationSet, AudioChannelConfiguration, Period, Representation, Role, SegmentTemplate,
 };
@@ -11,46 +9,31 @@ use super::manifest::{duration, since_epoch};
 use crate::grid::Grid;
 use crate::media::Rendition;
 use crate::time::{Rounding, Span, Timescale, Timestamp};
-use crate::timeline::{Run, Segment, Snapshot, State};
-
-/// A run as the window shows it.
-struct Stretch<'a> {
-    run: &'a Arc<Run>,
-    /// Its newest segment with media.
-    last: &'a Segment,
-}
+use crate::timeline::{ListedRun, Run, Snapshot, State};
 
 /// One Period per run that has media in the window, oldest first.
 pub(super) fn periods(snapshot: &Snapshot, options: &Options) -> Vec<Period> {
-    let mut stretches: Vec<Stretch<'_>> = Vec::new();
-    for segment in snapshot.listed(0).iter().filter(|segment| !segment.gap) {
-        match stretches.last_mut() {
-            Some(stretch) if stretch.run.id == segment.run.id => stretch.last = segment,
-            _ => stretches.push(Stretch { run: &segment.run, last: segment }),
-        }
-    }
-    let followers = stretches.iter().skip(1).map(Some).chain([None]);
-    let pairs = stretches.iter().zip(followers);
-    pairs.map(|(stretch, next)| period(snapshot, options, stretch, next)).collect()
+    let runs = snapshot.listed_runs();
+    let followers = runs.iter().skip(1).map(Some).chain([None]);
+    runs.iter().zip(followers).map(|(run, next)| period(snapshot, options, run, next)).collect()
 }
 
 fn period(
     snapshot: &Snapshot,
     options: &Options,
-    stretch: &Stretch<'_>,
-    next: Option<&Stretch<'_>>,
+    ListedRun { run, last_k, end }: &ListedRun,
+    next: Option<&ListedRun>,
 ) -> Period {
     let grid = &snapshot.format.grid;
-    let start = Timestamp::new(grid.boundary(stretch.run.first_k), grid.video_scale());
+    let start = Timestamp::new(grid.boundary(run.first_k), grid.video_scale());
     let ended = next.is_some() || snapshot.state == State::Ended;
     // The next Period's start tells a Period's end, except after a hole and at the end of all.
-    let follows = next.is_some_and(|next| next.run.first_k == stretch.last.k + 1);
-    let end = Timestamp::new(stretch.last.end(), snapshot.scale(0))
-        .ticks_in(start.scale, Rounding::Nearest);
+    let follows = next.is_some_and(|next| next.run.first_k == last_k + 1);
+    let end = end.ticks_in(start.scale, Rounding::Nearest);
     let length = Span::new(end.abs_diff(start.ticks), start.scale);
-    let template = Template { start, grid, run: stretch.run, end: ended.then_some(stretch.last.k) };
+    let template = Template { start, grid, run, end: ended.then_some(*last_k) };
     Period {
-        id: Some(stretch.run.id.to_string()),
+        id: Some(run.id.to_string()),
         start: Some(duration(since_epoch(start))),
         duration: (ended && !follows).then(|| duration(length)),
         adaptations: [pictures(snapshot, &template), sound(snapshot, options, &template)]

@@ -1,13 +1,141 @@
-//! Golden manifests and what holds for every manifest.
+//! Golden manifests, and the cases that a golden file does not show.
+
+use std::time::Duration;
+
+use dash_mpd_core::MPD;
 
 use super::{Options, manifest};
-use crate::timeline::example;
+use crate::time::{FrameRate, Span};
+use crate::timeline::Snapshot;
+use crate::timeline::example::{self, Example, FIRST_K, assert_golden};
+
+fn parse(snapshot: &Snapshot) -> MPD {
+    dash_mpd_core::parse(&manifest(snapshot, &Options::default())).unwrap()
+}
+
+/// Timescale, duration, first number and presentation time offset of a set.
+fn template(mpd: &MPD, period: usize, set: usize) -> (u64, f64, u64, u64) {
+    let template = mpd.periods[period].adaptations[set].SegmentTemplate.as_ref().unwrap();
+    (
+        template.timescale.unwrap(),
+        template.duration.unwrap(),
+        template.startNumber.unwrap(),
+        template.presentationTimeOffset.unwrap(),
+    )
+}
 
 #[test]
-fn an_independent_reader_takes_every_example() {
-    for snapshot in [example::live(), example::two_runs(), example::ended()] {
-        let text = manifest(&snapshot, &Options::default());
-        let mpd = dash_mpd_core::parse(&text).unwrap();
-        assert!(!mpd.periods.is_empty());
+fn manifests_are_the_golden_ones() {
+    // One element a line, so that a difference can be read.
+    let pretty =
+        |snapshot: &Snapshot, options: &Options| manifest(snapshot, options).replace("><", ">\n<");
+    let options = Options::default();
+    assert_golden("live.mpd", &pretty(&example::live(), &options));
+    assert_golden("two-runs.mpd", &pretty(&example::two_runs(), &options));
+    let options =
+        Options { public_url: Some("https://live.example.org".into()), language: "nl".into() };
+    assert_golden("ended.mpd", &pretty(&example::ended(), &options));
+}
+
+#[test]
+fn a_period_starts_at_its_offset_exactly() {
+    for (rate, audio) in [
+        (FrameRate::new(25, 1), 48_000),
+        (FrameRate::new(30, 1), 44_100),
+        (FrameRate::new(24, 1), 44_100),
+        (FrameRate::new(24_000, 1001), 48_000),
+        (FrameRate::new(30_000, 1001), 44_100),
+        (FrameRate::new(50, 1), 32_000),
+    ] {
+        let mut example = Example::with(rate, audio, Span::millis(2_000), 600);
+        example.run(FIRST_K);
+        example.push_all(FIRST_K..FIRST_K + 2);
+        let mpd = parse(&example.snapshot());
+        let start = mpd.periods[0].start.unwrap();
+        for set in 0..2 {
+            let (scale, duration, first, offset) = template(&mpd, 0, set);
+            let nanos = u128::from(offset) * 1_000_000_000 / u128::from(scale);
+            assert_eq!(Duration::from_nanos(nanos.try_into().unwrap()), start, "{rate} {audio}");
+            assert_eq!(first, FIRST_K);
+            assert_eq!(offset, FIRST_K * duration as u64, "k counts from the epoch");
+        }
     }
+}
+
+#[test]
+fn a_segment_is_whole_in_the_tracks_own_timescale_or_in_a_multiple() {
+    let scales = |rate, audio| {
+        let mut example = Example::with(rate, audio, Span::millis(2_000), 600);
+        example.run(FIRST_K);
+        example.push_all(FIRST_K..FIRST_K + 1);
+        let mpd = parse(&example.snapshot());
+        [template(&mpd, 0, 0), template(&mpd, 0, 1)].map(|(scale, duration, ..)| (scale, duration))
+    };
+    let film = FrameRate::new(24_000, 1001);
+    assert_eq!(scales(FrameRate::new(30, 1), 48_000), [(90_000, 144_000.0), (48_000, 76_800.0)]);
+    assert_eq!(scales(film, 48_000), [(24_000, 48_048.0), (48_000, 96_096.0)]);
+    assert_eq!(scales(film, 44_100), [(24_000, 48_048.0), (220_500, 441_441.0)]);
+}
+
+#[test]
+fn a_live_manifest_is_the_same_until_another_run_is_listed() {
+    let mut example = Example::new(16);
+    example.run(FIRST_K);
+    example.push_all(FIRST_K..FIRST_K + 1);
+    let text = manifest(&example.snapshot(), &Options::default());
+    example.push_all(FIRST_K + 1..FIRST_K + 40);
+    assert_eq!(manifest(&example.snapshot(), &Options::default()), text);
+    example.run(FIRST_K + 40);
+    assert_eq!(manifest(&example.snapshot(), &Options::default()), text);
+    example.push_all(FIRST_K + 40..FIRST_K + 41);
+    assert_ne!(manifest(&example.snapshot(), &Options::default()), text);
+}
+
+#[test]
+fn an_earlier_period_ends_where_its_segments_do() {
+    let mpd = parse(&example::two_runs());
+    let [old, new] = &mpd.periods[..] else { panic!("{:?}", mpd.periods) };
+    let end = old.adaptations[0].SegmentTemplate.as_ref().unwrap().endNumber;
+    assert_eq!(end, Some(FIRST_K + 3));
+    assert_eq!(old.duration, Some(Duration::from_millis(6_400)), "a hole follows");
+    assert_eq!(new.duration, None);
+    assert_eq!(new.adaptations[0].SegmentTemplate.as_ref().unwrap().endNumber, None);
+    let mpd = parse(&example::ended());
+    assert_eq!(mpd.periods[0].duration, None, "the next one follows at once");
+}
+
+#[test]
+fn the_end_is_a_duration_and_a_last_number_and_nothing_static() {
+    let mpd = parse(&example::ended());
+    assert_eq!(mpd.mpdtype.as_deref(), Some("dynamic"));
+    assert_eq!(mpd.minimumUpdatePeriod, None);
+    assert_eq!(mpd.mediaPresentationDuration, None);
+    let last = mpd.periods.last().unwrap();
+    assert_eq!(last.duration, Some(Duration::from_millis(4_800)));
+    for set in &last.adaptations {
+        assert_eq!(set.SegmentTemplate.as_ref().unwrap().endNumber, Some(FIRST_K + 6));
+    }
+}
+
+#[test]
+fn the_clock_is_absolute_where_the_public_address_is_known() {
+    let options = Options { public_url: Some("https://a.example".into()), ..Options::default() };
+    let clock = |options| {
+        let mpd = dash_mpd_core::parse(&manifest(&example::live(), options)).unwrap();
+        mpd.UTCTiming[0].value.clone().unwrap()
+    };
+    assert_eq!(clock(&options), "https://a.example/time");
+    assert_eq!(clock(&Options::default()), "/time");
+}
+
+#[test]
+fn a_channel_of_pictures_alone_has_no_set_of_sound() {
+    let snapshot = example::live();
+    let silent = Snapshot {
+        renditions: snapshot.renditions[..3].into(),
+        tracks: snapshot.tracks[..3].to_vec(),
+        ..(*snapshot).clone()
+    };
+    let mpd = parse(&silent);
+    assert_eq!(mpd.periods[0].adaptations.len(), 1);
 }

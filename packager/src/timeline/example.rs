@@ -174,3 +174,13 @@ pub(crate) fn ended() -> Arc<Snapshot> {
     example.timeline.end();
     example.snapshot()
 }
+
+/// Compares a text with the golden file of that name; writes the file when `UPDATE_GOLDEN` is set.
+pub(crate) fn assert_golden(name: &str, text: &str) {
+    let path = format!("{}/tests/golden/{name}", env!("CARGO_MANIFEST_DIR"));
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::write(&path, text).unwrap();
+    }
+    let golden = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(golden == text, "{path} differs; UPDATE_GOLDEN=1 accepts this:\n{text}");
+}

@@ -1,1 +1,312 @@
+//! Runs, gaps, the window and what a snapshot promises.
 
+use std::sync::Arc;
+
+use super::example::{Example, FIRST_K};
+use super::{Part, Snapshot, State};
+use crate::media::RunId;
+use crate::time::{FrameRate, Span};
+
+const PART: Part = Part { duration: 36_000, bytes: 1000, independent: true };
+
+/// Number, run and whether it is a gap, of every segment of a rendition.
+fn rows(snapshot: &Snapshot, rendition: usize) -> Vec<(u64, RunId, bool)> {
+    let segments = &snapshot.tracks[rendition].segments;
+    segments.iter().map(|s| (s.k, s.run.id.clone(), s.gap)).collect()
+}
+
+/// Numbers counted from [`FIRST_K`].
+fn numbers(snapshot: &Snapshot, rendition: usize) -> Vec<u64> {
+    snapshot.tracks[rendition].segments.iter().map(|s| s.k - FIRST_K).collect()
+}
+
+#[test]
+fn numbers_between_two_runs_are_gaps_of_the_new_one() {
+    let mut example = Example::new(600);
+    let old = example.run(FIRST_K).id.clone();
+    example.push_all(FIRST_K..FIRST_K + 2);
+    let new = example.run(FIRST_K + 4).id.clone();
+    example.push_all(FIRST_K + 4..FIRST_K + 5);
+    let snapshot = example.snapshot();
+    for rendition in 0..4 {
+        assert_eq!(
+            rows(&snapshot, rendition),
+            [
+                (FIRST_K, old.clone(), false),
+                (FIRST_K + 1, old.clone(), false),
+                (FIRST_K + 2, new.clone(), true),
+                (FIRST_K + 3, new.clone(), true),
+                (FIRST_K + 4, new.clone(), false),
+            ]
+        );
+    }
+}
+
+#[test]
+fn gaps_lie_on_the_grid_without_a_hole() {
+    for (rate, audio) in [(FrameRate::new(30, 1), 48_000), (FrameRate::new(24_000, 1001), 44_100)] {
+        let mut example = Example::with(rate, audio, Span::millis(2_000), 600);
+        example.run(500);
+        example.push_all(500..502);
+        example.run(505);
+        example.push_all(505..507);
+        let snapshot = example.snapshot();
+        for track in &snapshot.tracks {
+            for pair in track.segments.windows(2) {
+                assert_eq!(pair[0].end(), pair[1].start, "{rate} {audio}: segment {}", pair[1].k);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_run_begins_at_the_same_number_in_every_rendition() {
+    let mut example = Example::new(600);
+    let old = example.run(FIRST_K).id.clone();
+    example.push_all(FIRST_K..FIRST_K + 2);
+    // The video had begun the next segment when the encoder went, the sound had not.
+    let start = example.grid.boundary(FIRST_K + 2);
+    example.timeline.push_part(0, FIRST_K + 2, start, PART);
+    assert_eq!(example.timeline.next_k(), FIRST_K + 3);
+    let new = example.run(FIRST_K + 3).id.clone();
+    example.push_all(FIRST_K + 3..FIRST_K + 4);
+    let snapshot = example.snapshot();
+    for rendition in 0..4 {
+        let rows = rows(&snapshot, rendition);
+        assert_eq!(rows[2], (FIRST_K + 2, old.clone(), rendition != 0));
+        assert_eq!(rows[3], (FIRST_K + 3, new.clone(), false));
+    }
+    assert_eq!(snapshot.tracks[0].segments[2].duration, 36_000, "closed as it was");
+}
+
+#[test]
+fn numbers_left_out_within_a_run_are_gaps_of_it() {
+    let mut example = Example::new(600);
+    example.run(FIRST_K);
+    example.push(0, FIRST_K);
+    example.push(0, FIRST_K + 3);
+    example.push(1, FIRST_K + 2);
+    let snapshot = example.snapshot();
+    let gaps = |r: usize| snapshot.tracks[r].segments.iter().map(|s| s.gap).collect::<Vec<_>>();
+    assert_eq!(gaps(0), [false, true, true, false]);
+    assert_eq!(gaps(1), [true, true, false], "a rendition that began late");
+}
+
+#[test]
+fn a_part_that_comes_too_late_is_dropped() {
+    let mut example = Example::new(600);
+    example.run(FIRST_K);
+    example.push_all(FIRST_K..FIRST_K + 2);
+    let before = example.snapshot();
+    example.timeline.push_part(0, FIRST_K, 0, PART);
+    example.timeline.push_part(0, FIRST_K + 1, 0, PART);
+    assert_eq!(example.snapshot().tracks, before.tracks, "of a finished segment");
+    example.timeline.push_part(0, FIRST_K + 2, 0, PART);
+    let before = example.snapshot();
+    example.timeline.push_part(0, FIRST_K + 1, 0, PART);
+    assert_eq!(example.snapshot().tracks, before.tracks, "of the one before the open one");
+    example.run(FIRST_K + 5);
+    let before = example.snapshot();
+    example.timeline.push_part(0, FIRST_K + 4, 0, PART);
+    assert_eq!(example.snapshot().tracks, before.tracks, "of an earlier run");
+    example.timeline.push_part(9, FIRST_K + 5, 0, PART);
+    assert_eq!(example.snapshot().tracks, before.tracks, "of a rendition that is not there");
+}
+
+#[test]
+fn the_window_drops_the_same_numbers_in_every_rendition() {
+    let mut example = Example::new(16);
+    assert_eq!(example.snapshot().format.window_segments(), 10);
+    example.run(FIRST_K);
+    example.push_all(FIRST_K..FIRST_K + 10);
+    assert_eq!(example.trimmed().0, []);
+    // One rendition alone is ahead: nothing leaves before the others have followed.
+    example.push(2, FIRST_K + 10);
+    assert_eq!(example.trimmed().0, []);
+    for rendition in [0, 1, 3] {
+        example.push(rendition, FIRST_K + 10);
+    }
+    let (removed, snapshot) = example.trimmed();
+    assert_eq!(
+        removed.iter().map(|r| (r.rendition, r.segment.k)).collect::<Vec<_>>(),
+        (0..4).map(|rendition| (rendition, FIRST_K)).collect::<Vec<_>>()
+    );
+    for rendition in 0..4 {
+        assert_eq!(numbers(&snapshot, rendition), (1..11).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn a_window_holds_six_segments_however_short() {
+    let mut example = Example::new(1);
+    example.run(FIRST_K);
+    example.push_all(FIRST_K..FIRST_K + 20);
+    assert_eq!(numbers(&example.snapshot(), 0), (14..20).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_rendition_that_stopped_does_not_make_the_others_grow_for_ever() {
+    let mut example = Example::new(16);
+    example.run(FIRST_K);
+    example.push_all(FIRST_K..FIRST_K + 3);
+    for k in FIRST_K + 3..FIRST_K + 500 {
+        example.push(0, k);
+        let (_, snapshot) = example.trimmed();
+        assert!(snapshot.tracks[0].segments.len() <= 20);
+    }
+}
+
+#[test]
+fn what_only_some_renditions_have_finished_is_not_listed() {
+    let mut example = Example::new(600);
+    example.run(FIRST_K);
+    example.push_all(FIRST_K..FIRST_K + 2);
+    example.push(0, FIRST_K + 2);
+    let snapshot = example.snapshot();
+    assert_eq!(snapshot.last_k(), Some(FIRST_K + 1));
+    for rendition in 0..4 {
+        assert_eq!(snapshot.listed(rendition).len(), 2);
+    }
+    assert!(snapshot.listed(4).is_empty());
+}
+
+#[test]
+fn nothing_is_listed_until_every_rendition_has_something() {
+    let mut example = Example::new(600);
+    example.run(FIRST_K);
+    for rendition in 0..3 {
+        example.push(rendition, FIRST_K);
+    }
+    let snapshot = example.snapshot();
+    assert_eq!(snapshot.last_k(), None);
+    assert!((0..4).all(|rendition| snapshot.listed(rendition).is_empty()));
+}
+
+#[test]
+fn the_first_run_counts_discontinuities_from_its_number_and_later_ones_by_one() {
+    let mut example = Example::new(600);
+    assert_eq!(example.run(FIRST_K).discontinuity, FIRST_K);
+    example.push_all(FIRST_K..FIRST_K + 1);
+    assert_eq!(example.run(FIRST_K + 1).discontinuity, FIRST_K + 1);
+    example.push_all(FIRST_K + 1..FIRST_K + 2);
+    assert_eq!(example.run(FIRST_K + 9).discontinuity, FIRST_K + 2);
+}
+
+#[test]
+fn a_run_that_nobody_saw_leaves_its_discontinuity_number_to_the_next() {
+    let mut example = Example::new(600);
+    example.run(FIRST_K);
+    example.push_all(FIRST_K..FIRST_K + 1);
+    assert_eq!(example.run(FIRST_K + 1).discontinuity, FIRST_K + 1);
+    assert_eq!(example.run(FIRST_K + 1).discontinuity, FIRST_K + 1);
+    // This one shows up as a gap, and so counts.
+    assert_eq!(example.run(FIRST_K + 2).discontinuity, FIRST_K + 1);
+    assert_eq!(example.run(FIRST_K + 2).discontinuity, FIRST_K + 2);
+}
+
+#[test]
+fn a_timeline_that_starts_again_goes_on_from_the_journals_discontinuity_number() {
+    let example = Example::new(600);
+    let snapshot = { example }.snapshot();
+    let (format, renditions) = (snapshot.format.clone(), snapshot.renditions.clone());
+    let mut timeline = super::Timeline::new(format, renditions, Some(41));
+    assert_eq!(timeline.begin_run(RunId::from_millis(1), FIRST_K, Vec::new()).discontinuity, 42);
+}
+
+#[test]
+fn a_snapshot_never_changes() {
+    let mut example = Example::new(16);
+    example.run(FIRST_K);
+    example.push_all(FIRST_K..FIRST_K + 8);
+    example.timeline.push_part(0, FIRST_K + 8, example.grid.boundary(FIRST_K + 8), PART);
+    let snapshot = example.snapshot();
+    let copy = Snapshot::clone(&snapshot);
+    example.push_all(FIRST_K + 8..FIRST_K + 20);
+    example.run(FIRST_K + 30);
+    example.timeline.end();
+    let later = example.snapshot();
+    assert_eq!(*snapshot, copy);
+    assert!(later.version > snapshot.version);
+}
+
+#[test]
+fn snapshots_share_their_segments() {
+    let mut example = Example::new(600);
+    example.run(FIRST_K);
+    example.push_all(FIRST_K..FIRST_K + 3);
+    let before = example.snapshot();
+    example.push_all(FIRST_K + 3..FIRST_K + 4);
+    let after = example.snapshot();
+    assert!(Arc::ptr_eq(&before.tracks[0].segments[0], &after.tracks[0].segments[0]));
+}
+
+#[test]
+fn an_ended_channel_takes_nothing_until_a_run_begins() {
+    let mut example = Example::new(600);
+    example.run(FIRST_K);
+    example.push_all(FIRST_K..FIRST_K + 2);
+    example.timeline.end();
+    let ended = example.snapshot();
+    assert_eq!(ended.state, State::Ended);
+    example.push_all(FIRST_K + 2..FIRST_K + 3);
+    assert_eq!(example.snapshot().tracks, ended.tracks);
+    example.run(FIRST_K + 2);
+    assert_eq!(example.snapshot().state, State::Live);
+}
+
+#[test]
+fn a_new_presentation_has_a_fresh_window_and_higher_numbers() {
+    let mut example = Example::new(600);
+    example.run(FIRST_K);
+    example.push_all(FIRST_K..FIRST_K + 3);
+    example.timeline.end();
+    assert_eq!(example.timeline.clear().len(), 12);
+    assert_eq!(example.timeline.next_k(), FIRST_K + 3);
+    example.run(FIRST_K + 10);
+    example.push_all(FIRST_K + 10..FIRST_K + 11);
+    let snapshot = example.snapshot();
+    assert_eq!(numbers(&snapshot, 0), [10]);
+    assert_eq!(snapshot.tracks[0].segments[0].run.discontinuity, FIRST_K + 1);
+}
+
+#[test]
+fn a_hole_longer_than_the_window_is_listed_for_one_window_at_most() {
+    let mut example = Example::new(16);
+    example.run(FIRST_K);
+    example.push_all(FIRST_K..FIRST_K + 3);
+    example.run(FIRST_K + 1_000_000_000);
+    let (_, snapshot) = example.trimmed();
+    for rendition in 0..4 {
+        assert_eq!(numbers(&snapshot, rendition), (999_999_990..1_000_000_000).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn a_snapshot_is_revised_exactly_when_the_listed_runs_change() {
+    let mut example = Example::new(16);
+    let mut revisions = Vec::new();
+    let mut note = |example: &mut Example| {
+        let revised = example.snapshot().revised.ticks;
+        let changed = revisions.last() != Some(&revised);
+        assert!(revisions.last().is_none_or(|last| revised >= *last));
+        revisions.push(revised);
+        changed
+    };
+    example.run(FIRST_K);
+    note(&mut example);
+    example.push_all(FIRST_K..FIRST_K + 1);
+    assert!(note(&mut example), "the first segment");
+    example.push_all(FIRST_K + 1..FIRST_K + 5);
+    assert!(!note(&mut example), "more of the same run");
+    example.run(FIRST_K + 5);
+    assert!(!note(&mut example), "a run that has nothing yet");
+    example.push_all(FIRST_K + 5..FIRST_K + 6);
+    assert!(note(&mut example), "its first segment");
+    example.push_all(FIRST_K + 6..FIRST_K + 14);
+    assert!(!note(&mut example), "the window moves within the old run");
+    example.push_all(FIRST_K + 14..FIRST_K + 15);
+    assert!(note(&mut example), "the old run leaves");
+    example.timeline.end();
+    assert!(note(&mut example), "the end");
+    assert!(!note(&mut example), "nothing");
+}

@@ -40,9 +40,9 @@ pub struct Timeline {
     version: u64,
 }
 
-/// What kind of thing a snapshot lists: the first and the last run with media, and whether more is
-/// to come. While it stays, a manifest that computes its addresses reads the same.
-type Outline = (Option<RunId>, Option<RunId>, State);
+/// What kind of thing a snapshot lists: the runs with media, and whether more is to come. While it
+/// stays, a manifest that lets players compute its addresses reads the same.
+type Outline = (Vec<RunId>, State);
 
 #[derive(Debug, Default)]
 struct Writing {
@@ -67,7 +67,7 @@ impl Timeline {
             last_discontinuity,
             floor: 0,
             state: State::Live,
-            outline: (None, None, State::Live),
+            outline: (Vec::new(), State::Live),
             revised: 0,
             version: 0,
         }
@@ -161,8 +161,9 @@ impl Timeline {
         let grid = self.format.grid;
         let video = self.renditions.get(rendition).is_some_and(|r| r.track.config.is_video());
         let boundary = |k| if video { grid.boundary(k) } else { grid.audio_boundary(k) };
-        // More than a window of gaps would leave at the next trim anyway.
-        let from = from.max(until.saturating_sub(self.format.window_segments()));
+        // More would leave at the next trim anyway: it keeps one window, and one more where a
+        // rendition has stopped.
+        let from = from.max(until.saturating_sub(2 * self.format.window_segments()));
         let Some(track) = self.tracks.get_mut(rendition) else { return };
         for k in from..until {
             let (start, end) = (boundary(k), boundary(k + 1));
@@ -226,7 +227,8 @@ impl Timeline {
             revised: Timestamp::new(self.revised, scale),
             version: self.version,
         };
-        let outline = outline(&snapshot);
+        let runs = snapshot.listed_runs().iter().map(|listed| listed.run.id.clone()).collect();
+        let outline = (runs, self.state);
         if outline != self.outline {
             self.outline = outline;
             // A millisecond later at the least, so that a date printed from it is another one.
@@ -237,13 +239,6 @@ impl Timeline {
         }
         Arc::new(snapshot)
     }
-}
-
-fn outline(snapshot: &Snapshot) -> Outline {
-    let mut media = snapshot.listed(0).iter().filter(|segment| !segment.gap);
-    let first = media.next().map(|segment| segment.run.id.clone());
-    let last = media.next_back().map(|segment| segment.run.id.clone());
-    (first.clone(), last.or(first), snapshot.state)
 }
 
 impl Writing {

@@ -20,6 +20,7 @@ mod file;
 mod problem;
 mod value;
 pub use problem::{Problem, Problems};
+pub(crate) use value::{print_bytes, print_millis, print_rate};
 
 /// The file `headwater serve` reads when it is given none and finds this one.
 pub const DEFAULT_FILE: &str = "headwater.toml";
@@ -153,10 +154,25 @@ impl Channel {
 impl Rung {
     /// The rung of a height; `None` unless it is even and 96–2160.
     pub fn of_height(height: u16, bitrate: Option<u32>) -> Option<Self> {
-        if !(value::MIN_HEIGHT..=value::MAX_HEIGHT).contains(&height) || height % 2 != 0 {
+        if !(value::MIN_HEIGHT..=value::MAX_HEIGHT).contains(&height) || !height.is_multiple_of(2) {
             return None;
         }
         Name::parse(&format!("{height}p")).ok().map(|name| Self { name, height, bitrate })
+    }
+}
+
+/// A text that is no height of a rung; says what would be one.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct BadHeight(String);
+
+/// Reads `720p`.
+impl std::str::FromStr for Rung {
+    type Err = BadHeight;
+
+    fn from_str(text: &str) -> Result<Self, BadHeight> {
+        let height = value::height(text).map_err(BadHeight)?;
+        Self::of_height(height, None).ok_or_else(|| BadHeight(format!("{text:?} is no rung")))
     }
 }
 

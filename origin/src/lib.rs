@@ -9,6 +9,7 @@
 //! the store; `channel` writes the store; nothing below them knows of HTTP.
 
 pub mod channel;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod store;

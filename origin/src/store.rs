@@ -423,8 +423,8 @@ impl ChannelStore {
         let Some(jobs) = self.jobs.clone() else { return };
         let (done, flushed) = oneshot::channel();
         // The queue may be full, and a slow disk is waited for here: not on this thread.
-        let sent = tokio::task::spawn_blocking(move || jobs.send(Job::Flush(done)));
-        if matches!(sent.await, Ok(Ok(()))) {
+        let sent = tokio::task::spawn_blocking(move || jobs.send(Job::Flush(done)).is_ok());
+        if matches!(sent.await, Ok(true)) {
             let _ = flushed.await;
         }
     }

@@ -68,3 +68,199 @@ fn every_setting_arrives() {
     assert!(sport.key.is_none() && sport.fps.is_none());
     assert_eq!(sport.ladder.len(), 3);
 }
+
+#[test]
+fn every_problem_is_named_at_once_with_its_key_and_line() {
+    let text = r#"
+[http]
+listen = "8080"
+lissten = "0.0.0.0:80"
+public_url = "live.example.org"
+[htpp]
+[store]
+kind = "s3"
+memory = 64
+[[channel]]
+name = "../news"
+ladder = "source"
+segment = "2"
+part = "5s"
+hold = "1500h"
+[[channel]]
+name = "a"
+key = ""
+fps = "31"
+segement = "2s"
+ladder = ["721p", 720, { bitrate = "3M" }, { height = "480p", bitrate = "3" }, "360p", "360p"]
+[[channel]]
+name = "a"
+key_env = "MISSING"
+[[channel]]
+key = "canary"
+key_env = "NEWS_KEY"
+segment = "1s"
+part = "800ms"
+window = "1s"
+[srt]
+listen = "0.0.0.0:8890"
+"#;
+    let expected = [
+        "line 3: http.listen: \"8080\" is not an address and port",
+        "line 4: http.lissten: unknown key; did you mean `listen`?",
+        "line 5: http.public_url: \"live.example.org\" is not a URL",
+        "line 6: htpp: unknown key; did you mean `http`?",
+        "line 8: store.kind: \"s3\" is not supported yet",
+        "line 9: store.memory: expected a text in quotes, found a whole number",
+        "line 11: channel[0].name: a name is made of",
+        "line 12: channel[0].ladder: \"source\" (pass-through) is not supported yet",
+        "line 13: channel[0].segment: \"2\" is not a duration",
+        "line 14: channel[0].part: \"5s\" is not within 200ms and 1s",
+        "line 15: channel[0].hold: \"1500h\" is not within 1s and 24h",
+        "line 18: channel[1].key: a key is not empty",
+        "line 19: channel[1].fps: \"31\" is not a frame rate; there are 5, 10",
+        "line 20: channel[1].segement: unknown key; did you mean `segment`?",
+        "line 21: channel[1].ladder[0]: \"721p\" is not an even height",
+        "line 21: channel[1].ladder[1]: expected a height such as \"720p\", found a whole number",
+        "line 21: channel[1].ladder[2].height: a rung has a height",
+        "line 21: channel[1].ladder[3].bitrate: \"3\" is not within 20k and 100000k",
+        "line 21: channel[1].ladder[5]: 360p is there twice",
+        "line 23: channel[2].name: there is another channel \"a\"",
+        "line 24: channel[2].key_env: the environment has no variable \"MISSING\"",
+        "line 25: channel[3].name: a channel has a name",
+        "line 27: channel[3].key_env: there is a `key` too",
+        "line 29: channel[3].part: a part is at most half a segment, here 500ms",
+        "line 30: channel[3].window: \"1s\" is not within 10s and 24h",
+        "line 31: srt: not supported yet",
+    ];
+    let found = problems(text);
+    for (found, expected) in found.iter().zip(expected) {
+        assert!(found.starts_with(expected), "{found}\nexpected {expected}");
+    }
+    assert_eq!(found.len(), expected.len(), "{found:#?}");
+    assert!(!found.concat().contains("canary"), "no key is printed");
+}
+
+#[test]
+fn broken_toml_is_a_problem_with_its_line_and_the_rest_is_still_read() {
+    let found = problems("[http]\nlisten = \nlissten = \"x\"\n[[channel]]\nname = \"a b\"\n");
+    assert!(found.iter().any(|p| p.starts_with("line 2: ")), "{found:#?}");
+    assert!(found.iter().any(|p| p.starts_with("line 5: channel[0].name")), "{found:#?}");
+    assert_eq!(
+        problems("channel = 3"),
+        ["line 1: channel: expected [[channel]], found a whole number"]
+    );
+    assert_eq!(problems("channel = [3]").len(), 1);
+}
+
+#[test]
+fn reserved_words_are_no_channel_names() {
+    for word in ["from", "to", "time", "vod", "whip", "whep"] {
+        let found = problems(&format!("[[channel]]\nname = \"{word}\""));
+        assert_eq!(found.len(), 1, "{word}");
+        assert!(found[0].contains("reserved"), "{found:?}");
+    }
+}
+
+#[test]
+fn quantities_are_read_exactly_or_not_at_all() {
+    let millis = |text: &str| value::millis(text, 0, u64::MAX).ok();
+    for (text, expected) in [
+        ("300ms", 300),
+        ("2s", 2_000),
+        ("1.5s", 1_500),
+        ("0.001s", 1),
+        ("10m", 600_000),
+        ("2h", 7_200_000),
+        ("2 s", 2_000),
+    ] {
+        assert_eq!(millis(text), Some(expected), "{text}");
+        assert_eq!(millis(&print_millis(expected)), Some(expected), "{text} printed");
+    }
+    for text in [
+        "",
+        "2",
+        "s",
+        "-1s",
+        "+1s",
+        "1,5s",
+        "0.0001s",
+        "1.5ms",
+        ".5s",
+        "1.s",
+        "1..5s",
+        "2 weeks",
+        "2S",
+        "1e3s",
+        "99999999999999999999s",
+        "9999999999999999h",
+        "1.0000000000s",
+        "１s",
+    ] {
+        assert_eq!(millis(text), None, "{text}");
+    }
+    let bytes = |text: &str| value::bytes(text, 0, u64::MAX).ok();
+    assert_eq!(bytes("64MiB"), Some(64 << 20));
+    assert_eq!(bytes("1.5kB"), Some(1_500));
+    assert_eq!(bytes("7B"), Some(7));
+    assert_eq!(bytes("64"), None);
+    assert_eq!(value::bitrate("2.5M"), Ok(2_500_000));
+    assert_eq!(value::bitrate("800k"), Ok(800_000));
+    assert!(value::bitrate("800kB").is_err());
+}
+
+#[test]
+fn frame_rates_are_read_in_every_way_people_write_them() {
+    for (text, num, den) in [
+        ("30", 30, 1),
+        ("29.97", 30_000, 1001),
+        ("30000/1001", 30_000, 1001),
+        ("23.976", 24_000, 1001),
+        ("23.98", 24_000, 1001),
+        ("25.0", 25, 1),
+        ("50/1", 50, 1),
+        ("59.94", 60_000, 1001),
+    ] {
+        assert_eq!(value::frame_rate(text), Ok(FrameRate::new(num, den)), "{text}");
+    }
+    for text in ["0", "1", "31", "29.9", "30/0", "30/1001", "", "fast", "30fps", "-25"] {
+        assert!(value::frame_rate(text).is_err(), "{text}");
+    }
+}
+
+#[test]
+fn the_example_file_is_valid_and_documents_every_key() {
+    let example = include_str!("../../../infra/config/headwater.example.toml");
+    let env = |_: &str| Some("key".to_owned());
+    let read = file::parse(example, &env).unwrap_or_else(|problems| panic!("{problems}"));
+    assert!(read.config.channels.len() >= 2);
+    // What the file says, and what it would say with its commented-out keys.
+    let mut documented = std::collections::BTreeSet::new();
+    let mut section = String::new();
+    for line in example.lines() {
+        let line = line.trim_start_matches('#').trim();
+        if let Some(head) = line.strip_prefix('[') {
+            section = head.trim_matches(|c| c == '[' || c == ']').to_owned();
+        } else if let Some((key, _)) = line.split_once(" = ")
+            && key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')
+        {
+            documented.insert(format!("{section}.{key}"));
+        }
+    }
+    // The keys of a rung stand inside a line.
+    let rung = "ladder = [{ height = \"720p\", bitrate = \"3M\" }, \"480p\"]";
+    assert!(example.contains(rung));
+    let short = file::parse(&format!("[[channel]]\nname = \"x\"\n{rung}"), &env).unwrap();
+    assert_eq!(short.asked.len(), read.asked.len() + 2, "height and bitrate");
+    let missing: Vec<_> = read.asked.difference(&documented).collect();
+    assert!(missing.is_empty(), "not in the example: {missing:?}");
+    let unknown: Vec<_> = documented.difference(&read.asked).collect();
+    assert!(unknown.is_empty(), "in the example but not read: {unknown:?}");
+    assert!(read.asked.len() > 15);
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_text_makes_the_reader_panic(text in "(\\[+[a-z]{1,7}\\]+\n|[a-z_]{1,8} = [\"0-9a-z{}\\[\\],. =]{0,20}\n|\\PC{0,20}\n){0,12}") {
+        let _ = problems(&text);
+    }
+}

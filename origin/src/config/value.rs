@@ -1,12 +1,7 @@
 //! Typed texts: what may stand behind a key, and what to say when something else does.
 //!
 //! Each reader takes the text and gives the value or a sentence that begins after `key: `.
-#![deny(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::arithmetic_side_effects
-)]
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 use std::net::SocketAddr;
 
@@ -83,7 +78,7 @@ pub(super) fn height(text: &str) -> Result<u16> {
         .filter(|digits| digits.bytes().all(|b| b.is_ascii_digit()))
         .and_then(|digits| digits.parse::<u16>().ok());
     match number {
-        Some(height) if (MIN_HEIGHT..=MAX_HEIGHT).contains(&height) && height % 2 == 0 => {
+        Some(height) if (MIN_HEIGHT..=MAX_HEIGHT).contains(&height) && height.is_multiple_of(2) => {
             Ok(height)
         }
         Some(_) => Err(format!("{text:?} is not an even height from 96p to 2160p")),
@@ -94,16 +89,10 @@ pub(super) fn height(text: &str) -> Result<u16> {
 /// A frame rate: `30`, `29.97`, `30000/1001`; one of the standard ones.
 pub(super) fn frame_rate(text: &str) -> Result<FrameRate> {
     let found = match text.split_once('/') {
-        Some((num, den)) => {
-            let (num, den) = (num.parse::<u32>().ok(), den.parse::<u32>().ok());
-            num.zip(den).and_then(|(num, den)| {
-                FrameRate::STANDARD.into_iter().find(|rate| same(*rate, num, den))
-            })
-        }
-        None => quantity(text, &[("", 1_000)]).and_then(|milli| {
-            FrameRate::STANDARD.into_iter().find(|rate| milli_rate(*rate).abs_diff(milli) <= 5)
-        }),
+        Some((num, den)) => num.parse().ok().zip(den.parse().ok()),
+        None => quantity(text, &[("", 1_000)]).map(|milli| (milli, 1_000)),
     };
+    let found = found.and_then(|(frames, seconds)| FrameRate::standard(frames, seconds));
     found.ok_or_else(|| {
         let known: Vec<_> = FrameRate::STANDARD.into_iter().map(print_rate).collect();
         format!("{text:?} is not a frame rate; there are {}", known.join(", "))
@@ -126,13 +115,13 @@ pub(super) fn public_url(text: &str) -> Result<String> {
 }
 
 /// A frame rate as people write it: `30`, `29.97`.
-pub(super) fn print_rate(rate: FrameRate) -> String {
+pub(crate) fn print_rate(rate: FrameRate) -> String {
     let milli = milli_rate(rate);
     decimal(milli, 1_000)
 }
 
 /// A length of time in its largest whole unit.
-pub(super) fn print_millis(millis: u64) -> String {
+pub(crate) fn print_millis(millis: u64) -> String {
     match millis {
         0 => "0s".to_owned(),
         m if m.is_multiple_of(3_600_000) => format!("{}h", m / 3_600_000),
@@ -143,7 +132,7 @@ pub(super) fn print_millis(millis: u64) -> String {
 }
 
 /// A size in its largest whole binary unit.
-pub(super) fn print_bytes(bytes: u64) -> String {
+pub(crate) fn print_bytes(bytes: u64) -> String {
     for (unit, size) in [("GiB", 1u64 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)] {
         if bytes >= size && bytes.is_multiple_of(size) {
             return format!("{}{unit}", bytes / size);
@@ -161,12 +150,6 @@ fn decimal(value: u64, unit: u64) -> String {
 
 fn milli_rate(rate: FrameRate) -> u64 {
     u64::from(rate.num).saturating_mul(1_000) / u64::from(rate.den.max(1))
-}
-
-fn same(rate: FrameRate, num: u32, den: u32) -> bool {
-    den != 0
-        && u64::from(rate.num).saturating_mul(u64::from(den))
-            == u64::from(num).saturating_mul(u64::from(rate.den))
 }
 
 fn within(

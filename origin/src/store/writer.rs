@@ -145,8 +145,10 @@ impl Writer {
         let (result, done) = match job {
             Job::Format(format, done) => (self.record(Record::Format(format)), done),
             Job::Begin { id, record, done } => {
+                // Recorded even if its files could not be made: its numbers are used.
                 let begun = self.begin(&id);
-                (begun.and(self.record(Record::Run(record))), done)
+                let recorded = self.record(Record::Run(record));
+                (begun.and(recorded), done)
             }
             Job::Append { key, part, pieces, done } => (self.append(key, part, &pieces), done),
             Job::Close { key, record, done } => (self.close(&key, record), done),

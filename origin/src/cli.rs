@@ -1,0 +1,136 @@
+//! The command line: what can be asked of the `headwater` program.
+//!
+//! Parsing only; [`check`] is the one command that is all here. The others live in the crate's
+//! other modules and are called from `main`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::Rung;
+use crate::telemetry::log;
+
+pub mod check;
+
+/// Live video origin and packager: one stream in; HLS and DASH out, from one copy of the media.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "headwater", version, arg_required_else_help = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+    /// How to log.
+    #[command(flatten)]
+    pub log: Log,
+}
+
+/// How to log; to standard error, one line an event.
+#[derive(Clone, Debug, Args)]
+pub struct Log {
+    /// What to log: error, warn, info, debug or trace, also by module: info,ingest=debug [default:
+    /// the variable HEADWATER_LOG, else info]
+    #[arg(long = "log", value_name = "FILTER", global = true)]
+    pub filter: Option<String>,
+    /// How to write it
+    #[arg(long = "log-format", value_name = "FORMAT", global = true, default_value = "human")]
+    pub format: log::Format,
+}
+
+/// The commands.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Command {
+    /// Run the server
+    ///
+    /// Without a file it takes ./headwater.toml if that is there, else the defaults, which have no
+    /// channel.
+    Serve {
+        /// The configuration
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+    },
+    /// Run the server with a channel `demo` and something to see in it
+    ///
+    /// A built-in broadcaster draws a clock and publishes it through the RTMP door, on loopback;
+    /// the page's address is printed. Needs no configuration and leaves no files.
+    Demo(Demo),
+    /// Tell everything that is wrong with a configuration
+    ///
+    /// Prints what the wishes in it become, and ends with 0; or prints every problem with its line
+    /// and key, and ends with 2.
+    Check {
+        /// The configuration
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+    },
+    /// Run as a media worker; the server starts these itself
+    #[command(hide = true)]
+    Worker,
+}
+
+/// Where the demo listens. Port 0 lets the system choose.
+#[derive(Clone, Debug, Args)]
+pub struct Demo {
+    /// Address of the pages, playlists and media
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
+    pub http: SocketAddr,
+    /// Address of the RTMP door
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:1935")]
+    pub rtmp: SocketAddr,
+    /// Address of the operator's page
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9997")]
+    pub admin: SocketAddr,
+    /// Directory for the segments [default: a temporary one, deleted at the end]
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// Heights of the video renditions [default: 720p,480p,360p]
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    pub ladder: Option<Vec<Rung>>,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn parse(line: &str) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(std::iter::once("headwater").chain(line.split_whitespace()))
+    }
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_contract_of_the_command_line_holds() {
+        assert!(matches!(parse("serve").unwrap().command, Command::Serve { config: None }));
+        let cli = parse("serve --config a.toml --log debug --log-format json").unwrap();
+        assert!(matches!(cli.command, Command::Serve { config: Some(_) }));
+        assert_eq!((cli.log.filter.as_deref(), cli.log.format), (Some("debug"), log::Format::Json));
+        assert!(matches!(parse("check --config a.toml").unwrap().command, Command::Check { .. }));
+        assert!(parse("check").is_err(), "a check needs a file");
+        assert!(matches!(parse("worker").unwrap().command, Command::Worker));
+        let Command::Demo(demo) = parse("demo --http 127.0.0.1:0").unwrap().command else {
+            panic!("a demo")
+        };
+        assert_eq!((demo.http.port(), demo.rtmp.port(), demo.admin.port()), (0, 1935, 9997));
+        assert!(demo.http.ip().is_loopback() && demo.rtmp.ip().is_loopback());
+        assert!(demo.ladder.is_none());
+        let Command::Demo(demo) = parse("demo --ladder 180p,96p").unwrap().command else {
+            panic!("a demo")
+        };
+        let heights: Vec<_> = demo.ladder.iter().flatten().map(|rung| rung.height).collect();
+        assert_eq!(heights, [180, 96]);
+        assert!(parse("demo --ladder 181p").is_err());
+        assert!(parse("demo --http nowhere").is_err());
+        assert!(parse("dance").is_err());
+    }
+
+    #[test]
+    fn the_worker_is_not_for_people() {
+        let help = Cli::command().render_long_help().to_string();
+        assert!(help.contains("serve") && !help.contains("worker"), "{help}");
+    }
+}

@@ -1,0 +1,132 @@
+//! `headwater check`: every problem of a configuration, or what its wishes become.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use packager::grid::Grid;
+use packager::time::{FrameRate, Rounding, Span, Timescale};
+
+use crate::config::{self, Channel, Config, Rung};
+
+/// Sample rate of every ladder's sound.
+const AUDIO_RATE: u32 = 48_000;
+
+/// Rates shown for a channel that takes its source's: the television of either half of the world.
+const LIKELY_RATES: [FrameRate; 2] = [FrameRate::new(25, 1), FrameRate::new(30, 1)];
+
+/// The report on a file.
+///
+/// # Errors
+/// The file can't be read, or has problems: the error prints all of them.
+pub fn report(path: &Path) -> Result<String, config::Error> {
+    let config = Config::load(path)?;
+    let mut text = format!("{}: valid\n", path.display());
+    // Writing to a String can't fail.
+    let _ = summary(&mut text, &config);
+    Ok(text)
+}
+
+fn summary(out: &mut String, config: &Config) -> std::fmt::Result {
+    writeln!(out, "  http   {}", config.http.listen)?;
+    writeln!(out, "  rtmp   {}", config.rtmp.listen)?;
+    writeln!(out, "  admin  {}", config.admin.listen)?;
+    let memory = config::print_bytes(config.store.memory);
+    writeln!(out, "  store  {}, {memory} of memory per channel", config.store.path.display())?;
+    if config.channels.is_empty() {
+        writeln!(out, "  no channel: nobody can publish")?;
+    }
+    config.channels.iter().try_for_each(|channel| describe(out, channel))
+}
+
+fn describe(out: &mut String, channel: &Channel) -> std::fmt::Result {
+    let door = match channel.key {
+        Some(_) => "with a key",
+        None => "without a key, from loopback only",
+    };
+    writeln!(out, "  channel {}, published to {door}", channel.name)?;
+    let rungs: Vec<_> = channel.ladder.iter().map(rung).collect();
+    writeln!(out, "    ladder   {}", rungs.join(", "))?;
+    let hold = u64::try_from(channel.hold.as_millis()).unwrap_or(u64::MAX);
+    writeln!(
+        out,
+        "    window   {}, hold {}",
+        config::print_millis(channel.window.ticks),
+        config::print_millis(hold)
+    )?;
+    let rates = channel.fps.as_ref().map_or(&LIKELY_RATES[..], std::slice::from_ref);
+    for rate in rates {
+        let grid = Grid::choose(*rate, AUDIO_RATE, channel.segment, channel.part);
+        let given = if channel.fps.is_some() { "at" } else { "if the source has" };
+        writeln!(
+            out,
+            "    {given} {} fps: segment {} -> {}, part {} -> {}, target duration {} s",
+            config::print_rate(*rate),
+            config::print_millis(channel.segment.ticks),
+            seconds(grid.segment()),
+            config::print_millis(channel.part.ticks),
+            seconds(grid.part()),
+            grid.target_duration(),
+        )?;
+    }
+    Ok(())
+}
+
+fn rung(rung: &Rung) -> String {
+    match rung.bitrate {
+        Some(bits) => format!("{} at {} kb/s", rung.name, bits / 1_000),
+        None => rung.name.to_string(),
+    }
+}
+
+/// A length in seconds, to a tenth of a millisecond.
+fn seconds(span: Span) -> String {
+    let tenths =
+        span.ticks_in(Timescale::NANOS, Rounding::Nearest).saturating_add(50_000) / 100_000;
+    let text = format!("{}.{:04}", tenths / 10_000, tenths % 10_000);
+    format!("{} s", text.trim_end_matches('0').trim_end_matches('.'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(text: &str) -> Result<String, String> {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("headwater.toml");
+        std::fs::write(&path, text).unwrap();
+        report(&path).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_good_file_tells_what_its_wishes_become() {
+        let text = check(
+            "[[channel]]\nname = \"news\"\nkey = \"canary\"\nfps = \"30\"\n\
+             [[channel]]\nname = \"film\"\nfps = \"23.976\"\nladder = [{ height = \"720p\", bitrate = \"3M\" }]\n\
+             [[channel]]\nname = \"any\"",
+        )
+        .unwrap();
+        for expected in [
+            "channel news, published to with a key",
+            "at 30 fps: segment 2s -> 1.6 s, part 300ms -> 0.2667 s, target duration 2 s",
+            "at 23.976 fps: segment 2s -> 2.002 s",
+            "720p at 3000 kb/s",
+            "without a key, from loopback only",
+            "if the source has 25 fps: segment 2s -> 1.92 s, part 300ms -> 0.32 s",
+            "if the source has 30 fps",
+        ] {
+            assert!(text.contains(expected), "{expected}\nnot in\n{text}");
+        }
+        assert!(!text.contains("canary"), "{text}");
+    }
+
+    #[test]
+    fn a_bad_file_tells_all_its_problems() {
+        let text = check("[htpp]\n[[channel]]\nname = \"a b\"\n").unwrap_err();
+        assert!(text.contains("2 problems"), "{text}");
+        assert!(
+            text.contains("did you mean `http`?") && text.contains("channel[0].name"),
+            "{text}"
+        );
+        assert!(report(Path::new("no/such/file")).unwrap_err().to_string().contains("can't read"));
+    }
+}

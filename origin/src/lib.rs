@@ -8,9 +8,11 @@
 //! [`app`] is the composition root: it alone knows every part. `http` and `admin` read channels and
 //! the store; `channel` writes the store; nothing below them knows of HTTP.
 
+pub mod admin;
 pub mod channel;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod http;
 pub mod store;
 pub mod telemetry;

@@ -40,9 +40,9 @@ const ORIGIN_MAY_NAME: &[(&str, &[&str])] = &[
 ];
 
 /// Modules of `origin` that may name `ingest`, and what of it (`""` is all). A stream key is the
-/// same type at every door, so the configuration may name that.
+/// same type at every door, so the configuration and the operator's page may name that.
 const ORIGIN_MAY_NAME_INGEST: &[(&str, &str)] =
-    &[("app", ""), ("channel", ""), ("webrtc", ""), ("config", "secret")];
+    &[("app", ""), ("channel", ""), ("webrtc", ""), ("config", "secret"), ("admin", "secret")];
 
 /// Crates and standard modules that only some folders may name.
 const FENCED: &[(&str, &[&str])] = &[

@@ -1,0 +1,146 @@
+//! The admin listener: health, metrics, the API and the operator's page.
+//!
+//! It shows stream keys and so listens on loopback by default. Every request must name this machine
+//! in `Host` ([`host`]), so that a web page elsewhere can't read it through a rebound DNS name; the
+//! pages run no script. It changes nothing: there is no request here that does.
+
+use std::sync::Arc;
+
+use axum::extract::{Path, Request, State};
+use axum::http::header::{
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
+};
+use axum::http::{HeaderValue, StatusCode};
+use axum::middleware::{self, Next};
+use axum::response::{Html, IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use ingest::secret::Secret;
+use packager::media::Name;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+mod api;
+mod host;
+mod page;
+
+use crate::channel::Channels;
+use crate::telemetry::metrics::Metrics;
+
+/// Pages load their own style sheet and nothing else.
+const POLICY: &str = "default-src 'none'; style-src 'self'; img-src data:; base-uri 'none'; \
+    form-action 'none'; frame-ancestors 'none'";
+
+/// The text format that Prometheus reads.
+const METRICS_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// What the admin listener shows.
+#[derive(Clone, Debug)]
+pub struct Context {
+    /// The channels.
+    pub channels: Arc<Channels>,
+    /// How each is published to, in the order of the configuration.
+    pub doors: Vec<Door>,
+    /// The program's metrics.
+    pub metrics: Arc<Metrics>,
+    /// Port of the RTMP listener.
+    pub rtmp_port: u16,
+    /// Port of the HTTP origin.
+    pub http_port: u16,
+    /// The origin's address as viewers see it, without a slash at the end, if there is one.
+    pub public_url: Option<String>,
+    /// Names by which operators reach this listener, besides loopback and plain addresses.
+    pub hosts: Vec<String>,
+}
+
+/// How a channel is published to.
+#[derive(Clone, Debug)]
+pub struct Door {
+    /// The channel.
+    pub channel: Name,
+    /// Its key. Without one it takes publishers from loopback only.
+    pub key: Option<Secret>,
+}
+
+/// Serves the admin listener until cancelled, and then until its connections have ended.
+pub async fn serve(listener: TcpListener, context: Context, cancel: CancellationToken) {
+    let router = router(context, cancel.clone());
+    crate::http::serve_connections(listener, router, cancel).await;
+}
+
+/// The admin listener as a service. It is not ready any more once `cancel` is cancelled.
+pub fn router(context: Context, cancel: CancellationToken) -> Router {
+    let admin = Arc::new(Admin { context, cancel });
+    Router::new()
+        .route("/", get(start))
+        .route("/style.css", get(style))
+        .route("/healthz", get(async || "ok\n"))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(metrics))
+        .route("/api/v1/channels", get(channels))
+        .route("/api/v1/channels/{channel}", get(channel))
+        .layer(middleware::from_fn_with_state(Arc::clone(&admin), guard))
+        .with_state(admin)
+}
+
+#[derive(Debug)]
+struct Admin {
+    context: Context,
+    cancel: CancellationToken,
+}
+
+/// Lets only requests through that name this machine, and gives every answer the headers that keep
+/// pages of others out.
+async fn guard(State(admin): State<Arc<Admin>>, request: Request, next: Next) -> Response {
+    let mut response = if host::allowed(request.headers(), request.uri(), &admin.context.hosts) {
+        next.run(request).await
+    } else {
+        let text = "this listener answers to loopback names and addresses only\n";
+        (StatusCode::MISDIRECTED_REQUEST, text).into_response()
+    };
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+async fn start(State(admin): State<Arc<Admin>>, request: Request) -> Html<String> {
+    let asked = host::of(request.headers(), request.uri());
+    Html(page::start(&admin.context, asked.as_deref()))
+}
+
+async fn style() -> impl IntoResponse {
+    ([(CONTENT_TYPE, "text/css; charset=utf-8")], include_str!("admin/style.css"))
+}
+
+/// Ready: not going down. A channel without a source is no reason to send viewers elsewhere.
+async fn ready(State(admin): State<Arc<Admin>>) -> (StatusCode, &'static str) {
+    if admin.cancel.is_cancelled() {
+        (StatusCode::SERVICE_UNAVAILABLE, "shutting down\n")
+    } else {
+        (StatusCode::OK, "ready\n")
+    }
+}
+
+async fn metrics(State(admin): State<Arc<Admin>>) -> impl IntoResponse {
+    ([(CONTENT_TYPE, METRICS_TYPE)], admin.context.metrics.encode())
+}
+
+async fn channels(State(admin): State<Arc<Admin>>) -> Json<Vec<api::Channel>> {
+    Json(admin.context.channels.values().map(|channel| api::Channel::of(channel)).collect())
+}
+
+async fn channel(
+    State(admin): State<Arc<Admin>>,
+    Path(name): Path<String>,
+) -> Result<Json<api::Channel>, (StatusCode, &'static str)> {
+    let channel = admin.context.channels.get(name.as_str());
+    channel
+        .map(|channel| Json(api::Channel::of(channel)))
+        .ok_or((StatusCode::NOT_FOUND, "no such channel\n"))
+}
+
+#[cfg(test)]
+mod tests;

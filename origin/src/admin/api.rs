@@ -1,0 +1,55 @@
+//! What the API says of a channel: its public status, and what is for operators only. No key.
+
+use packager::time::{Rounding, Timescale};
+use serde::Serialize;
+
+use crate::channel::Status;
+
+/// A channel.
+#[derive(Debug, Serialize)]
+pub(super) struct Channel {
+    name: String,
+    #[serde(flatten)]
+    status: Status,
+    /// Address and port of the publisher.
+    peer: Option<String>,
+    grid: Option<Grid>,
+}
+
+/// What became of the wishes for segments and parts, once the channel has run.
+#[derive(Debug, Serialize)]
+struct Grid {
+    segment_ms: u64,
+    part_ms: f64,
+    target_duration_s: u32,
+    part_target_ms: f64,
+    window_ms: u64,
+    whole_audio_frames: bool,
+}
+
+impl Channel {
+    pub(super) fn of(channel: &crate::channel::Channel) -> Self {
+        let status = Status::clone(&channel.status.borrow());
+        let peer = status.source.as_ref().map(|source| source.peer.clone());
+        let grid = channel.snapshot.borrow().as_ref().map(|snapshot| {
+            let grid = &snapshot.format.grid;
+            let micros = |span: packager::time::Span| {
+                span.ticks_in(MICROS, Rounding::Nearest) as f64 / 1_000.0
+            };
+            Grid {
+                segment_ms: grid.segment().ticks_in(Timescale::MILLIS, Rounding::Nearest),
+                part_ms: micros(grid.part()),
+                target_duration_s: grid.target_duration(),
+                part_target_ms: micros(grid.part_target()),
+                window_ms: snapshot.format.window.ticks_in(Timescale::MILLIS, Rounding::Nearest),
+                whole_audio_frames: grid.whole_audio_frames(),
+            }
+        });
+        Self { name: channel.name.to_string(), status, peer, grid }
+    }
+}
+
+const MICROS: Timescale = match Timescale::new(1_000_000) {
+    Some(scale) => scale,
+    None => Timescale::NANOS,
+};

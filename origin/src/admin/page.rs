@@ -1,0 +1,195 @@
+//! The operator's start page: state and publish settings of every channel, as plain HTML.
+//!
+//! Keys stand here and nowhere else, folded away until somebody opens them.
+
+use std::fmt::{self, Write as _};
+
+use super::{Context, Door};
+use crate::channel::{Health, Status};
+
+/// A text that is written with what HTML would read as markup made harmless.
+struct Escaped<'a>(&'a str);
+
+impl fmt::Display for Escaped<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for c in self.0.chars() {
+            match c {
+                '&' => f.write_str("&amp;")?,
+                '<' => f.write_str("&lt;")?,
+                '>' => f.write_str("&gt;")?,
+                '"' => f.write_str("&quot;")?,
+                '\'' => f.write_str("&#39;")?,
+                c => f.write_char(c)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The page, for an operator who came by the name `host`.
+pub(super) fn start(context: &Context, host: Option<&str>) -> String {
+    let host = host.unwrap_or("localhost");
+    let origin = context
+        .public_url
+        .clone()
+        .unwrap_or_else(|| format!("http://{host}:{}", context.http_port));
+    let rtmp = match context.rtmp_port {
+        1935 => format!("rtmp://{host}/live"),
+        port => format!("rtmp://{host}:{port}/live"),
+    };
+    let mut html = String::with_capacity(8 * 1024);
+    // Writing to a string can't fail.
+    let _ = write(&mut html, context, &origin, &rtmp);
+    html
+}
+
+fn write(html: &mut String, context: &Context, origin: &str, rtmp: &str) -> fmt::Result {
+    html.write_str(HEAD)?;
+    write!(
+        html,
+        "<header><h1>Headwater</h1><nav><a href=\"{0}/\">Start page for viewers</a>\
+         <a href=\"/api/v1/channels\">API</a><a href=\"/metrics\">Metrics</a>\
+         <a href=\"/\">Refresh</a></nav></header><main>",
+        Escaped(origin)
+    )?;
+    if context.doors.is_empty() {
+        html.write_str(
+            "<p class=\"empty\">No channel is configured. Add a <code>[[channel]]</code> to \
+             <code>headwater.toml</code> and start Headwater again.</p>",
+        )?;
+    }
+    for door in &context.doors {
+        let status = context.channels.get(&door.channel).map(|c| c.status.borrow().clone());
+        channel(html, door, &status.unwrap_or_default(), origin, rtmp)?;
+    }
+    html.write_str("</main></body></html>\n")
+}
+
+fn channel(
+    html: &mut String,
+    door: &Door,
+    status: &Status,
+    origin: &str,
+    rtmp: &str,
+) -> fmt::Result {
+    let name = door.channel.as_str();
+    let (class, words) = state(status.state);
+    write!(
+        html,
+        "<section><h2>{name}<span class=\"state {class}\">{words}</span></h2>\
+         <p class=\"links\"><a href=\"{0}/watch/{name}\">Watch</a>\
+         <a href=\"{0}/live/{name}/index.m3u8\">HLS</a>\
+         <a href=\"{0}/live/{name}/manifest.mpd\">DASH</a>\
+         <a href=\"/api/v1/channels/{name}\">Details</a></p>",
+        Escaped(origin)
+    )?;
+    if let Some(error) = &status.last_error {
+        write!(html, "<p class=\"error\">{}</p>", Escaped(error))?;
+    }
+    facts(html, status)?;
+    publish(html, door, rtmp)?;
+    html.write_str("</section>")
+}
+
+/// What goes on, as far as it is known.
+fn facts(html: &mut String, status: &Status) -> fmt::Result {
+    html.write_str("<dl>")?;
+    if let Some(source) = &status.source {
+        write!(html, "<dt>Source</dt><dd>{}", Escaped(&source.protocol))?;
+        write!(html, " from {}", Escaped(&source.peer))?;
+        if let Some((width, height)) = source.size {
+            write!(html, ", {width}×{height}")?;
+        }
+        if source.fps > 0.0 {
+            write!(html, ", {:.2} fps", source.fps)?;
+        }
+        if source.bitrate > 0 {
+            write!(html, ", {}", bitrate(source.bitrate))?;
+        }
+        html.write_str("</dd>")?;
+    }
+    if !status.renditions.is_empty() {
+        html.write_str("<dt>Renditions</dt><dd>")?;
+        for (at, rendition) in status.renditions.iter().enumerate() {
+            let comma = if at > 0 { ", " } else { "" };
+            let rate = bitrate(u64::from(rendition.bitrate));
+            write!(html, "{comma}{} ({rate})", Escaped(&rendition.name))?;
+        }
+        html.write_str("</dd>")?;
+    }
+    for left_out in &status.left_out {
+        let (name, reason) = (Escaped(&left_out.name), Escaped(&left_out.reason));
+        write!(html, "<dt>Left out</dt><dd>{name}: {reason}</dd>")?;
+    }
+    if let (Some(segment), Some(part)) = (status.segment_ms, status.part_ms) {
+        write!(html, "<dt>Segments</dt><dd>{segment} ms in parts of {part:.1} ms</dd>")?;
+    }
+    html.write_str("</dl>")
+}
+
+/// Publish settings, with the key folded away.
+fn publish(html: &mut String, door: &Door, rtmp: &str) -> fmt::Result {
+    let name = door.channel.as_str();
+    write!(
+        html,
+        "<div class=\"publish\"><h3>Publish</h3><p>In OBS: Settings, Stream, Service \
+         <em>Custom…</em></p><dl><dt>Server</dt><dd><code>{}</code></dd>",
+        Escaped(rtmp)
+    )?;
+    match &door.key {
+        Some(key) => write!(
+            html,
+            "<dt>Stream key</dt><dd><details><summary>Show</summary>\
+             <code>{name}?key={}</code></details></dd></dl>",
+            Escaped(&percent(key.expose()))
+        )?,
+        None => write!(
+            html,
+            "<dt>Stream key</dt><dd><code>{name}</code></dd></dl>\
+             <p class=\"note\">This channel has no key and takes publishers from this machine \
+             only.</p>"
+        )?,
+    }
+    html.write_str(
+        "<details class=\"encoder\"><summary>Encoder settings</summary><dl>\
+         <dt>Rate control</dt><dd>CBR</dd><dt>Keyframe interval</dt><dd>2 s</dd>\
+         <dt>Profile</dt><dd>high</dd><dt>Tune</dt><dd>zerolatency, or 0 B-frames</dd>\
+         <dt>Audio</dt><dd>AAC, 48 kHz, stereo</dd></dl></details></div>",
+    )
+}
+
+fn state(health: Health) -> (&'static str, &'static str) {
+    match health {
+        Health::Idle => ("idle", "no publisher yet"),
+        Health::Starting => ("starting", "starting"),
+        Health::Live => ("live", "live"),
+        Health::Holding => ("holding", "source lost, holding"),
+        Health::Ended => ("ended", "ended"),
+    }
+}
+
+fn bitrate(bits: u64) -> String {
+    if bits >= 1_000_000 {
+        format!("{}.{} Mb/s", bits / 1_000_000, bits % 1_000_000 / 100_000)
+    } else {
+        format!("{} kb/s", bits / 1_000)
+    }
+}
+
+/// A key as it stands in a query: what could end it or be read as an escape is written as one.
+fn percent(key: &str) -> String {
+    let mut text = String::with_capacity(key.len());
+    for byte in key.bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
+            text.push(char::from(byte));
+        } else {
+            let _ = write!(text, "%{byte:02X}");
+        }
+    }
+    text
+}
+
+const HEAD: &str = "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\">\
+    <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
+    <title>Headwater: operator</title><link rel=\"stylesheet\" href=\"/style.css\">\
+    </head><body>";

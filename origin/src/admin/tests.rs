@@ -1,0 +1,172 @@
+//! The admin listener through its service.
+
+use axum::body::Body;
+use axum::http::header::HOST;
+use axum::http::{HeaderMap, Request};
+use http_body_util::BodyExt as _;
+use tokio::sync::watch;
+use tower::ServiceExt as _;
+
+use super::*;
+use crate::channel::{Channel, Health, LeftOut, RenditionStatus, SourceStatus, Status};
+
+const KEY: &str = "canary & <key>";
+const PEER: &str = "192.0.2.77:50123";
+
+struct Fixture {
+    router: Router,
+    cancel: CancellationToken,
+    _ends: Box<dyn std::any::Any + Send>,
+}
+
+impl Fixture {
+    /// A live channel `news` with a key, and a channel `open` without one.
+    fn new() -> Self {
+        let names = ["news", "open"].map(|name| Name::parse(name).unwrap());
+        let [news, open] = names.clone();
+        let (snapshots, snapshot) = watch::channel(None);
+        let (states, live) = watch::channel(Arc::new(status()));
+        let (idles, idle) = watch::channel(Arc::new(Status::default()));
+        let channels = [
+            (
+                news.clone(),
+                Channel { name: news.clone(), snapshot: snapshot.clone(), status: live },
+            ),
+            (open.clone(), Channel { name: open.clone(), snapshot, status: idle }),
+        ]
+        .map(|(name, channel)| (name, Arc::new(channel)));
+        let context = Context {
+            channels: Arc::new(channels.into()),
+            doors: vec![
+                Door { channel: news, key: Some(Secret::new(KEY)) },
+                Door { channel: open, key: None },
+            ],
+            metrics: Arc::new(Metrics::new("1.2.3")),
+            rtmp_port: 1936,
+            http_port: 8080,
+            public_url: None,
+            hosts: vec!["ops.example".to_owned()],
+        };
+        let cancel = CancellationToken::new();
+        let router = router(context, cancel.clone());
+        Self { router, cancel, _ends: Box::new((snapshots, states, idles)) }
+    }
+
+    async fn get_as(&self, host: &str, path: &str) -> (StatusCode, HeaderMap, String) {
+        let request = Request::get(path).header(HOST, host).body(Body::empty()).unwrap();
+        let response = self.router.clone().oneshot(request).await.unwrap();
+        let (head, body) = response.into_parts();
+        let body = body.collect().await.unwrap().to_bytes();
+        (head.status, head.headers, String::from_utf8(body.to_vec()).unwrap())
+    }
+
+    async fn get(&self, path: &str) -> (StatusCode, HeaderMap, String) {
+        self.get_as("localhost:9997", path).await
+    }
+}
+
+fn status() -> Status {
+    Status {
+        state: Health::Live,
+        source: Some(SourceStatus {
+            protocol: "rtmp".into(),
+            peer: PEER.into(),
+            size: Some((1280, 720)),
+            ..SourceStatus::default()
+        }),
+        renditions: vec![RenditionStatus {
+            name: "720p".into(),
+            codec: "avc1.64001f".into(),
+            size: Some((1280, 720)),
+            bitrate: 2_800_000,
+        }],
+        left_out: vec![LeftOut { name: "1080p".into(), reason: "<higher than> the source".into() }],
+        last_error: Some("<script>alert(1)</script>".into()),
+        ..Status::default()
+    }
+}
+
+#[tokio::test]
+async fn health_and_readiness_are_plain_words() {
+    let admin = Fixture::new();
+    assert_eq!(admin.get("/healthz").await.0, StatusCode::OK);
+    assert_eq!(admin.get("/readyz").await.0, StatusCode::OK);
+    admin.cancel.cancel();
+    assert_eq!(admin.get("/healthz").await.0, StatusCode::OK);
+    assert_eq!(admin.get("/readyz").await.0, StatusCode::SERVICE_UNAVAILABLE);
+}
+
+#[tokio::test]
+async fn metrics_are_openmetrics_text() {
+    let (status, headers, text) = Fixture::new().get("/metrics").await;
+    assert_eq!(status, StatusCode::OK);
+    assert!(headers[CONTENT_TYPE].to_str().unwrap().starts_with("application/openmetrics-text"));
+    assert!(text.contains("headwater_build_info{version=\"1.2.3\"} 1"), "{text}");
+    assert!(text.ends_with("# EOF\n"));
+}
+
+#[tokio::test]
+async fn the_api_shows_the_peer_and_what_was_left_out_and_no_key() {
+    let admin = Fixture::new();
+    let (status, _, text) = admin.get("/api/v1/channels/news").await;
+    assert_eq!(status, StatusCode::OK);
+    let channel: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(channel["name"], "news");
+    assert_eq!(channel["state"], "live");
+    assert_eq!(channel["peer"], PEER);
+    assert_eq!(channel["left_out"][0]["name"], "1080p");
+    let (_, _, list) = admin.get("/api/v1/channels").await;
+    let list: Vec<serde_json::Value> = serde_json::from_str(&list).unwrap();
+    assert_eq!(list.iter().map(|c| &c["name"]).collect::<Vec<_>>(), ["news", "open"]);
+    assert_eq!(list[0], channel);
+    assert!(!text.contains("canary"), "{text}");
+    assert_eq!(admin.get("/api/v1/channels/none").await.0, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn the_page_has_publish_settings_with_the_key_folded_away() {
+    let (status, _, page) = Fixture::new().get("/").await;
+    assert_eq!(status, StatusCode::OK);
+    assert!(page.contains("<code>rtmp://localhost:1936/live</code>"), "{page}");
+    let folded = "<details><summary>Show</summary>\
+                  <code>news?key=canary%20%26%20%3Ckey%3E</code></details>";
+    assert!(page.contains(folded), "{page}");
+    assert_eq!(page.matches("canary").count(), 1);
+    assert!(page.contains("<code>open</code>"), "{page}");
+    assert!(page.contains("href=\"http://localhost:8080/watch/news\""), "{page}");
+}
+
+#[tokio::test]
+async fn what_others_wrote_is_text_on_the_page_and_never_markup() {
+    let (_, _, page) = Fixture::new().get("/").await;
+    assert!(page.contains("&lt;script&gt;alert(1)&lt;/script&gt;"), "{page}");
+    assert!(page.contains("1080p: &lt;higher than&gt; the source"), "{page}");
+    assert!(!page.contains("<script"), "{page}");
+}
+
+#[tokio::test]
+async fn every_answer_keeps_other_pages_out_and_is_not_stored() {
+    let admin = Fixture::new();
+    for path in ["/", "/style.css", "/metrics", "/api/v1/channels", "/nowhere"] {
+        let (_, headers, _) = admin.get(path).await;
+        assert_eq!(headers[X_CONTENT_TYPE_OPTIONS], "nosniff", "{path}");
+        assert_eq!(headers[CACHE_CONTROL], "no-store", "{path}");
+        let policy = headers[CONTENT_SECURITY_POLICY].to_str().unwrap();
+        assert!(policy.contains("default-src 'none'"), "{path}: {policy}");
+        assert!(!policy.contains("script") && !policy.contains("unsafe"), "{path}: {policy}");
+        assert!(!headers.contains_key("access-control-allow-origin"), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_rebound_name_gets_nothing() {
+    let admin = Fixture::new();
+    for path in ["/", "/healthz", "/metrics", "/api/v1/channels"] {
+        let (status, _, text) = admin.get_as("evil.example:9997", path).await;
+        assert_eq!(status, StatusCode::MISDIRECTED_REQUEST, "{path}");
+        assert!(!text.contains("news"), "{path}: {text}");
+    }
+    for host in ["127.0.0.1:9997", "[::1]:9997", "ops.example", "192.0.2.9:9997"] {
+        assert_eq!(admin.get_as(host, "/").await.0, StatusCode::OK, "{host}");
+    }
+}

@@ -1,0 +1,245 @@
+//! The HTTP origin: playlists, manifests, media, the player's pages.
+//!
+//! ```text
+//! path ─► route ─► page, playlist (+ render), media (+ standing, store) ─► answer ─► body
+//!                                 │ error                                    │ class: the one table
+//!                                 └──────────────────────────────────────────┘
+//! ```
+//! Every answer can be cached by the rule of its [`class`], and one media URL has one content for
+//! ever (DESIGN §2, §7). The query is ignored. Requests at the live edge are held on the channel's
+//! snapshots; no lock is held while something is rendered or written.
+//!
+//! It serves what channels and the store have and changes nothing. Blocking playlist reload and
+//! answers while a segment is being written are not here yet.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, Method, Response, Uri};
+use packager::media::Name;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+mod answer;
+mod body;
+mod class;
+mod error;
+mod hold;
+mod media;
+mod negotiate;
+mod page;
+mod playlist;
+mod render;
+mod route;
+mod serve;
+mod standing;
+mod text;
+mod time;
+
+pub use render::Options;
+pub(crate) use serve::serve as serve_connections;
+
+use self::answer::{Entity, Found};
+use self::body::Payload;
+use self::class::Class;
+use self::error::Error;
+use self::hold::Hold;
+use self::render::{Renders, Resource};
+use self::route::Route;
+use self::text::Text;
+use crate::channel::{Channel, Channels};
+use crate::clock::Clock;
+use crate::store::ChannelStore;
+use crate::telemetry::metrics::Metrics;
+
+/// Bytes of path and query: the longest of our URLs is below 300.
+const MAX_URI: usize = 2 * 1024;
+
+/// What the origin serves from.
+#[derive(Clone, Debug)]
+pub struct Context {
+    /// The channels.
+    pub channels: Arc<Channels>,
+    /// The media of each channel.
+    pub stores: BTreeMap<Name, Arc<ChannelStore>>,
+    /// For `/time` and `Date`.
+    pub clock: Arc<dyn Clock>,
+    /// Where requests are counted.
+    pub metrics: Arc<Metrics>,
+    /// How manifests are written.
+    pub options: Options,
+}
+
+/// Serves the origin on `listener` until cancelled, and then until its connections have ended.
+pub async fn serve(listener: TcpListener, context: Context, cancel: CancellationToken) {
+    let router = router(context, cancel.clone());
+    serve::serve(listener, router, cancel).await;
+}
+
+/// The origin as a service. Requests that wait are answered when `cancel` is.
+pub fn router(context: Context, cancel: CancellationToken) -> Router {
+    let renders = context.channels.keys().map(|name| (name.clone(), Renders::default())).collect();
+    let origin = Arc::new(Origin { context, renders, cancel });
+    Router::new().fallback(answer).with_state(origin)
+}
+
+#[derive(Debug)]
+struct Origin {
+    context: Context,
+    renders: BTreeMap<Name, Renders>,
+    cancel: CancellationToken,
+}
+
+async fn answer(State(origin): State<Arc<Origin>>, request: Request) -> Response<axum::body::Body> {
+    let (request, _) = request.into_parts();
+    let mut class = None;
+    let answered = origin.answer(&request.method, &request.uri, &request.headers, &mut class);
+    let mut response = match answered.await {
+        Ok(response) => response,
+        Err(error) => {
+            if let Error::Read(cause) = &error {
+                tracing::error!(%cause, path = request.uri.path(), "reading the store failed");
+            }
+            answer::error(&error, &request.method)
+        }
+    };
+    answer::everywhere(response.headers_mut(), origin.context.clock.now_millis());
+    let sent = origin
+        .context
+        .metrics
+        .http
+        .answered(class.map_or("none", Class::label), response.status().as_u16());
+    response.map(|payload| axum::body::Body::new(payload.counted(sent)))
+}
+
+impl Origin {
+    /// Answers a request; leaves its resource class in `class` as soon as that is known.
+    async fn answer(
+        &self,
+        method: &Method,
+        uri: &Uri,
+        headers: &HeaderMap,
+        class: &mut Option<Class>,
+    ) -> Result<Response<Payload>, Error> {
+        match *method {
+            Method::GET | Method::HEAD => {}
+            Method::OPTIONS => return Ok(answer::options()),
+            _ => return Err(Error::Method),
+        }
+        if uri.path_and_query().is_some_and(|text| text.as_str().len() > MAX_URI) {
+            return Err(Error::UriTooLong);
+        }
+        let route = Route::parse(uri.path()).ok_or(Error::NoRoute)?;
+        let found = self.find(&route, class).await?;
+        *class = Some(found.class);
+        answer::found(found, method, headers).await
+    }
+
+    async fn find(&self, route: &Route, class: &mut Option<Class>) -> Result<Found, Error> {
+        let mut is = |known| *class = Some(known);
+        match route {
+            Route::Start => Ok(Found::text(Class::Page, page::start())),
+            Route::Watch(name) => {
+                self.channel(name)?;
+                Ok(Found::text(Class::Page, page::watch()))
+            }
+            Route::Asset(path) => {
+                let file = page::file(path).ok_or(Error::Gone)?;
+                Ok(Found {
+                    class: file.class,
+                    content_type: Some(file.content_type),
+                    entity: Entity::Text(file.text),
+                })
+            }
+            Route::Time => {
+                let now = time::iso(self.context.clock.now_millis());
+                Ok(Found::text(Class::Time, Text::new(now)))
+            }
+            Route::ChannelList => json(&self.list()),
+            Route::Status(name) => {
+                let status = self.channel(name)?.status.borrow().clone();
+                json(&*status)
+            }
+            Route::Multivariant(name) => {
+                is(Class::Multivariant);
+                self.manifest(name, Class::Multivariant, Resource::Multivariant).await
+            }
+            Route::Manifest(name) => {
+                is(Class::Manifest);
+                self.manifest(name, Class::Manifest, Resource::Manifest).await
+            }
+            Route::Playlist { channel, rendition } => {
+                is(Class::Playlist);
+                let snapshot = playlist::ready(self.channel(channel)?, self.hold()).await?;
+                let (index, ..) = snapshot.track(rendition.as_str()).ok_or(Error::Gone)?;
+                self.rendered(channel, Class::Playlist, Resource::Playlist(index), &snapshot)
+            }
+            Route::Media(wanted) => {
+                is(Class::Video);
+                let channel = self.channel(&wanted.channel)?;
+                let store = self.context.stores.get(&wanted.channel).ok_or(Error::Gone)?;
+                let found = media::find(channel, store, wanted, self.hold()).await?;
+                Ok(Found {
+                    class: found.class,
+                    content_type: None,
+                    entity: Entity::Media(found.media),
+                })
+            }
+        }
+    }
+
+    fn hold(&self) -> Hold<'_> {
+        Hold { cancel: &self.cancel, metrics: &self.context.metrics.http }
+    }
+
+    fn channel(&self, name: &Name) -> Result<&Channel, Error> {
+        self.context.channels.get(name).map(Arc::as_ref).ok_or(Error::Gone)
+    }
+
+    async fn manifest(
+        &self,
+        name: &Name,
+        class: Class,
+        resource: Resource,
+    ) -> Result<Found, Error> {
+        let snapshot = playlist::ready(self.channel(name)?, self.hold()).await?;
+        self.rendered(name, class, resource, &snapshot)
+    }
+
+    fn rendered(
+        &self,
+        name: &Name,
+        class: Class,
+        resource: Resource,
+        snapshot: &Arc<packager::timeline::Snapshot>,
+    ) -> Result<Found, Error> {
+        let renders = self.renders.get(name).ok_or(Error::Gone)?;
+        Ok(Found::text(class, renders.text(resource, snapshot, &self.context.options)))
+    }
+
+    fn list(&self) -> Vec<Listed> {
+        let listed = |(name, channel): (&Name, &Arc<Channel>)| {
+            let status = channel.status.borrow();
+            Listed { name: name.to_string(), state: status.state, since: status.since }
+        };
+        self.context.channels.iter().map(listed).collect()
+    }
+}
+
+/// A channel in the public list.
+#[derive(Debug, serde::Serialize)]
+struct Listed {
+    name: String,
+    state: crate::channel::Health,
+    since: u64,
+}
+
+fn json(value: &impl serde::Serialize) -> Result<Found, Error> {
+    let text = serde_json::to_string(value).map_err(|error| Error::Read(error.into()))?;
+    Ok(Found::text(Class::Status, Text::new(text)))
+}
+
+#[cfg(test)]
+mod tests;

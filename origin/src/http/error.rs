@@ -1,0 +1,52 @@
+//! Why a request is not answered with its resource: the one map from reason to status.
+
+use std::io;
+
+use axum::http::StatusCode;
+
+/// Why there is no resource in the answer. The text is public; a cause goes to the log only.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub(super) enum Error {
+    /// The path is none of the contract's.
+    #[error("no such resource")]
+    NoRoute,
+    /// It does not exist yet: before the first publish, or ahead of the live edge.
+    #[error("not there yet")]
+    NotYet,
+    /// It left the window, or never was.
+    #[error("gone or never there")]
+    Gone,
+    /// Another method than GET, HEAD and OPTIONS.
+    #[error("method not allowed")]
+    Method,
+    /// The path and query are longer than any of ours.
+    #[error("uri too long")]
+    UriTooLong,
+    /// The range begins behind the end of the resource.
+    #[error("range not satisfiable")]
+    Range {
+        /// Length of the resource in bytes.
+        len: u64,
+    },
+    /// The server goes down while the request waits.
+    #[error("the server is shutting down")]
+    ShuttingDown,
+    /// The store could not be read.
+    #[error("the server has trouble reading its store")]
+    Read(#[source] io::Error),
+}
+
+impl Error {
+    /// The status a client gets.
+    pub(super) const fn status(&self) -> StatusCode {
+        match self {
+            Self::NoRoute | Self::NotYet | Self::Gone => StatusCode::NOT_FOUND,
+            Self::Method => StatusCode::METHOD_NOT_ALLOWED,
+            Self::UriTooLong => StatusCode::URI_TOO_LONG,
+            Self::Range { .. } => StatusCode::RANGE_NOT_SATISFIABLE,
+            Self::ShuttingDown => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Read(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! Init segments, segments and parts: found in the store, or waited for at the live edge.
+//!
+//! The timeline says what exists ([`standing()`]), the store has the bytes. A piece that is being
+//! made is held until it is complete, for at most twice a segment's length; an open segment is
+//! answered when it is whole. Requests wait for the timeline to change and never poll.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use packager::time::{Rounding, Timescale};
+use packager::timeline::Snapshot;
+use tokio::time::Instant;
+
+use super::class::Class;
+use super::error::Error;
+use super::hold::Hold;
+use super::route::{Media, Piece};
+use super::standing::{Standing, standing};
+use crate::channel::Channel;
+use crate::store::{self, ChannelStore};
+
+/// A piece of media, ready to be sent.
+#[derive(Debug)]
+pub(super) struct Found {
+    /// Picture or sound.
+    pub(super) class: Class,
+    /// Its bytes.
+    pub(super) media: store::Media,
+}
+
+/// Finds a piece of media; waits for one that is on its way.
+///
+/// # Errors
+/// [`Error::NotYet`] and [`Error::Gone`], as the timeline says.
+pub(super) async fn find(
+    channel: &Channel,
+    store: &ChannelStore,
+    wanted: &Media,
+    held: Hold<'_>,
+) -> Result<Found, Error> {
+    let mut snapshots = channel.snapshot.clone();
+    let mut deadline = None;
+    loop {
+        let snapshot = snapshots.borrow_and_update().clone().ok_or(Error::NotYet)?;
+        let (index, rendition, _) = snapshot.track(wanted.rendition.as_str()).ok_or(Error::Gone)?;
+        let class = if rendition.track.config.is_video() { Class::Video } else { Class::Audio };
+        match standing(&snapshot, index, &wanted.run, wanted.piece) {
+            Standing::There | Standing::Old => {
+                let media = read(store, wanted).ok_or(Error::Gone)?;
+                if !media.open {
+                    return Ok(Found { class, media });
+                }
+            }
+            Standing::Soon => {}
+            // What was on its way and can't come any more must not be remembered as gone.
+            Standing::NotYet => return Err(Error::NotYet),
+            Standing::Never if deadline.is_some() => return Err(Error::NotYet),
+            Standing::Never => return Err(Error::Gone),
+        }
+        let deadline = *deadline.get_or_insert_with(|| Instant::now() + patience(&snapshot));
+        held.until(deadline, snapshots.changed()).await?;
+    }
+}
+
+/// How long a piece that is on its way is waited for: twice a segment's length.
+fn patience(snapshot: &Arc<Snapshot>) -> Duration {
+    let nanos = snapshot.format.grid.segment().ticks_in(Timescale::NANOS, Rounding::Ceil);
+    Duration::from_nanos(nanos.saturating_mul(2))
+}
+
+fn read(store: &ChannelStore, wanted: &Media) -> Option<store::Media> {
+    let (run, rendition) = (wanted.run.as_str(), wanted.rendition.as_str());
+    match wanted.piece {
+        Piece::Init => store.init(run, rendition),
+        Piece::Segment { k } => store.read(run, rendition, k),
+        Piece::Part { k, n } => store.part(run, rendition, k, usize::try_from(n).ok()?),
+    }
+}

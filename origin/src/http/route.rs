@@ -1,0 +1,247 @@
+//! What a path asks for: a pure function from text to [`Route`].
+//!
+//! The grammar is the public contract (DESIGN §2 "play", "media"). A number has one spelling and a
+//! name one alphabet, so that a resource has exactly one URL: what is written in another way
+//! (percent-encoded, with leading zeros, with a trailing slash) is no route. Whether the resource
+//! exists is not decided here; the query is never looked at.
+
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+#![deny(clippy::arithmetic_side_effects)]
+
+use packager::media::{Name, RunId};
+
+/// Names that later capabilities use in a rendition's place.
+const RESERVED: [&str; 6] = ["from", "to", "time", "vod", "whip", "whep"];
+
+/// Folders an asset of the player may lie in, itself included: the build has two.
+const MAX_ASSET_DEPTH: usize = 4;
+
+/// Longest number in decimal that surely fits 64 bits.
+const MAX_DIGITS: usize = 19;
+
+/// A resource of the HTTP origin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Route {
+    /// The start page.
+    Start,
+    /// The page that plays a channel.
+    Watch(Name),
+    /// A file of the player's build, by its path below the build folder.
+    Asset(String),
+    /// The clock that players synchronise with.
+    Time,
+    /// All channels with their states.
+    ChannelList,
+    /// A channel's public state.
+    Status(Name),
+    /// HLS multivariant playlist.
+    Multivariant(Name),
+    /// DASH manifest.
+    Manifest(Name),
+    /// HLS media playlist of a rendition.
+    Playlist {
+        /// The channel.
+        channel: Name,
+        /// The rendition.
+        rendition: Name,
+    },
+    /// Init segment, segment or part.
+    Media(Media),
+}
+
+/// Where an immutable piece of media lies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Media {
+    /// The channel.
+    pub(super) channel: Name,
+    /// The run.
+    pub(super) run: RunId,
+    /// The rendition.
+    pub(super) rendition: Name,
+    /// Which piece.
+    pub(super) piece: Piece,
+}
+
+/// A piece of media of one rendition in one run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Piece {
+    /// The init segment.
+    Init,
+    /// Segment `k`.
+    Segment {
+        /// Its number.
+        k: u64,
+    },
+    /// Part `n` of segment `k`.
+    Part {
+        /// Number of the segment.
+        k: u64,
+        /// Position of the part in it, from zero.
+        n: u32,
+    },
+}
+
+impl Route {
+    /// The route of a request path; `None` if there is no such resource.
+    pub(super) fn parse(path: &str) -> Option<Self> {
+        let path = path.strip_prefix('/')?;
+        // More segments than any route has are as good as none.
+        let mut segments = [""; 6];
+        let mut count = 0usize;
+        for segment in path.split('/') {
+            *segments.get_mut(count)? = segment;
+            count = count.saturating_add(1);
+        }
+        match segments.get(..count)? {
+            [""] => Some(Self::Start),
+            ["time"] => Some(Self::Time),
+            ["channels.json"] => Some(Self::ChannelList),
+            ["favicon.svg"] => Some(Self::Asset("favicon.svg".to_owned())),
+            ["watch", channel] => Some(Self::Watch(name(channel)?)),
+            ["assets", rest @ ..] => asset(rest).then(|| Self::Asset(path.to_owned())),
+            ["live", channel, "index.m3u8"] => Some(Self::Multivariant(name(channel)?)),
+            ["live", channel, "manifest.mpd"] => Some(Self::Manifest(name(channel)?)),
+            ["live", channel, "status.json"] => Some(Self::Status(name(channel)?)),
+            ["live", channel, rendition, "index.m3u8"] => Some(Self::Playlist {
+                channel: name(channel)?,
+                rendition: rendition_name(rendition)?,
+            }),
+            ["live", channel, run, rendition, file] => Some(Self::Media(Media {
+                channel: name(channel)?,
+                run: RunId::parse(run)?,
+                rendition: rendition_name(rendition)?,
+                piece: piece(file)?,
+            })),
+            _ => None,
+        }
+    }
+}
+
+fn name(text: &str) -> Option<Name> {
+    Name::parse(text).ok()
+}
+
+fn rendition_name(text: &str) -> Option<Name> {
+    if RESERVED.contains(&text) { None } else { name(text) }
+}
+
+fn piece(file: &str) -> Option<Piece> {
+    if file == "init.mp4" {
+        return Some(Piece::Init);
+    }
+    let stem = file.strip_suffix(".m4s")?;
+    match stem.split_once('.') {
+        None => Some(Piece::Segment { k: number(stem)? }),
+        Some((k, n)) => Some(Piece::Part { k: number(k)?, n: number(n)?.try_into().ok()? }),
+    }
+}
+
+/// A decimal number in its one spelling: no sign, no leading zero.
+fn number(text: &str) -> Option<u64> {
+    let canonical = text.len() <= MAX_DIGITS
+        && text.bytes().all(|b| b.is_ascii_digit())
+        && (text == "0" || !text.starts_with('0'));
+    if canonical { text.parse().ok() } else { None }
+}
+
+/// Whether these segments can name a file of the build: none is hidden, none leads upwards.
+fn asset(segments: &[&str]) -> bool {
+    let plain = |segment: &&str| {
+        !segment.is_empty()
+            && !segment.starts_with('.')
+            && segment.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
+    };
+    (1..=MAX_ASSET_DEPTH).contains(&segments.len()) && segments.iter().all(plain)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const RUN: &str = "0199aabbccd";
+
+    fn media(piece: Piece) -> Option<Route> {
+        Some(Route::Media(Media {
+            channel: Name::parse("demo").unwrap(),
+            run: RunId::parse(RUN).unwrap(),
+            rendition: Name::parse("720p").unwrap(),
+            piece,
+        }))
+    }
+
+    #[test]
+    fn reads_every_url_of_the_contract() {
+        let demo = || Name::parse("demo").unwrap();
+        let rendition = Name::parse("720p").unwrap();
+        let cases = [
+            ("/", Some(Route::Start)),
+            ("/watch/demo", Some(Route::Watch(demo()))),
+            ("/time", Some(Route::Time)),
+            ("/channels.json", Some(Route::ChannelList)),
+            ("/assets/index-4f.js", Some(Route::Asset("assets/index-4f.js".into()))),
+            ("/live/demo/index.m3u8", Some(Route::Multivariant(demo()))),
+            ("/live/demo/manifest.mpd", Some(Route::Manifest(demo()))),
+            ("/live/demo/status.json", Some(Route::Status(demo()))),
+            ("/live/demo/720p/index.m3u8", Some(Route::Playlist { channel: demo(), rendition })),
+            ("/live/demo/0199aabbccd/720p/init.mp4", media(Piece::Init)),
+            (
+                "/live/demo/0199aabbccd/720p/1100000000.m4s",
+                media(Piece::Segment { k: 1_100_000_000 }),
+            ),
+            ("/live/demo/0199aabbccd/720p/7.0.m4s", media(Piece::Part { k: 7, n: 0 })),
+        ];
+        for (path, route) in cases {
+            assert_eq!(Route::parse(path), route, "{path}");
+        }
+    }
+
+    #[test]
+    fn knows_no_second_spelling_of_a_url() {
+        for path in [
+            "",
+            "//",
+            "/live/demo/index.m3u8/",
+            "/live//index.m3u8",
+            "/live/de%6do/index.m3u8",
+            "/live/../index.m3u8",
+            "/live/demo/vod/index.m3u8",
+            "/live/demo/0199AABBCCD/720p/init.mp4",
+            "/live/demo/0199aabbccd/720p/07.m4s",
+            "/live/demo/0199aabbccd/720p/+7.m4s",
+            "/live/demo/0199aabbccd/720p/7.00.m4s",
+            "/live/demo/0199aabbccd/720p/7.4294967296.m4s",
+            "/live/demo/0199aabbccd/720p/99999999999999999999.m4s",
+            "/live/demo/0199aabbccd/720p/.m4s",
+            "/live/demo/0199aabbccd/720p/7.1.2.m4s",
+            "/live/demo/0199aabbccd/720p/7.m4s/x",
+            "/assets/",
+            "/assets/../index.html",
+            "/assets/.env",
+            "/assets/a/b/c/d/e",
+            "/Watch/demo",
+        ] {
+            assert_eq!(Route::parse(path), None, "{path}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn takes_any_text_without_a_panic(path in ".{0,300}") {
+            let _ = Route::parse(&path);
+        }
+
+        #[test]
+        fn takes_any_near_miss_without_a_panic(
+            path in "/(live|watch|assets)(/([a-z0-9.%-]{0,5}|0199aabbccd|720p)){0,6}(/|\\.m4s|init.mp4)?"
+        ) {
+            let _ = Route::parse(&path);
+        }
+
+        #[test]
+        fn reads_back_every_media_path(k in 0..=9_999_999_999_999_999_999u64, n: u32) {
+            let path = format!("/live/demo/{RUN}/720p/{k}.{n}.m4s");
+            prop_assert_eq!(Route::parse(&path), media(Piece::Part { k, n }));
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! Connections: accepted, served as HTTP/1.1 within limits, and ended in order.
+//!
+//! On shutdown no connection is accepted any more, the requests that wait are answered first (they
+//! see the same token), idle connections close, and what is still being written gets a moment.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// Connections served at one time: 10,000 parked playlist requests and room for the rest. More wait
+/// in the system's backlog.
+const MAX_CONNECTIONS: usize = 16_384;
+
+/// How long a client may take to send a request, counted from the end of the one before: also how
+/// long an idle connection lives. Long enough for players, which come every segment, short enough
+/// that silent connections do not pile up.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Bytes of a request's line and headers together. Browsers with fat cookies stay below half.
+const MAX_HEADER_BYTES: usize = 16 * 1024;
+
+/// Header lines of a request.
+const MAX_HEADERS: usize = 64;
+
+/// What is still being written at shutdown may take this long.
+const GRACE: Duration = Duration::from_secs(3);
+
+/// How long to wait after the system refused a connection for lack of something.
+const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
+
+/// Serves `router` on `listener` until cancelled, and then until its connections have ended.
+pub(crate) async fn serve(listener: TcpListener, router: Router, cancel: CancellationToken) {
+    let tasks = TaskTracker::new();
+    let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = cancel.cancelled() => break,
+            accepted = accept(&listener, &slots) => accepted,
+        };
+        match accepted {
+            Ok((stream, slot)) => {
+                let connection = connection(stream, router.clone(), cancel.clone());
+                tasks.spawn(async move {
+                    connection.await;
+                    drop(slot);
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "accepting a connection failed");
+                tokio::time::sleep(ACCEPT_BACKOFF).await;
+            }
+        }
+    }
+    drop(listener);
+    tasks.close();
+    tasks.wait().await;
+}
+
+/// The next connection, once there is room for one.
+async fn accept(
+    listener: &TcpListener,
+    slots: &Arc<Semaphore>,
+) -> io::Result<(TcpStream, OwnedSemaphorePermit)> {
+    let slot = Arc::clone(slots).acquire_owned().await.map_err(io::Error::other)?;
+    let (stream, _) = listener.accept().await?;
+    // A part is sent when it is there, not when a full packet is.
+    stream.set_nodelay(true)?;
+    Ok((stream, slot))
+}
+
+async fn connection(stream: TcpStream, router: Router, cancel: CancellationToken) {
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIMEOUT)
+        .max_header_size(MAX_HEADER_BYTES)
+        .max_headers(MAX_HEADERS)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    let mut connection = std::pin::pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = cancel.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            match tokio::time::timeout(GRACE, connection).await {
+                Ok(ended) => ended,
+                Err(_) => return,
+            }
+        }
+    };
+    if let Err(error) = ended {
+        // Viewers go away in the middle of things: nothing to act on.
+        tracing::debug!(%error, "connection ended early");
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,306 @@
+//! A channel `demo` of two renditions whose segments the test makes, and a channel `idle`, behind
+//! the origin's service.
+
+use std::collections::BTreeMap;
+use std::io::Read as _;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::header::{AsHeaderName, HeaderName};
+use axum::http::{HeaderMap, Method, Request, StatusCode};
+use bytes::Bytes;
+use http_body_util::BodyExt as _;
+use packager::cmaf::Chunk;
+use packager::grid::Grid;
+use packager::media::{
+    AudioConfig, Config, Name, Rendition, RunId, Track, VideoCodec, VideoConfig,
+};
+use packager::time::{FrameRate, Span, Timescale};
+use packager::timeline::{Format, Part, Run, Timeline};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt as _;
+
+use crate::channel::{Channel, Health, SourceStatus, Status};
+use crate::clock::ManualClock;
+use crate::http::{Context, Options, router};
+use crate::store::{ChannelStore, Limits, Store};
+use crate::telemetry::metrics::Metrics;
+
+/// Number of the first segment.
+pub(super) const FIRST_K: u64 = 1_104_576_903;
+
+/// Id of the first run, as written in paths.
+pub(super) const RUN: &str = "0199aabbccd";
+
+/// Address of the publisher, which the public must not see.
+pub(super) const PEER: &str = "192.0.2.77:50123";
+
+/// Seven segments of 1.6 s.
+const WINDOW: Span = Span::millis(10_000);
+
+/// What `/time` shows: 2026-01-02T03:04:05.678Z.
+const NOW_MILLIS: i64 = 1_767_323_045_678;
+
+/// An answer with its body read.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Bytes,
+}
+
+impl Answer {
+    /// A header's value; empty if there is none.
+    pub(super) fn header(&self, name: impl AsHeaderName) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+
+    pub(super) fn text(&self) -> &str {
+        std::str::from_utf8(&self.body).unwrap()
+    }
+
+    pub(super) fn gunzipped(&self) -> Bytes {
+        let mut bytes = Vec::new();
+        flate2::read::GzDecoder::new(&*self.body).read_to_end(&mut bytes).unwrap();
+        bytes.into()
+    }
+}
+
+pub(super) struct Fixture {
+    pub(super) cancel: CancellationToken,
+    pub(super) metrics: Arc<Metrics>,
+    router: Router,
+    timeline: Timeline,
+    renditions: Arc<[Rendition]>,
+    grid: Grid,
+    run: Arc<Run>,
+    store: Arc<ChannelStore>,
+    snapshots: watch::Sender<Option<Arc<packager::timeline::Snapshot>>>,
+    states: watch::Sender<Arc<Status>>,
+    // The idle channel's ends, which must not be dropped.
+    _idle: Box<dyn std::any::Any + Send>,
+    _root: tempfile::TempDir,
+}
+
+impl Fixture {
+    /// A channel whose source has just come: a run, no segment.
+    pub(super) fn starting() -> Self {
+        let rate = FrameRate::new(30, 1);
+        let grid = Grid::choose(rate, 48_000, Span::millis(2_000), Span::millis(300));
+        let format = Format { grid, window: WINDOW, publish_delay: Span::millis(150) };
+        let renditions: Arc<[Rendition]> = vec![video(rate), audio()].into();
+        let mut timeline = Timeline::new(Arc::new(format), Arc::clone(&renditions), None);
+        let run = timeline.begin_run(RunId::parse(RUN).unwrap(), FIRST_K, inits(RUN));
+        let root = tempfile::tempdir().unwrap();
+        let store = Store::open(root.path(), Limits::default()).unwrap();
+        let names = ["demo", "idle"].map(|name| Name::parse(name).unwrap());
+        let stores: BTreeMap<_, _> =
+            names.iter().map(|name| (name.clone(), store.channel(name).unwrap())).collect();
+        let (snapshots, demo_snapshot) = watch::channel(None);
+        let (states, demo_status) = watch::channel(Arc::new(status(Health::Starting)));
+        let (idle_snapshots, idle_snapshot) = watch::channel(None);
+        let (idle_states, idle_status) = watch::channel(Arc::new(Status::default()));
+        let [demo, idle] = names;
+        let channels = [
+            Channel { name: demo.clone(), snapshot: demo_snapshot, status: demo_status },
+            Channel { name: idle, snapshot: idle_snapshot, status: idle_status },
+        ]
+        .map(|channel| (channel.name.clone(), Arc::new(channel)));
+        let metrics = Arc::new(Metrics::new("test"));
+        let context = Context {
+            channels: Arc::new(channels.into()),
+            stores: stores.clone(),
+            clock: Arc::new(ManualClock::at_millis(NOW_MILLIS)),
+            metrics: Arc::clone(&metrics),
+            options: Options::default(),
+        };
+        let cancel = CancellationToken::new();
+        Self {
+            router: router(context, cancel.clone()),
+            cancel,
+            metrics,
+            timeline,
+            renditions,
+            grid,
+            run,
+            store: Arc::clone(&stores[&demo]),
+            snapshots,
+            states,
+            _idle: Box::new((idle_snapshots, idle_states)),
+            _root: root,
+        }
+    }
+
+    /// A live channel with `count` segments.
+    pub(super) async fn live(count: u64) -> Self {
+        let mut fixture = Self::starting();
+        for k in FIRST_K..FIRST_K + count {
+            fixture.push_all(k).await;
+        }
+        fixture.publish();
+        fixture.state(Health::Live);
+        fixture
+    }
+
+    /// Begins another run.
+    pub(super) async fn begin_run(&mut self, first_k: u64) {
+        let id = "0199aabbccf";
+        self.run = self.timeline.begin_run(RunId::parse(id).unwrap(), first_k, inits(id));
+        self.store.begin_run(&self.run, &self.renditions).await;
+    }
+
+    /// Adds one part to segment `k` of a rendition.
+    pub(super) async fn push_part(&mut self, rendition: usize, k: u64) {
+        let (start, part) = match self.renditions[rendition].rate {
+            Some(_) => (self.grid.boundary(k), self.grid.part_ticks),
+            None => (self.grid.audio_boundary(k), 12 * 1024),
+        };
+        if self.store.init(self.run.id.as_str(), "audio").is_none() {
+            self.store.begin_run(&self.run, &self.renditions).await;
+        }
+        let name = &self.renditions[rendition].name;
+        let sample = |i: u32| Bytes::from(format!("[{name} {k} sample {i}]"));
+        let chunk =
+            Chunk { head: Bytes::from_static(b"[moof]"), samples: (0..4).map(sample).collect() };
+        self.store.append(&self.run.id, rendition, k, &chunk).await;
+        let part = Part {
+            duration: part.try_into().unwrap(),
+            bytes: chunk.len().try_into().unwrap(),
+            independent: true,
+        };
+        self.timeline.push_part(rendition, k, start, part);
+    }
+
+    /// Adds what is missing of segment `k` of a rendition, and finishes it.
+    pub(super) async fn push(&mut self, rendition: usize, k: u64) {
+        let parts = self.grid.segment_ticks / self.grid.part_ticks;
+        while self.parts(rendition, k) < parts {
+            self.push_part(rendition, k).await;
+        }
+        self.timeline.close(rendition);
+        let snapshot = self.timeline.snapshot();
+        let segment = snapshot.tracks[rendition].segments.last().unwrap();
+        self.store.close(&self.run.id, rendition, k, segment).await;
+    }
+
+    /// Adds segment `k` to every rendition.
+    pub(super) async fn push_all(&mut self, k: u64) {
+        for rendition in 0..self.renditions.len() {
+            self.push(rendition, k).await;
+        }
+    }
+
+    fn parts(&mut self, rendition: usize, k: u64) -> u64 {
+        let snapshot = self.timeline.snapshot();
+        let open = snapshot.tracks[rendition].open.as_ref().filter(|open| open.k == k);
+        open.map_or(0, |open| open.parts.len() as u64)
+    }
+
+    /// Drops what lies before the window: all but the newest seven segments.
+    pub(super) fn trim(&mut self) {
+        for removed in self.timeline.trim() {
+            let segment = removed.segment;
+            self.store.remove(&segment.run.id, removed.rendition, segment.k);
+        }
+    }
+
+    /// No segment follows.
+    pub(super) fn end(&mut self) {
+        self.timeline.end();
+    }
+
+    /// Shows the timeline as it is to the origin.
+    pub(super) fn publish(&mut self) {
+        self.snapshots.send_replace(Some(self.timeline.snapshot()));
+    }
+
+    /// Sets the channel's state.
+    pub(super) fn state(&self, state: Health) {
+        self.states.send_replace(Arc::new(status(state)));
+    }
+
+    pub(super) async fn get(&self, path: &str) -> Answer {
+        self.with(Method::GET, path, &[]).await
+    }
+
+    pub(super) async fn with(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(HeaderName, &str)],
+    ) -> Answer {
+        ask(self.router.clone(), method, path, headers).await
+    }
+
+    /// Asks in a task of its own.
+    pub(super) fn spawn_get(&self, path: &str) -> JoinHandle<Answer> {
+        let (router, path) = (self.router.clone(), path.to_owned());
+        tokio::spawn(async move { ask(router, Method::GET, &path, &[]).await })
+    }
+
+    /// Lets every task run as far as it can without time going on.
+    pub(super) async fn settle(&self) {
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+async fn ask(router: Router, method: Method, path: &str, headers: &[(HeaderName, &str)]) -> Answer {
+    let mut request = Request::builder().method(method).uri(path);
+    for (name, value) in headers {
+        request = request.header(name, *value);
+    }
+    let response = router.oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+    let (head, body) = response.into_parts();
+    let body = body.collect().await.unwrap().to_bytes();
+    Answer { status: head.status, headers: head.headers, body }
+}
+
+fn status(state: Health) -> Status {
+    let source =
+        SourceStatus { protocol: "rtmp".into(), peer: PEER.into(), ..SourceStatus::default() };
+    Status { state, since: 1_767_323_045_000, source: Some(source), ..Status::default() }
+}
+
+fn inits(run: &str) -> Vec<Bytes> {
+    ["96p", "audio"].map(|name| Bytes::from(format!("[init of {name} in {run}]"))).to_vec()
+}
+
+fn video(rate: FrameRate) -> Rendition {
+    let config = VideoConfig {
+        codec: VideoCodec::H264,
+        record: Bytes::from_static(b"avcC"),
+        codec_string: "avc1.64000a".into(),
+        width: 170,
+        height: 96,
+        rate: Some(rate),
+    };
+    Rendition {
+        name: Name::parse("96p").unwrap(),
+        track: Track { timescale: rate.timescale(), config: Config::Video(config) },
+        rate: Some(rate),
+        average_bitrate: 100_000,
+        peak_bitrate: 120_000,
+    }
+}
+
+fn audio() -> Rendition {
+    let config = AudioConfig {
+        record: Bytes::from_static(&[0x11, 0x90]),
+        codec_string: "mp4a.40.2".into(),
+        sample_rate: 48_000,
+        channels: 2,
+        frame_samples: 1_024,
+    };
+    Rendition {
+        name: Name::parse("audio").unwrap(),
+        track: Track { timescale: Timescale::new(48_000).unwrap(), config: Config::Audio(config) },
+        rate: None,
+        average_bitrate: 128_000,
+        peak_bitrate: 128_000,
+    }
+}

@@ -1,0 +1,380 @@
+//! Metrics in the Prometheus text format: every name of the program stands in this file.
+//!
+//! Names begin with `headwater_`, carry their unit, and end in `_total` where they count. Labels
+//! have closed sets of values: configured channels, their renditions, and words of ours; nothing a
+//! peer sends becomes one. Updating is an atomic addition on a handle that was made before.
+
+use std::fmt;
+use std::time::Duration;
+
+use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::{Registry, Unit};
+
+/// States of a channel, as in its status.
+const STATES: [&str; 5] = ["idle", "starting", "live", "holding", "ended"];
+
+/// Upper bounds of the part publish latency in seconds: fine around the 10 ms that are promised.
+const PUBLISH_BUCKETS: [f64; 10] = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0];
+
+/// All metrics of the program. The fields are updated by the parts they are named after.
+pub struct Metrics {
+    registry: Registry,
+    /// Of the HTTP origin.
+    pub http: HttpMetrics,
+    /// Of the RTMP server.
+    pub rtmp: RtmpMetrics,
+    channels: ChannelFamilies,
+}
+
+/// What the HTTP origin counts.
+#[derive(Clone, Debug, Default)]
+pub struct HttpMetrics {
+    requests: Family<RequestLabels, Counter>,
+    sent: Family<ClassLabel, Counter>,
+    /// Requests that wait for the live edge.
+    pub waiting: Gauge,
+}
+
+/// What the RTMP server counts.
+#[derive(Clone, Debug, Default)]
+pub struct RtmpMetrics {
+    /// Connections that are open.
+    pub connections: Gauge,
+    /// Connections accepted since the start.
+    pub accepted: Counter,
+    /// Publishers refused since the start: wrong key, broken protocol, a source we can't use.
+    pub refused: Counter,
+}
+
+#[derive(Clone, Debug)]
+struct ChannelFamilies {
+    state: Family<StateLabels, Gauge>,
+    segments: Family<RenditionLabels, Counter>,
+    parts: Family<RenditionLabels, Counter>,
+    ingest_bytes: Family<ChannelLabel, Counter>,
+    ingest_frames: Family<ChannelLabel, Counter>,
+    worker_restarts: Family<ChannelLabel, Counter>,
+    repairs: Family<RepairLabels, Counter>,
+    encoder_lag: Family<ChannelLabel, Gauge<f64, std::sync::atomic::AtomicU64>>,
+    part_publish: Family<ChannelLabel, Histogram, fn() -> Histogram>,
+}
+
+/// One channel's metrics. Make it once; updating it is cheap.
+#[derive(Clone, Debug)]
+pub struct ChannelMetrics {
+    families: ChannelFamilies,
+    channel: String,
+    /// Bytes of media received from publishers.
+    pub ingest_bytes: Counter,
+    /// Pictures received from publishers.
+    pub ingest_frames: Counter,
+    /// Times the worker process had to be started again.
+    pub worker_restarts: Counter,
+    /// Seconds the encoder is behind the output clock.
+    pub encoder_lag: Gauge<f64, std::sync::atomic::AtomicU64>,
+    part_publish: Histogram,
+}
+
+/// What one rendition of a channel counts.
+#[derive(Clone, Debug)]
+pub struct RenditionMetrics {
+    /// Segments finished.
+    pub segments: Counter,
+    /// Parts made fetchable.
+    pub parts: Counter,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RequestLabels {
+    class: &'static str,
+    status: Status,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ClassLabel {
+    class: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ChannelLabel {
+    channel: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct StateLabels {
+    channel: String,
+    state: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RenditionLabels {
+    channel: String,
+    rendition: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RepairLabels {
+    channel: String,
+    kind: &'static str,
+}
+
+/// A status code, of the few that the origin sends.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Status(u16);
+
+impl EncodeLabelValue for Status {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
+        EncodeLabelValue::encode(&u64::from(self.0), encoder)
+    }
+}
+
+impl Metrics {
+    /// All metrics at zero. `version` is the program's.
+    pub fn new(version: &str) -> Self {
+        let mut registry = Registry::with_prefix("headwater");
+        let build = Info::new(vec![("version".to_owned(), version.to_owned())]);
+        registry.register("build", "The program that runs", build);
+        let http = HttpMetrics::default();
+        http.register(&mut registry);
+        let rtmp = RtmpMetrics::default();
+        rtmp.register(&mut registry);
+        let channels = ChannelFamilies::new();
+        channels.register(&mut registry);
+        Self { registry, http, rtmp, channels }
+    }
+
+    /// The metrics of a configured channel.
+    pub fn channel(&self, name: &str) -> ChannelMetrics {
+        let label = ChannelLabel { channel: name.to_owned() };
+        let families = self.channels.clone();
+        let metrics = ChannelMetrics {
+            channel: name.to_owned(),
+            ingest_bytes: families.ingest_bytes.get_or_create_owned(&label),
+            ingest_frames: families.ingest_frames.get_or_create_owned(&label),
+            worker_restarts: families.worker_restarts.get_or_create_owned(&label),
+            encoder_lag: families.encoder_lag.get_or_create_owned(&label),
+            part_publish: families.part_publish.get_or_create_owned(&label),
+            families,
+        };
+        metrics.state("idle");
+        metrics
+    }
+
+    /// All metrics in the OpenMetrics text format.
+    pub fn encode(&self) -> String {
+        let mut text = String::new();
+        // Writing to a string fails only where a metric's own encoder does; ours do not.
+        match encode(&mut text, &self.registry) {
+            Ok(()) => text,
+            Err(fmt::Error) => String::from("# EOF\n"),
+        }
+    }
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Metrics").finish_non_exhaustive()
+    }
+}
+
+impl HttpMetrics {
+    fn register(&self, registry: &mut Registry) {
+        registry.register(
+            "http_requests",
+            "Requests answered, by class of resource and status",
+            self.requests.clone(),
+        );
+        registry.register_with_unit(
+            "http_sent",
+            "Bytes of bodies sent, by class of resource",
+            Unit::Bytes,
+            self.sent.clone(),
+        );
+        registry.register(
+            "http_waiting_requests",
+            "Requests that wait for the live edge",
+            self.waiting.clone(),
+        );
+    }
+
+    /// Counts an answered request; gives the counter of the bytes sent for its class.
+    pub fn answered(&self, class: &'static str, status: u16) -> Counter {
+        self.requests.get_or_create(&RequestLabels { class, status: Status(status) }).inc();
+        self.sent.get_or_create_owned(&ClassLabel { class })
+    }
+
+    /// Counts a request as waiting for as long as the guard lives.
+    pub fn wait(&self) -> Waiting {
+        self.waiting.inc();
+        Waiting(self.waiting.clone())
+    }
+}
+
+/// A request that waits.
+#[derive(Debug)]
+pub struct Waiting(Gauge);
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+impl RtmpMetrics {
+    fn register(&self, registry: &mut Registry) {
+        registry.register(
+            "rtmp_open_connections",
+            "RTMP connections that are open",
+            self.connections.clone(),
+        );
+        registry.register("rtmp_connections", "RTMP connections accepted", self.accepted.clone());
+        registry.register("rtmp_refusals", "Publishers refused", self.refused.clone());
+    }
+}
+
+impl ChannelFamilies {
+    fn new() -> Self {
+        Self {
+            state: Family::default(),
+            segments: Family::default(),
+            parts: Family::default(),
+            ingest_bytes: Family::default(),
+            ingest_frames: Family::default(),
+            worker_restarts: Family::default(),
+            repairs: Family::default(),
+            encoder_lag: Family::default(),
+            part_publish: Family::new_with_constructor(|| Histogram::new(PUBLISH_BUCKETS)),
+        }
+    }
+
+    fn register(&self, registry: &mut Registry) {
+        registry.register(
+            "channel_state",
+            "1 for the state a channel is in, 0 for the others",
+            self.state.clone(),
+        );
+        registry.register("segments", "Segments finished", self.segments.clone());
+        registry.register("parts", "Parts made fetchable", self.parts.clone());
+        registry.register_with_unit(
+            "ingest",
+            "Bytes of media received from publishers",
+            Unit::Bytes,
+            self.ingest_bytes.clone(),
+        );
+        registry.register(
+            "ingest_frames",
+            "Pictures received from publishers",
+            self.ingest_frames.clone(),
+        );
+        registry.register(
+            "worker_restarts",
+            "Times a worker process had to be started again",
+            self.worker_restarts.clone(),
+        );
+        registry.register(
+            "ingest_timestamp_repairs",
+            "Repairs made to a source's timestamps, by kind",
+            self.repairs.clone(),
+        );
+        registry.register_with_unit(
+            "encoder_lag",
+            "How far the encoder is behind the output clock",
+            Unit::Seconds,
+            self.encoder_lag.clone(),
+        );
+        registry.register_with_unit(
+            "part_publish_latency",
+            "From the last frame of a part out of the encoder to the part being fetchable",
+            Unit::Seconds,
+            self.part_publish.clone(),
+        );
+    }
+}
+
+impl ChannelMetrics {
+    /// Sets the channel's state: one of the words of its status.
+    pub fn state(&self, state: &str) {
+        for known in STATES {
+            let labels = StateLabels { channel: self.channel.clone(), state: known };
+            self.families.state.get_or_create(&labels).set(i64::from(known == state));
+        }
+    }
+
+    /// The counters of one of the channel's renditions.
+    pub fn rendition(&self, name: &str) -> RenditionMetrics {
+        let labels = RenditionLabels { channel: self.channel.clone(), rendition: name.to_owned() };
+        RenditionMetrics {
+            segments: self.families.segments.get_or_create_owned(&labels),
+            parts: self.families.parts.get_or_create_owned(&labels),
+        }
+    }
+
+    /// Counts repairs of one kind made to the source's timestamps.
+    pub fn repaired(&self, kind: &'static str, times: u64) {
+        let labels = RepairLabels { channel: self.channel.clone(), kind };
+        self.families.repairs.get_or_create(&labels).inc_by(times);
+    }
+
+    /// Records how long a part took from the encoder to being fetchable.
+    pub fn part_published(&self, took: Duration) {
+        self.part_publish.observe(took.as_secs_f64());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_counted_is_what_is_written() {
+        let metrics = Metrics::new("1.2.3");
+        let channel = metrics.channel("news");
+        channel.state("live");
+        channel.ingest_bytes.inc_by(7);
+        channel.repaired("jump", 2);
+        channel.rendition("720p").segments.inc();
+        channel.part_published(Duration::from_millis(3));
+        channel.encoder_lag.set(0.25);
+        metrics.http.answered("playlist", 200).inc_by(512);
+        metrics.rtmp.connections.set(1);
+        let waiting = metrics.http.wait();
+        let text = metrics.encode();
+        for line in [
+            "headwater_build_info{version=\"1.2.3\"} 1",
+            "headwater_channel_state{channel=\"news\",state=\"live\"} 1",
+            "headwater_channel_state{channel=\"news\",state=\"idle\"} 0",
+            "headwater_ingest_bytes_total{channel=\"news\"} 7",
+            "headwater_ingest_timestamp_repairs_total{channel=\"news\",kind=\"jump\"} 2",
+            "headwater_segments_total{channel=\"news\",rendition=\"720p\"} 1",
+            "headwater_part_publish_latency_seconds_count{channel=\"news\"} 1",
+            "headwater_part_publish_latency_seconds_bucket{le=\"0.005\",channel=\"news\"} 1",
+            "headwater_encoder_lag_seconds{channel=\"news\"} 0.25",
+            "headwater_http_requests_total{class=\"playlist\",status=\"200\"} 1",
+            "headwater_http_sent_bytes_total{class=\"playlist\"} 512",
+            "headwater_http_waiting_requests 1",
+            "headwater_rtmp_open_connections 1",
+        ] {
+            assert!(text.lines().any(|l| l == line), "{line} is not in\n{text}");
+        }
+        drop(waiting);
+        assert!(metrics.encode().contains("headwater_http_waiting_requests 0"));
+    }
+
+    #[test]
+    fn a_channel_is_in_one_state() {
+        let metrics = Metrics::new("0");
+        let channel = metrics.channel("a");
+        for state in STATES {
+            channel.state(state);
+            let text = metrics.encode();
+            let set = text.lines().filter(|l| l.contains("channel_state{") && l.ends_with(" 1"));
+            assert_eq!(set.count(), 1, "{state}");
+        }
+    }
+}

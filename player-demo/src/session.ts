@@ -10,12 +10,16 @@ import type { AvSyncMeter } from "./meter/avsync";
 import type { LatencyMeter } from "./meter/latency";
 import { median } from "./meter/quantile";
 import { StallMeter, type Playback } from "./meter/stalls";
-import { AUTO, createPlayer, type Format, type Level, type Player } from "./players/player";
+import { AUTO, createPlayer, preload, type Format, type Level, type Player } from "./players/player";
 
 const STATUS_MS = 2_000;
 const OBSERVE_MS = 100;
 /** The pause before a failed player is made anew. */
 const RESTART_MS = 2_000;
+/** A player that shows nothing for this long, or stalls for this long while the channel is live, will not go on. */
+const PATIENCE_MS = 15_000;
+/** The same, once the player has told of trouble. */
+const TROUBLED_PATIENCE_MS = 4_000;
 /** `latencyMs` is the median over this much time. */
 const LATENCY_WINDOW_MS = 1_000;
 
@@ -44,6 +48,7 @@ export class Session {
   #startedAt = 0;
   #firstFrameMs: number | null = null;
   #restarts = 0;
+  #trouble: string | null = null;
   // Which call of `play` owns the element; an older one that is still loading gives up.
   #turn = 0;
 
@@ -54,9 +59,9 @@ export class Session {
     video.addEventListener("waiting", () => this.#stalls.waiting(performance.now(), this.#playback()));
     video.addEventListener("loadedmetadata", () => void this.#start());
     video.addEventListener("loadeddata", () => this.#onFirstFrame());
-    video.addEventListener("playing", () => this.#enter({ kind: "playing" }));
+    video.addEventListener("playing", () => this.#onPlaying());
     video.addEventListener("ended", () => this.#enter({ kind: "ended" }));
-    setInterval(() => this.#stalls.observe(performance.now(), this.#playback()), OBSERVE_MS);
+    setInterval(() => this.#observe(), OBSERVE_MS);
     void this.#watchStatus();
   }
 
@@ -73,18 +78,25 @@ export class Session {
     const turn = ++this.#turn;
     this.#format = format;
     this.#destroyPlayer();
+    preload(format);
     if (!this.#status || !isPlayable(this.#status.state)) {
       return;
     }
     this.#enter({ kind: "starting" });
     this.#startedAt = performance.now();
     this.#firstFrameMs = null;
+    this.#trouble = null;
     const player = await createPlayer(format, this.#video, this.#channel, {
       levels: () => this.#onLevels(),
+      troubled: (problem) => this.#onTroubled(problem),
       failed: (problem) => this.#onFailed(turn, problem),
-    });
+    }).catch(() => null);
     if (turn !== this.#turn) {
-      player.destroy();
+      player?.destroy();
+      return;
+    }
+    if (!player) {
+      this.#onFailed(turn, "The player's code did not load");
       return;
     }
     this.#player = player;
@@ -163,6 +175,19 @@ export class Session {
     }
   }
 
+  #observe(): void {
+    const now = performance.now();
+    this.#stalls.observe(now, this.#playback());
+    if (!this.#player || !this.#status || !isPlayable(this.#status.state)) {
+      return;
+    }
+    if (this.#state.kind === "starting" && this.#firstFrameMs === null && now - this.#startedAt > PATIENCE_MS) {
+      this.#onFailed(this.#turn, "No picture came");
+    } else if (this.#stalls.stalledFor(now) > (this.#trouble ? TROUBLED_PATIENCE_MS : PATIENCE_MS)) {
+      this.#onFailed(this.#turn, this.#trouble ?? "The picture stood still");
+    }
+  }
+
   #onLevels(): void {
     if (this.#selected !== AUTO) {
       this.#player?.select(this.#selected);
@@ -170,8 +195,18 @@ export class Session {
     this.#events.levels();
   }
 
+  #onPlaying(): void {
+    this.#trouble = null;
+    this.#enter({ kind: "playing" });
+  }
+
   #onFirstFrame(): void {
     this.#firstFrameMs ??= performance.now() - this.#startedAt;
+  }
+
+  #onTroubled(problem: string): void {
+    console.warn(problem);
+    this.#trouble = problem;
   }
 
   #onFailed(turn: number, problem: string): void {
@@ -193,6 +228,7 @@ export class Session {
   #destroyPlayer(): void {
     this.#player?.destroy();
     this.#player = null;
+    this.#stalls.rearm(performance.now());
   }
 
   #enter(state: SessionState): void {

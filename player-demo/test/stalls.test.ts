@@ -76,3 +76,16 @@ describe("no stall", () => {
     expect(meter.count).toBe(0);
   });
 });
+
+describe("a player made anew", () => {
+  test("ends the stall, and its start is none", () => {
+    const meter = new StallMeter();
+    const now = watch(meter, 0, [...playing(5), ...frozen(20)]);
+    expect(meter.stalledFor(now)).toBe(2000);
+    meter.rearm(now);
+    expect(meter.stalledFor(now + 100)).toBe(0);
+    watch(meter, now, frozen(30));
+    expect(meter.count).toBe(1);
+    expect(meter.millis).toBe(2000);
+  });
+});

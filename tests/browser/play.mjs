@@ -1,6 +1,7 @@
 // Opens a watch page in Chromium, plays for a while and tells what was seen.
 //
-// One JSON line on stdout. Exit codes: 0 it played, 1 it did not, 2 wrong options. A stall, a failed
+// One JSON line on stdout. `latencySeries` holds [milliseconds since the epoch, latency in
+// milliseconds] pairs over the whole time, so that a test can see the latency change. Exit codes: 0 it played, 1 it did not, 2 wrong options. A stall, a failed
 // switch or a complaint on the console is for the caller to judge: it stands in the JSON.
 
 import { complaints, quietEvaluator, withPage } from "./browser.mjs";
@@ -80,6 +81,7 @@ async function play(page) {
     latencyP50Ms: quantile(end.latencySamples, 0.5),
     latencyP95Ms: quantile(end.latencySamples, 0.95),
     latencySamples: end.latencySamples.length,
+    latencySeries: seen.latencySeries,
     droppedFrames: end.droppedFrames,
     totalFrames: end.totalFrames,
     levels: end.levels.map(({ name }) => name),
@@ -115,12 +117,16 @@ async function watch(page, evaluate, millis) {
   const renditions = new Set();
   const sizes = new Set();
   const errors = new Set();
+  const latencySeries = [];
   const begin = Date.now();
   let acted = false;
   let selectedAt = null;
   let switchMs = null;
   while (Date.now() - begin < millis) {
-    const { rendition, width, height, error } = await evaluate(LOOK);
+    const { rendition, width, height, error, latencyMs } = await evaluate(LOOK);
+    if (latencyMs !== null) {
+      latencySeries.push([Date.now(), Math.round(latencyMs)]);
+    }
     renditions.add(rendition);
     sizes.add(`${width}x${height}`);
     if (error) {
@@ -142,7 +148,7 @@ async function watch(page, evaluate, millis) {
     await page.waitForTimeout(Math.min(LOOK_MS, Math.max(0, millis - (Date.now() - begin))));
   }
   renditions.delete(null);
-  return { renditions: [...renditions], sizes: [...sizes], errors: [...errors], switchMs };
+  return { renditions: [...renditions], sizes: [...sizes], errors: [...errors], switchMs, latencySeries };
 }
 
 async function screenshot(page) {

@@ -31,13 +31,25 @@ export class StallMeter {
     return this.#millis;
   }
 
+  /** How long the stall of this moment has lasted, in milliseconds; 0 without one. */
+  stalledFor(now: number): number {
+    return this.#stalledSince === null ? 0 : now - this.#stalledSince;
+  }
+
+  /** Playback starts anew, with a wait that is no stall. What has been counted stays. */
+  rearm(now: number): void {
+    this.#end(now);
+    this.#time = Number.NaN;
+    this.#advancedAt = Number.NaN;
+  }
+
   /** Looks at playback; `now` is monotonic, in milliseconds. Call it several times a second. */
   observe(now: number, { time, wanted }: Playback): void {
     const step = time - this.#time;
     this.#time = time;
     if (step !== 0) {
       // A jump is a seek, and not a sign that playback has started.
-      const moved = wanted && step > 0 && step < JUMP_SECONDS;
+      const moved = wanted && step > 0 && step < JUMP_SECONDS; // false for the first look: NaN
       this.#advancedAt = moved ? now : Number.NaN;
       this.#end(now);
     } else if (!wanted) {

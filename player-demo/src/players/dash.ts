@@ -6,12 +6,34 @@ import { AUTO, type Level, type Player, type PlayerEvents } from "./player";
 
 const VIDEO = "video";
 
+const errors = MediaPlayer.errors;
+/** A segment that is missing or late, and a clock that does not answer. */
+const SURVIVED = new Set<number>([
+  errors.TIME_SYNC_FAILED_ERROR_CODE,
+  errors.FRAGMENT_LOADER_LOADING_FAILURE_ERROR_CODE,
+  errors.FRAGMENT_LOADER_NULL_REQUEST_ERROR_CODE,
+  errors.DOWNLOAD_ERROR_ID_CONTENT_CODE,
+]);
+/** What a viewer may make of the failures that are likely; the rest keep dash.js's number. */
+const WORDS: Record<number, string> = {
+  [errors.MANIFEST_LOADER_PARSING_FAILURE_ERROR_CODE]: "The manifest could not be read",
+  [errors.MANIFEST_LOADER_LOADING_FAILURE_ERROR_CODE]: "The manifest could not be loaded",
+  [errors.DOWNLOAD_ERROR_ID_MANIFEST_CODE]: "The manifest could not be loaded",
+  [errors.TIME_SYNC_FAILED_ERROR_CODE]: "The server's clock did not answer",
+  [errors.FRAGMENT_LOADER_LOADING_FAILURE_ERROR_CODE]: "A segment could not be loaded",
+  [errors.DOWNLOAD_ERROR_ID_CONTENT_CODE]: "A segment could not be loaded",
+  [errors.DOWNLOAD_ERROR_ID_INITIALIZATION_CODE]: "A segment could not be loaded",
+  [errors.APPEND_ERROR_CODE]: "The browser refused a segment",
+};
+
 export class DashPlayer implements Player {
   readonly format = "dash";
+  readonly #video: HTMLVideoElement;
   readonly #player: MediaPlayerClass;
   #playing: string | null = null;
 
   constructor(video: HTMLVideoElement, url: string, events: PlayerEvents) {
+    this.#video = video;
     this.#player = MediaPlayer().create();
     const on = MediaPlayer.events;
     this.#player.on(on.STREAM_INITIALIZED, () => events.levels());
@@ -20,7 +42,7 @@ export class DashPlayer implements Player {
         this.#playing = newRepresentation.id;
       }
     });
-    this.#player.on(on.ERROR, ({ error }) => events.failed(`dash.js stopped: ${words(error)}`));
+    this.#player.on(on.ERROR, ({ error }) => this.#onError(error, events));
     // The page starts the element by itself, because it may only be allowed to start muted.
     const autoplay = false;
     this.#player.initialize(video, url, autoplay);
@@ -50,7 +72,22 @@ export class DashPlayer implements Player {
   }
 
   destroy(): void {
+    // dash.js 5.2 waits for `canplay` to set a playback rate, and goes on waiting when destroyed:
+    // the next player's `canplay` would make it throw.
+    this.#video.dispatchEvent(new Event("canplay"));
     this.#player.destroy();
+  }
+
+  // dash.js tells of all errors alike, of those too that it goes on after.
+  #onError(error: unknown, events: PlayerEvents): void {
+    const code = codeOf(error);
+    const word = (code !== null && WORDS[code]) || "The player stopped";
+    const problem = `${word} (dash.js error ${code ?? String(error)})`;
+    if (code !== null && SURVIVED.has(code)) {
+      events.troubled(problem);
+    } else {
+      events.failed(problem);
+    }
   }
 
   #ready(): boolean {
@@ -62,10 +99,6 @@ export class DashPlayer implements Player {
   }
 }
 
-function words(error: unknown): string {
-  if (typeof error === "string") {
-    return error;
-  }
-  const { message, code } = (error ?? {}) as { message?: string; code?: number };
-  return message ?? `error ${code ?? "unknown"}`;
+function codeOf(error: unknown): number | null {
+  return error !== null && typeof error === "object" && "code" in error ? Number(error.code) : null;
 }

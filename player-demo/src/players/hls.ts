@@ -1,11 +1,26 @@
 // hls.js behind the page's interface. Stock configuration: `new Hls()` and nothing else.
 
-import Hls, { ErrorTypes, Events, type ErrorData, type Level as HlsLevel } from "hls.js";
+import Hls, { ErrorDetails, ErrorTypes, Events, type ErrorData, type Level as HlsLevel } from "hls.js";
 import { AUTO, type Level, type Player, type PlayerEvents } from "./player";
 import { renditionOf } from "./rendition";
 
 /** A decoder that fails again this soon after it was recovered will not recover. */
 const RECOVERY_MS = 5_000;
+
+/** What a viewer may make of the failures that are likely; the rest keep hls.js's own name. */
+const WORDS: Partial<Record<ErrorDetails, string>> = {
+  [ErrorDetails.MANIFEST_LOAD_ERROR]: "The playlist could not be loaded",
+  [ErrorDetails.MANIFEST_LOAD_TIMEOUT]: "The playlist took too long",
+  [ErrorDetails.MANIFEST_PARSING_ERROR]: "The playlist could not be read",
+  [ErrorDetails.LEVEL_LOAD_ERROR]: "The playlist could not be loaded",
+  [ErrorDetails.LEVEL_LOAD_TIMEOUT]: "The playlist took too long",
+  [ErrorDetails.LEVEL_EMPTY_ERROR]: "The playlist has nothing to play yet",
+  [ErrorDetails.AUDIO_TRACK_LOAD_ERROR]: "The sound's playlist could not be loaded",
+  [ErrorDetails.AUDIO_TRACK_LOAD_TIMEOUT]: "The sound's playlist took too long",
+  [ErrorDetails.FRAG_LOAD_ERROR]: "A segment could not be loaded",
+  [ErrorDetails.FRAG_LOAD_TIMEOUT]: "A segment took too long",
+  [ErrorDetails.BUFFER_APPEND_ERROR]: "The browser refused a segment",
+};
 
 export class HlsPlayer implements Player {
   readonly format = "hls";
@@ -60,8 +75,8 @@ export class HlsPlayer implements Player {
       this.#hls.recoverMediaError();
       return;
     }
-    const status = data.response?.code ? ` (HTTP ${data.response.code})` : "";
-    this.#events.failed(`hls.js stopped: ${data.details}${status}`);
+    const status = data.response?.code ? `HTTP ${data.response.code}, ` : "";
+    this.#events.failed(`${WORDS[data.details] ?? "The player stopped"} (${status}hls.js ${data.details})`);
   }
 }
 

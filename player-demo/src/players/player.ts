@@ -15,6 +15,8 @@ export interface Level {
 export interface PlayerEvents {
   /** The renditions are known, or have changed. */
   levels(): void;
+  /** Something failed that the player means to get over; the words are for a person. */
+  troubled(problem: string): void;
   /** Playback can't go on with this player; the words are for a person. */
   failed(problem: string): void;
 }
@@ -36,7 +38,18 @@ export function manifestUrl(channel: string, format: Format): string {
   return `/live/${encodeURIComponent(channel)}/${format === "hls" ? "index.m3u8" : "manifest.mpd"}`;
 }
 
-/** Loads the player's code when it is asked for: a viewer of HLS never fetches dash.js. */
+// A viewer of HLS never fetches dash.js, nor the other way round.
+const CODE = {
+  hls: () => import("./hls"),
+  dash: () => import("./dash"),
+};
+
+/** Fetches a player's code before it is needed. */
+export function preload(format: Format): void {
+  // A failure shows again, and is told, when the player is made.
+  CODE[format]().catch(() => undefined);
+}
+
 export async function createPlayer(
   format: Format,
   video: HTMLVideoElement,
@@ -45,9 +58,9 @@ export async function createPlayer(
 ): Promise<Player> {
   const url = manifestUrl(channel, format);
   if (format === "hls") {
-    const { HlsPlayer } = await import("./hls");
+    const { HlsPlayer } = await CODE.hls();
     return new HlsPlayer(video, url, events);
   }
-  const { DashPlayer } = await import("./dash");
+  const { DashPlayer } = await CODE.dash();
   return new DashPlayer(video, url, events);
 }

@@ -49,7 +49,7 @@ function wordsFor(state: SessionState): Words | null {
     case "ended":
       return { title: "This broadcast has ended", detail: "If it comes back, it will go on here by itself." };
     case "failed":
-      return { title: "Playback was interrupted", detail: `${state.problem}. Trying again.` };
+      return { title: "Playback was interrupted", detail: `${state.problem}. Trying again …` };
     case "playing":
       return null;
   }

@@ -1,1 +1,3 @@
 //! The integration binary: everything that needs the real program, real publishers and real readers.
+
+mod readers;

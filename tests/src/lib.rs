@@ -1,3 +1,24 @@
 //! Harness of the integration tests: starts the real program and real peers, reads what comes out.
+//!
+//! ```text
+//! publisher ─rtmp─► (proxy) ─► server ─http─► client ─► reader   (frames, marks, ticks, boxes)
+//!                                              └──────► witness  (invariants through a whole test)
+//! ```
+//! [`publisher`] makes pictures and sound that bear a machine-readable clock and sends them with a
+//! real broadcaster's software; [`reader`] gives what comes out to programs that are not ours and
+//! reads the clock back. Every process started here is reaped, every wait is bounded and says what
+//! it waited for. [`architecture`] reads the source code: who may name whom.
 
 pub mod architecture;
+pub mod client;
+pub mod clock;
+pub mod failure;
+pub mod process;
+pub mod proxy;
+pub mod publisher;
+pub mod reader;
+pub mod server;
+pub mod wait;
+pub mod workspace;
+
+pub use failure::{Context, Failure, Result};

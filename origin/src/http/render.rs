@@ -75,3 +75,6 @@ impl Renders {
         Arc::clone(&slot.text)
     }
 }
+
+#[cfg(test)]
+mod tests;

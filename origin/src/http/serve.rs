@@ -13,6 +13,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -20,25 +21,50 @@ use tokio_util::task::TaskTracker;
 /// in the system's backlog.
 const MAX_CONNECTIONS: usize = 16_384;
 
-/// How long a client may take to send a request, counted from the end of the one before: also how
-/// long an idle connection lives. Long enough for players, which come every segment, short enough
-/// that silent connections do not pile up.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(20);
-
 /// Bytes of a request's line and headers together. Browsers with fat cookies stay below half.
 const MAX_HEADER_BYTES: usize = 16 * 1024;
 
 /// Header lines of a request.
 const MAX_HEADERS: usize = 64;
 
-/// What is still being written at shutdown may take this long.
-const GRACE: Duration = Duration::from_secs(3);
+/// How long things may take on a connection.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Patience {
+    /// For a request to arrive, counted from the end of the one before: also how long an idle
+    /// connection lives. Long enough for players, which come every segment, short enough that
+    /// silent connections do not pile up.
+    request: Duration,
+    /// For a client to take the next bytes of an answer. One that takes none holds media in memory
+    /// that has left the live edge.
+    stall: Duration,
+    /// For what is still being written at shutdown.
+    grace: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            request: Duration::from_secs(20),
+            stall: Duration::from_secs(20),
+            grace: Duration::from_secs(3),
+        }
+    }
+}
 
 /// How long to wait after the system refused a connection for lack of something.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 
 /// Serves `router` on `listener` until cancelled, and then until its connections have ended.
 pub(crate) async fn serve(listener: TcpListener, router: Router, cancel: CancellationToken) {
+    serve_within(Patience::default(), listener, router, cancel).await;
+}
+
+async fn serve_within(
+    patience: Patience,
+    listener: TcpListener,
+    router: Router,
+    cancel: CancellationToken,
+) {
     let tasks = TaskTracker::new();
     let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     loop {
@@ -49,7 +75,7 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, cancel: Cancell
         };
         match accepted {
             Ok((stream, slot)) => {
-                let connection = connection(stream, router.clone(), cancel.clone());
+                let connection = connection(patience, stream, router.clone(), cancel.clone());
                 tasks.spawn(async move {
                     connection.await;
                     drop(slot);
@@ -78,19 +104,26 @@ async fn accept(
     Ok((stream, slot))
 }
 
-async fn connection(stream: TcpStream, router: Router, cancel: CancellationToken) {
+async fn connection(
+    patience: Patience,
+    stream: TcpStream,
+    router: Router,
+    cancel: CancellationToken,
+) {
+    let mut stream = TimeoutStream::new(stream);
+    stream.set_write_timeout(Some(patience.stall));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_TIMEOUT)
+        .header_read_timeout(patience.request)
         .max_header_size(MAX_HEADER_BYTES)
         .max_headers(MAX_HEADERS)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+        .serve_connection(TokioIo::new(Box::pin(stream)), TowerToHyperService::new(router));
     let mut connection = std::pin::pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
         () = cancel.cancelled() => {
             connection.as_mut().graceful_shutdown();
-            match tokio::time::timeout(GRACE, connection).await {
+            match tokio::time::timeout(patience.grace, connection).await {
                 Ok(ended) => ended,
                 Err(_) => return,
             }

@@ -75,3 +75,30 @@ fn tag(digest: &str, suffix: &str) -> HeaderValue {
     HeaderValue::from_str(&format!("\"{digest}{suffix}\""))
         .unwrap_or(HeaderValue::from_static("\"\""))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_is_compressed_once_and_shared() {
+        let text = Text::new("#EXTINF:1.6,\n".repeat(100));
+        let (first, again) = (text.encoded(true), text.encoded(true));
+        assert!(first.gzip);
+        assert_eq!(first.bytes.as_ptr(), again.bytes.as_ptr());
+    }
+
+    #[test]
+    fn what_gains_nothing_is_sent_as_it_is() {
+        assert!(!Text::new("short").encoded(true).gzip);
+        let noise: Vec<u8> = (0..40u8).flat_map(|seed| Sha256::digest([seed]).to_vec()).collect();
+        assert!(!Text::new(noise).encoded(true).gzip);
+    }
+
+    #[test]
+    fn equal_texts_have_equal_tags_and_others_have_others() {
+        let tag = |text: &'static str| Text::new(text).encoded(false).etag;
+        assert_eq!(tag("a"), tag("a"));
+        assert_ne!(tag("a"), tag("b"));
+    }
+}

@@ -1,4 +1,5 @@
-//! Metrics in the Prometheus text format: every name of the program stands in this file.
+//! Metrics in the Prometheus text format: every name of the program stands in this file, those of
+//! the process in [`process`].
 //!
 //! Names begin with `headwater_`, carry their unit, and end in `_total` where they count. Labels
 //! have closed sets of values: configured channels, their renditions, and words of ours; nothing a
@@ -15,6 +16,10 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
+
+mod process;
+
+use process::Process;
 
 /// States of a channel, as in its status.
 const STATES: [&str; 5] = ["idle", "starting", "live", "holding", "ended"];
@@ -137,16 +142,18 @@ impl EncodeLabelValue for Status {
 impl Metrics {
     /// All metrics at zero. `version` is the program's.
     pub fn new(version: &str) -> Self {
-        let mut registry = Registry::with_prefix("headwater");
+        let mut root = Registry::default();
+        root.register_collector(Box::new(Process));
+        let registry = root.sub_registry_with_prefix("headwater");
         let build = Info::new(vec![("version".to_owned(), version.to_owned())]);
         registry.register("build", "The program that runs", build);
         let http = HttpMetrics::default();
-        http.register(&mut registry);
+        http.register(registry);
         let rtmp = RtmpMetrics::default();
-        rtmp.register(&mut registry);
+        rtmp.register(registry);
         let channels = ChannelFamilies::new();
-        channels.register(&mut registry);
-        Self { registry, http, rtmp, channels }
+        channels.register(registry);
+        Self { registry: root, http, rtmp, channels }
     }
 
     /// The metrics of a configured channel.
@@ -359,6 +366,8 @@ mod tests {
             "headwater_http_sent_bytes_total{class=\"playlist\"} 512",
             "headwater_http_waiting_requests 1",
             "headwater_rtmp_open_connections 1",
+            "# TYPE process_resident_memory_bytes gauge",
+            "# TYPE process_cpu_seconds counter",
         ] {
             assert!(text.lines().any(|l| l == line), "{line} is not in\n{text}");
         }

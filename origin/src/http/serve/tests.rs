@@ -9,6 +9,9 @@ use tokio::task::JoinHandle;
 
 use super::*;
 
+/// More than the buffers of two sockets hold.
+const LARGE: usize = 64 << 20;
+
 struct Server {
     address: SocketAddr,
     cancel: CancellationToken,
@@ -18,6 +21,10 @@ struct Server {
 impl Server {
     /// `/` answers at once, `/wait` when the server goes down.
     async fn start() -> Self {
+        Self::with(Patience::default()).await
+    }
+
+    async fn with(patience: Patience) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let cancel = CancellationToken::new();
@@ -28,8 +35,9 @@ impl Server {
         let router = Router::new()
             .route("/", get(async || "hello"))
             .route("/wait", get(wait))
+            .route("/large", get(async || vec![0; LARGE]))
             .with_state(cancel.clone());
-        let task = tokio::spawn(serve(listener, router, cancel.clone()));
+        let task = tokio::spawn(serve_within(patience, listener, router, cancel.clone()));
         Self { address, cancel, task }
     }
 
@@ -99,4 +107,27 @@ async fn shutdown_answers_who_waits_and_closes_who_is_idle() {
     assert!(rest(&mut idle).await.ends_with("hello"), "closed in order");
     server.task.await.unwrap();
     assert!(TcpStream::connect(server.address).await.is_err(), "nobody listens any more");
+}
+
+#[tokio::test]
+async fn a_client_that_takes_no_bytes_is_let_go() {
+    // Nothing but the stall ends the connection while this test runs.
+    let (stall, grace) = (Duration::from_millis(100), Duration::from_secs(600));
+    let server = Server::with(Patience { stall, grace, ..Patience::default() }).await;
+    let mut stream = server.send("GET /large HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    stream.read_exact(&mut [0; 15]).await.unwrap();
+    server.cancel.cancel();
+    tokio::time::timeout(Duration::from_secs(30), server.task).await.unwrap().unwrap();
+    let mut bytes = Vec::new();
+    let read = stream.read_to_end(&mut bytes).await;
+    assert!(read.is_err() || bytes.len() < LARGE, "a short body must not look whole");
+}
+
+#[tokio::test]
+async fn a_client_that_never_ends_its_request_is_let_go() {
+    let patience = Patience { request: Duration::from_millis(100), ..Patience::default() };
+    let server = Server::with(patience).await;
+    let mut stream = server.send("GET / HTTP/1.1\r\nHo").await;
+    let answer = tokio::time::timeout(Duration::from_secs(10), rest(&mut stream)).await.unwrap();
+    assert!(!answer.contains("200"), "{answer}");
 }

@@ -13,10 +13,12 @@ import { StallMeter, type Playback } from "./meter/stalls";
 import { AUTO, createPlayer, preload, type Format, type Level, type Player } from "./players/player";
 
 const STATUS_MS = 2_000;
+/** A viewer who waits for a channel sees it sooner. */
+const WAITING_STATUS_MS = 1_000;
 const OBSERVE_MS = 100;
 /** The pause before a failed player is made anew. */
 const RESTART_MS = 2_000;
-/** A player that shows nothing for this long, or stalls for this long while the channel is live, will not go on. */
+/** A player that shows nothing for this long, or stalls for this long, will not go on. */
 const PATIENCE_MS = 15_000;
 /** The same, once the player has told of trouble. */
 const TROUBLED_PATIENCE_MS = 4_000;
@@ -80,6 +82,7 @@ export class Session {
     this.#destroyPlayer();
     preload(format);
     if (!this.#status || !isPlayable(this.#status.state)) {
+      this.#enter({ kind: idleKind(this.#status) });
       return;
     }
     this.#enter({ kind: "starting" });
@@ -155,30 +158,28 @@ export class Session {
       this.#status = status;
       this.#events.status(status);
       this.#follow(status);
-      await new Promise((resolve) => setTimeout(resolve, STATUS_MS));
+      const pause = this.#player ? STATUS_MS : WAITING_STATUS_MS;
+      await new Promise((resolve) => setTimeout(resolve, pause));
     }
   }
 
+  // An ended channel's player first plays to the end of what it has; a failed one has its own pause.
   #follow(status: ChannelStatus | null): void {
-    if (this.#player || this.#state.kind === "starting" || this.#state.kind === "failed") {
-      const over = status === null || !isPlayable(status.state);
-      // An ended channel's player first plays to the end of what it has.
-      if (this.#state.kind === "ended" && !over) {
-        void this.play(this.#format);
-      }
+    const { kind } = this.#state;
+    if (kind === "starting" || kind === "playing" || kind === "failed") {
       return;
     }
     if (status && isPlayable(status.state)) {
       void this.play(this.#format);
     } else {
-      this.#enter({ kind: status?.state === "ended" ? "ended" : "waiting" });
+      this.#enter({ kind: idleKind(status) });
     }
   }
 
   #observe(): void {
     const now = performance.now();
     this.#stalls.observe(now, this.#playback());
-    if (!this.#player || !this.#status || !isPlayable(this.#status.state)) {
+    if (!this.#player) {
       return;
     }
     if (this.#state.kind === "starting" && this.#firstFrameMs === null && now - this.#startedAt > PATIENCE_MS) {
@@ -241,6 +242,10 @@ export class Session {
     const wanted = this.#player !== null && !paused && !seeking && !ended;
     return { time: currentTime, wanted };
   }
+}
+
+function idleKind(status: ChannelStatus | null): "waiting" | "ended" {
+  return status?.state === "ended" ? "ended" : "waiting";
 }
 
 function bufferSeconds({ buffered, currentTime }: HTMLVideoElement): number {

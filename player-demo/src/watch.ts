@@ -1,6 +1,5 @@
 // The watch page: one channel, played by hls.js or dash.js, with its measurements.
 
-import "media-chrome";
 import "./style/base.css";
 import "./style/watch.css";
 import { Session } from "./session";
@@ -23,7 +22,7 @@ element("channel", HTMLElement).textContent = channel;
 const clock = new ServerClock();
 void clock.keep(new AbortController().signal);
 const latency = new LatencyMeter(video, clock);
-const avsync = new AvSyncMeter(video, (monotonic) => latency.pictureClockAt(monotonic));
+const avsync = new AvSyncMeter(video, () => latency.samples);
 const overlay = new Overlay();
 const panel = new Panel();
 
@@ -65,3 +64,5 @@ setInterval(() => {
 
 session.select(choices.rendition);
 void session.play(choices.format);
+// The controls are not what a viewer waits for.
+void import("media-chrome");

@@ -5,43 +5,51 @@
 // clock is in the picture, and only when an audio context really runs: a suspended one would
 // silence the element and stop its clock.
 
+import { pictureClock, type Shown } from "./pictureclock";
 import { median } from "./quantile";
 import { findTick } from "./tick";
 
 /** 0.68 s at 48 kHz: with a look every 250 ms every tick (140 ms) is whole in some look. */
 const WINDOW = 32768;
 const EVERY_MS = 250;
+/** The pause after an audio context did not run. */
+const RETRY_MS = 10_000;
 /** Ticks the figure is the median of. */
 const KEPT = 9;
+/** With fewer the figure is not shown: one tick may be off by a buffer of the sound card. */
+const ENOUGH = 3;
 /** Further apart than this, picture and tick are not of the same second. */
 const PLAUSIBLE_MS = 5_000;
 
 export class AvSyncMeter {
   readonly #video: HTMLVideoElement;
-  readonly #pictureClockAt: (monotonic: number) => number | null;
+  readonly #shown: () => readonly Shown[];
   #context: AudioContext | null = null;
   #analyser: AnalyserNode | null = null;
   #timer = 0;
   #offsets: number[] = [];
   #lastTick = Number.NaN;
   #starting = false;
+  #retryAt = 0;
 
-  constructor(video: HTMLVideoElement, pictureClockAt: (monotonic: number) => number | null) {
+  constructor(video: HTMLVideoElement, shown: () => readonly Shown[]) {
     this.#video = video;
-    this.#pictureClockAt = pictureClockAt;
+    this.#shown = shown;
   }
 
   /** Milliseconds by which the sound comes after the picture; null while unknown. */
   get offset(): number | null {
-    return median(this.#offsets);
+    return this.#offsets.length < ENOUGH ? null : median(this.#offsets);
   }
 
   /** Starts listening if it can be done without harm; safe to call again and again. */
   async start(): Promise<void> {
-    if (this.#context || this.#starting || this.#video.muted || this.#video.paused) {
+    const now = performance.now();
+    if (this.#context || this.#starting || now < this.#retryAt || this.#video.muted || this.#video.paused) {
       return;
     }
     this.#starting = true;
+    this.#retryAt = now + RETRY_MS;
     try {
       const context = new AudioContext({ latencyHint: "interactive" });
       if (!(await runs(context))) {
@@ -86,7 +94,7 @@ export class AvSyncMeter {
       return;
     }
     const heard = end - ((WINDOW - tick.at) / context.sampleRate) * 1000;
-    const picture = this.#pictureClockAt(heard);
+    const picture = pictureClock(this.#shown(), heard);
     if (picture === null) {
       return;
     }

@@ -5,6 +5,7 @@
 // broadcaster elsewhere the figure is as good as the two clocks agree.
 
 import { COLUMNS, ROWS, STRIP_SHARE, readMark, unwrap } from "./clockmark";
+import type { Shown } from "./pictureclock";
 import type { ServerClock } from "./serverclock";
 
 /** Reading pixels back costs a copy of the frame: a few times a second is enough. */
@@ -13,11 +14,7 @@ const CELL = 10;
 /** Samples kept: about a minute. */
 const KEPT = 600;
 
-export interface LatencySample {
-  /** `performance.now()` when the frame reached the screen. */
-  readonly at: number;
-  /** The instant drawn into the frame, milliseconds since the epoch. */
-  readonly clock: number;
+export interface LatencySample extends Shown {
   /** Glass to glass in milliseconds; null until the server's clock is known. */
   readonly latency: number | null;
 }
@@ -43,12 +40,6 @@ export class LatencyMeter {
   /** The last minute's samples, oldest first. */
   get samples(): readonly LatencySample[] {
     return this.#samples;
-  }
-
-  /** The instant the picture on the screen showed at a `performance.now()`, by the newest sample. */
-  pictureClockAt(monotonic: number): number | null {
-    const newest = this.#samples.at(-1);
-    return newest ? newest.clock + monotonic - newest.at : null;
   }
 
   reset(): void {

@@ -42,9 +42,6 @@ use journal::{Journal, RunRecord, SegmentKey, SegmentRecord};
 use live_edge::{Caps, Index, Key, Place};
 use writer::{Batch, Done, Job, Writer};
 
-/// How long the live edge waits for the disk (DESIGN §7).
-const PATIENCE: Duration = Duration::from_millis(20);
-
 /// Jobs a channel may have waiting for its disk: about 15 s of four renditions in parts of 0.3 s.
 /// The bytes they hold are those of the live edge. What comes when it is full is written when its
 /// segment is closed.
@@ -63,6 +60,8 @@ pub struct Limits {
     /// How long a removed segment stays fetchable: at least its own duration and that of the
     /// longest playlist it stood in (RFC 8216bis §6.2.2).
     pub grace: Duration,
+    /// How long the live edge waits for the disk.
+    pub patience: Duration,
 }
 
 impl Default for Limits {
@@ -71,6 +70,7 @@ impl Default for Limits {
             live_edge: Duration::from_secs(30),
             live_edge_bytes: 64 << 20,
             grace: Duration::from_secs(610),
+            patience: Duration::from_millis(20),
         }
     }
 }
@@ -224,7 +224,8 @@ pub struct Stats {
     pub journal_bytes: u64,
     /// Writes that failed.
     pub write_errors: u64,
-    /// Writes the live edge did not wait for: slower than 20 ms, or the queue was full.
+    /// Writes the live edge did not wait for: slower than [`Limits::patience`], or the queue was
+    /// full.
     pub late_writes: u64,
     /// Segments the byte cap dropped from memory before they were on disk.
     pub lost_segments: u64,
@@ -237,6 +238,9 @@ impl Counter {
     fn add(&self, n: u64) {
         self.0.fetch_add(n, Ordering::Relaxed);
     }
+    fn subtract(&self, n: u64) {
+        self.0.fetch_sub(n, Ordering::Relaxed);
+    }
     fn set(&self, n: u64) {
         self.0.store(n, Ordering::Relaxed);
     }
@@ -247,6 +251,8 @@ impl Counter {
 
 #[derive(Debug, Default)]
 struct Counters {
+    /// Jobs handed over and not done.
+    waiting: Counter,
     journal_bytes: Counter,
     write_errors: Counter,
     late_writes: Counter,
@@ -258,7 +264,7 @@ struct Shared {
     channel: Name,
     index: RwLock<Index>,
     /// Removed segments with the instant their time is up; the oldest first.
-    removed: Mutex<VecDeque<(Instant, Key)>>,
+    removed: Mutex<VecDeque<(Instant, Key, Name)>>,
     current: Mutex<Option<RunId>>,
     counters: Counters,
 }
@@ -273,9 +279,9 @@ impl Shared {
     }
 
     /// The next removed segment whose time is up at `now`.
-    fn take_due(&self, now: Instant) -> Option<Key> {
+    fn take_due(&self, now: Instant) -> Option<(Key, Name)> {
         let mut removed = self.removed.lock().unwrap_or_else(PoisonError::into_inner);
-        removed.pop_front_if(|(due, _)| *due <= now).map(|(_, key)| key)
+        removed.pop_front_if(|(due, ..)| *due <= now).map(|(_, key, name)| (key, name))
     }
 
     /// Whether a run is not the channel's current one.
@@ -292,7 +298,7 @@ pub struct ChannelStore {
     directory: Directory,
     shared: Arc<Shared>,
     recovered: Recovered,
-    grace: Duration,
+    limits: Limits,
     jobs: Option<SyncSender<Job>>,
     thread: Option<JoinHandle<()>>,
     late: AtomicBool,
@@ -346,7 +352,7 @@ impl ChannelStore {
             directory,
             shared,
             recovered,
-            grace: limits.grace,
+            limits,
             jobs: Some(jobs),
             thread: Some(thread),
             late: AtomicBool::new(false),
@@ -414,8 +420,9 @@ impl ChannelStore {
     /// Deletes a segment that left the window, [`Limits::grace`] from now.
     pub fn remove(&self, run: &RunId, rendition: usize, k: u64) {
         let key = Key { run: run.clone(), rendition, k };
+        let Some(name) = self.shared.read().name(&key) else { return };
         let mut removed = self.shared.removed.lock().unwrap_or_else(PoisonError::into_inner);
-        removed.push_back((Instant::now() + self.grace, key));
+        removed.push_back((Instant::now() + self.limits.grace, key, name));
     }
 
     /// Waits until everything so far is on the disk, or has failed to get there.
@@ -423,6 +430,7 @@ impl ChannelStore {
         let Some(jobs) = self.jobs.clone() else { return };
         let (done, flushed) = oneshot::channel();
         // The queue may be full, and a slow disk is waited for here: not on this thread.
+        self.shared.counters.waiting.add(1);
         let sent = tokio::task::spawn_blocking(move || jobs.send(Job::Flush(done)).is_ok());
         if matches!(sent.await, Ok(true)) {
             let _ = flushed.await;
@@ -486,13 +494,21 @@ impl ChannelStore {
         Some(Media { len, etag, body, open: found.open })
     }
 
-    /// Gives the writing thread a job and waits for it, but not longer than [`PATIENCE`].
+    /// Gives the writing thread a job and waits for it, but not longer than [`Limits::patience`],
+    /// and not at all while it is still busy with one that took too long.
     async fn hand_over(&self, job: impl FnOnce(Done) -> Job) {
         let Some(jobs) = &self.jobs else { return };
         let (done, written) = oneshot::channel();
+        let waiting = &self.shared.counters.waiting;
+        let stuck = self.late.load(Ordering::Relaxed) && waiting.value() > 0;
+        waiting.add(1);
         let in_time = match jobs.try_send(job(done)) {
-            Ok(()) => tokio::time::timeout(PATIENCE, written).await.is_ok(),
-            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => false,
+            Ok(()) if stuck => false,
+            Ok(()) => tokio::time::timeout(self.limits.patience, written).await.is_ok(),
+            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
+                waiting.subtract(1);
+                false
+            }
         };
         if !in_time {
             self.shared.counters.late_writes.add(1);
@@ -500,7 +516,8 @@ impl ChannelStore {
         match (in_time, self.late.swap(!in_time, Ordering::Relaxed)) {
             (false, false) => tracing::warn!(
                 channel = %self.shared.channel,
-                "the disk took longer than 20 ms: the live edge goes on without waiting"
+                patience_ms = self.limits.patience.as_millis(),
+                "the disk is slow: the live edge goes on without waiting for it"
             ),
             (true, true) => {
                 tracing::info!(channel = %self.shared.channel, "the disk is in time again")

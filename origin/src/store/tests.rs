@@ -82,6 +82,11 @@ fn in_memory(media: &Media) -> bool {
     matches!(media.body, MediaBody::Memory(_))
 }
 
+/// The defaults, but waiting for a busy disk where a test looks at files.
+fn limits() -> Limits {
+    Limits { patience: Duration::from_secs(10), ..Limits::default() }
+}
+
 struct Fixture {
     root: tempfile::TempDir,
     limits: Limits,
@@ -123,7 +128,7 @@ async fn until(what: &str, holds: impl Fn() -> bool) {
 
 #[tokio::test]
 async fn a_reader_sees_a_part_as_soon_as_it_is_appended_and_the_file_holds_it_too() {
-    let fixture = Fixture::new(Limits::default());
+    let fixture = Fixture::new(limits());
     let store = fixture.store();
     let channel = store.channel(&name("news")).unwrap();
     let run = run(1, 7);
@@ -153,7 +158,7 @@ async fn a_reader_sees_a_part_as_soon_as_it_is_appended_and_the_file_holds_it_to
 
 #[tokio::test]
 async fn segments_older_than_the_live_edge_come_from_disk_byte_for_byte() {
-    let limits = Limits { live_edge: Duration::from_secs(4), ..Limits::default() };
+    let limits = Limits { live_edge: Duration::from_secs(4), ..limits() };
     let fixture = Fixture::new(limits);
     let store = fixture.store();
     let channel = store.channel(&name("news")).unwrap();
@@ -180,7 +185,7 @@ async fn segments_older_than_the_live_edge_come_from_disk_byte_for_byte() {
 
 #[tokio::test]
 async fn the_byte_cap_holds_over_all_renditions() {
-    let limits = Limits { live_edge_bytes: 1_000, ..Limits::default() };
+    let limits = Limits { live_edge_bytes: 1_000, ..limits() };
     let fixture = Fixture::new(limits);
     let store = fixture.store();
     let channel = store.channel(&name("news")).unwrap();
@@ -202,7 +207,7 @@ async fn the_byte_cap_holds_over_all_renditions() {
 
 #[tokio::test]
 async fn a_removed_segment_stays_for_the_grace_and_then_goes_with_its_file() {
-    let kept = Fixture::new(Limits::default());
+    let kept = Fixture::new(limits());
     let store = kept.store();
     let channel = store.channel(&name("news")).unwrap();
     let run = run(1, 10);
@@ -212,7 +217,7 @@ async fn a_removed_segment_stays_for_the_grace_and_then_goes_with_its_file() {
     channel.flush().await;
     assert!(channel.read(run.id.as_str(), "high", 10).is_some(), "HP-06");
 
-    let short = Fixture::new(Limits { grace: Duration::ZERO, ..Limits::default() });
+    let short = Fixture::new(Limits { grace: Duration::ZERO, ..limits() });
     let store = short.store();
     let channel = store.channel(&name("news")).unwrap();
     begin(&channel, &run).await;
@@ -228,7 +233,7 @@ async fn a_removed_segment_stays_for_the_grace_and_then_goes_with_its_file() {
 
 #[tokio::test]
 async fn a_run_that_is_over_goes_with_its_last_segment() {
-    let fixture = Fixture::new(Limits { grace: Duration::ZERO, ..Limits::default() });
+    let fixture = Fixture::new(Limits { grace: Duration::ZERO, ..limits() });
     let store = fixture.store();
     let channel = store.channel(&name("news")).unwrap();
     let (old, new) = (run(1, 10), run(2, 12));
@@ -244,7 +249,7 @@ async fn a_run_that_is_over_goes_with_its_last_segment() {
 
 #[tokio::test]
 async fn a_second_store_on_the_same_directory_is_refused_while_the_first_lives() {
-    let fixture = Fixture::new(Limits::default());
+    let fixture = Fixture::new(limits());
     let first = fixture.store();
     let error = Store::open(fixture.root.path(), fixture.limits).unwrap_err();
     assert!(matches!(error, Error::InUse { .. }), "{error}");
@@ -254,7 +259,7 @@ async fn a_second_store_on_the_same_directory_is_refused_while_the_first_lives()
 
 #[tokio::test]
 async fn numbers_and_format_survive_a_restart_and_old_media_does_not() {
-    let fixture = Fixture::new(Limits::default());
+    let fixture = Fixture::new(limits());
     let format = StoredFormat {
         grid: packager::grid::Grid::choose(
             packager::time::FrameRate::new(30, 1),
@@ -290,7 +295,7 @@ async fn numbers_and_format_survive_a_restart_and_old_media_does_not() {
 
 #[tokio::test]
 async fn files_that_are_not_ours_are_left_alone() {
-    let fixture = Fixture::new(Limits::default());
+    let fixture = Fixture::new(limits());
     let notes = fixture.root.path().join("news/notes");
     std::fs::create_dir_all(&notes).unwrap();
     std::fs::write(notes.join("keep.m4s"), b"mine").unwrap();
@@ -300,7 +305,7 @@ async fn files_that_are_not_ours_are_left_alone() {
 
 #[tokio::test]
 async fn a_failing_disk_leaves_the_live_edge_whole_and_heals_when_it_is_back() {
-    let fixture = Fixture::new(Limits::default());
+    let fixture = Fixture::new(limits());
     let store = fixture.store();
     let channel = store.channel(&name("news")).unwrap();
     let run = run(1, 10);
@@ -327,4 +332,50 @@ async fn a_failing_disk_leaves_the_live_edge_whole_and_heals_when_it_is_back() {
     let whole: Vec<u8> = chunks.iter().flat_map(bytes_of).collect();
     assert_eq!(std::fs::read(directory.join("11.m4s")).unwrap(), whole);
     assert_eq!(std::fs::read(directory.join("init.mp4")).unwrap(), b"init of high");
+}
+
+#[tokio::test]
+async fn a_disk_that_hangs_makes_no_part_late_and_gets_every_byte_in_the_end() {
+    let fixture = Fixture::new(Limits::default());
+    let store = fixture.store();
+    let channel = store.channel(&name("news")).unwrap();
+    let run = run(1, 10);
+    begin(&channel, &run).await;
+    channel.flush().await;
+    // Opening a pipe for writing waits for a reader: a disk that hangs for as long as we like.
+    let pipe = fixture.root.path().join(format!("news/{}/low/10.m4s", run.id));
+    let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+    rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+    channel.append(&run.id, 1, 10, &chunk(0, 1)).await;
+
+    // More jobs than the queue holds: what does not fit is written when its segment is closed.
+    let begun = Instant::now();
+    let mut written = Vec::new();
+    for k in 10..14 {
+        let chunks: Vec<_> = (0..100).map(|n| chunk(k * 1_000 + n, 2)).collect();
+        for (n, chunk) in chunks.iter().enumerate() {
+            channel.append(&run.id, 0, k, chunk).await;
+            let seen = channel.part(run.id.as_str(), "high", k, n).unwrap();
+            assert_eq!(body(&seen), bytes_of(chunk), "seen at once");
+        }
+        written.push((k, chunks));
+    }
+    let took = begun.elapsed();
+    assert!(took < Duration::from_secs(2), "400 parts took {took:?}");
+    assert!(channel.stats().late_writes >= 400);
+
+    let reader = tokio::task::spawn_blocking(move || std::fs::read(pipe).unwrap());
+    channel.flush().await;
+    for (k, chunks) in &written {
+        channel.close(&run.id, 0, *k, &segment(&run, *k, chunks)).await;
+    }
+    channel.close(&run.id, 1, 10, &segment(&run, 10, &[chunk(0, 1)])).await;
+    channel.flush().await;
+    assert_eq!(reader.await.unwrap(), bytes_of(&chunk(0, 1)));
+    for (k, chunks) in &written {
+        let file = fixture.root.path().join(format!("news/{}/high/{k}.m4s", run.id));
+        let whole: Vec<u8> = chunks.iter().flat_map(bytes_of).collect();
+        assert!(std::fs::read(file).unwrap() == whole, "segment {k}");
+    }
+    assert_eq!(channel.stats().lost_segments, 0);
 }

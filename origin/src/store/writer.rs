@@ -1,6 +1,6 @@
 //! The one thread that writes a channel's files, and the one that syncs everybody's.
 //!
-//! The channel's task hands over jobs through a bounded queue and waits 20 ms for each at the most;
+//! The channel's task hands over jobs through a bounded queue and waits 20 ms for each at most;
 //! whatever the disk does, the task never blocks. The order of jobs is the order on disk. A part
 //! that could not be written spoils its segment's file: when the segment is closed, the file is
 //! written again from memory, once. Syncing is another thread's work, once a second and in groups,
@@ -14,7 +14,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use packager::media::RunId;
+use packager::media::{Name, RunId};
 use tokio::sync::oneshot;
 
 use super::Shared;
@@ -127,7 +127,10 @@ impl Writer {
         let mut turn = Instant::now() + TURN;
         loop {
             match jobs.recv_timeout(turn.saturating_duration_since(Instant::now())) {
-                Ok(job) => self.work(job),
+                Ok(job) => {
+                    self.work(job);
+                    self.shared.counters.waiting.subtract(1);
+                }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
             }
@@ -155,7 +158,7 @@ impl Writer {
             Job::Flush(done) => return self.flush(Some(done)),
         };
         self.note(result);
-        // Nobody waits any more if it took longer than 20 ms.
+        // Nobody waits any more if it took too long.
         let _ = done.send(());
     }
 
@@ -231,24 +234,19 @@ impl Writer {
 
     /// Deletes what was removed long enough ago.
     fn delete_due(&mut self, now: Instant) {
-        while let Some(key) = self.shared.take_due(now) {
-            let deleted = self.delete(&key);
+        while let Some((key, name)) = self.shared.take_due(now) {
+            let deleted = self.delete(&key, &name);
             self.note(deleted);
         }
     }
 
-    fn delete(&mut self, key: &Key) -> io::Result<()> {
+    fn delete(&mut self, key: &Key, name: &Name) -> io::Result<()> {
         self.open.remove(key);
-        let (name, run_is_empty) = {
-            let mut index = self.shared.write();
-            let name = index.name(key);
-            (name, index.remove(key))
-        };
-        let Some(name) = name else { return Ok(()) };
+        let run_is_empty = self.shared.write().remove(key);
         let journal_key =
             SegmentKey { run: key.run.to_string(), rendition: name.to_string(), k: key.k };
         self.record(Record::Removed(journal_key))?;
-        fs::remove_file(&self.directory.segment(&key.run, &name, key.k))?;
+        fs::remove_file(&self.directory.segment(&key.run, name, key.k))?;
         if run_is_empty && self.shared.is_over(&key.run) {
             self.shared.write().remove_run(&key.run);
             self.directory.remove_run(&key.run)?;

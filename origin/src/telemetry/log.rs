@@ -4,9 +4,11 @@
 //! colours, or JSON by option. What is logged is filtered by `--log`, else by `HEADWATER_LOG`,
 //! else at `info`; either is a level or a filter such as `info,ingest=debug`.
 //!
-//! Texts from outside are escaped by the formatter, so that no peer can forge a line.
+//! What a peer sends can stand in an event. The formatter escapes it where it prints a field's
+//! `Debug`, not where it prints `Display`; so `OneLine` stands behind it, and no peer can forge a
+//! line or steer a terminal.
 
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal, Write};
 
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
@@ -42,8 +44,8 @@ pub struct BadFilter {
 pub fn start(filter: Option<&str>, format: Format) -> Result<(), BadFilter> {
     let from_environment = std::env::var(VARIABLE).ok();
     let filter = parse(filter.or(from_environment.as_deref()).unwrap_or(DEFAULT_FILTER))?;
-    let colours = std::io::stderr().is_terminal();
-    let subscriber = subscriber(filter, format, colours, std::io::stderr);
+    let colours = io::stderr().is_terminal();
+    let subscriber = subscriber(filter, format, colours, io::stderr);
     // Only a second call can fail, and the first stands.
     let _ = tracing::subscriber::set_global_default(subscriber);
     Ok(())
@@ -63,7 +65,7 @@ fn subscriber(
 ) -> Box<dyn tracing::Subscriber + Send + Sync> {
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(writer)
+        .with_writer(OneLine { inner: writer, colours })
         .with_ansi(colours)
         .log_internal_errors(false);
     match format {
@@ -72,9 +74,66 @@ fn subscriber(
     }
 }
 
+/// Writes each event, which the formatter hands over in one piece, as one line: control characters
+/// inside it become escapes, other than those that set a colour where there are colours.
+struct OneLine<W> {
+    inner: W,
+    colours: bool,
+}
+
+impl<'a, M: MakeWriter<'a>> MakeWriter<'a> for OneLine<M> {
+    type Writer = OneLine<M::Writer>;
+
+    fn make_writer(&'a self) -> Self::Writer {
+        OneLine { inner: self.inner.make_writer(), colours: self.colours }
+    }
+}
+
+impl<W: Write> Write for OneLine<W> {
+    fn write(&mut self, event: &[u8]) -> io::Result<usize> {
+        let line = event.strip_suffix(b"\n").unwrap_or(event);
+        if line.iter().any(|byte| byte.is_ascii_control()) {
+            let mut escaped = Vec::with_capacity(event.len() + 16);
+            let mut rest = line;
+            while let Some((byte, after)) = rest.split_first() {
+                let colour = if self.colours { colour_len(rest) } else { 0 };
+                if let Some((sequence, after)) = rest.split_at_checked(colour)
+                    && colour > 0
+                {
+                    escaped.extend_from_slice(sequence);
+                    rest = after;
+                    continue;
+                }
+                if byte.is_ascii_control() {
+                    escaped.extend(byte.escape_ascii());
+                } else {
+                    escaped.push(*byte);
+                }
+                rest = after;
+            }
+            escaped.push(b'\n');
+            self.inner.write_all(&escaped)?;
+        } else {
+            self.inner.write_all(event)?;
+        }
+        Ok(event.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}
+
+/// Length of the colour sequence (ECMA-48 SGR: `ESC [ digits and ; m`) at the beginning of `bytes`;
+/// 0 if there is none.
+fn colour_len(bytes: &[u8]) -> usize {
+    let Some(rest) = bytes.strip_prefix(b"\x1b[") else { return 0 };
+    let digits = rest.iter().take_while(|byte| byte.is_ascii_digit() || **byte == b';').count();
+    if rest.get(digits) == Some(&b'm') { digits + 3 } else { 0 }
+}
+
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
     use std::sync::{Arc, Mutex};
 
     use super::*;
@@ -83,10 +142,10 @@ mod tests {
     struct Lines(Arc<Mutex<Vec<u8>>>);
 
     impl Write for Lines {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             self.0.lock().unwrap().write(bytes)
         }
-        fn flush(&mut self) -> std::io::Result<()> {
+        fn flush(&mut self) -> io::Result<()> {
             Ok(())
         }
     }
@@ -96,7 +155,10 @@ mod tests {
         let writer = lines.clone();
         let subscriber = subscriber(parse(filter).unwrap(), format, false, move || writer.clone());
         tracing::subscriber::with_default(subscriber, || {
-            tracing::info!(channel = "news", peer = "a\nb\x1b[31m", "a publisher arrived");
+            let forged = "a\nb\x1b[31m\r";
+            tracing::info!(channel = "news", peer = forged, "a publisher arrived");
+            tracing::info!(peer = %forged, "a second one");
+            tracing::info!(peer = ?forged, "a third: {forged}");
             tracing::debug!("not worth a line");
         });
         let bytes = lines.0.lock().unwrap().clone();
@@ -107,15 +169,26 @@ mod tests {
     fn one_event_is_one_line_whatever_a_peer_sends() {
         for format in [Format::Human, Format::Json] {
             let text = logged(format, "info");
-            assert_eq!(text.lines().count(), 1, "{text}");
-            assert!(!text.contains('\x1b'), "{text:?}");
+            assert_eq!(text.lines().count(), 3, "{text}");
+            assert!(!text.contains(['\x1b', '\r']), "{text:?}");
             assert!(text.contains("a publisher arrived") && text.contains("news"), "{text}");
         }
     }
 
     #[test]
+    fn on_a_terminal_colours_pass_and_nothing_else_does() {
+        let mut line = OneLine { inner: Vec::new(), colours: true };
+        line.write_all(b"\x1b[2mnow\x1b[0m \x1b[1;31mred\x1b[0m \x1b]0;title\x07 \x1b[2J\x1b[3\n")
+            .unwrap();
+        let expected =
+            "\x1b[2mnow\x1b[0m \x1b[1;31mred\x1b[0m \\x1b]0;title\\x07 \\x1b[2J\\x1b[3\n";
+        assert_eq!(String::from_utf8(line.inner).unwrap(), expected);
+    }
+
+    #[test]
     fn json_lines_are_json_objects_with_the_fields_by_name() {
-        let value: serde_json::Value = serde_json::from_str(&logged(Format::Json, "info")).unwrap();
+        let value: serde_json::Value =
+            serde_json::from_str(logged(Format::Json, "info").lines().next().unwrap()).unwrap();
         assert_eq!(value["channel"], "news");
         assert_eq!(value["message"], "a publisher arrived");
         assert_eq!(value["level"], "INFO");
@@ -124,7 +197,7 @@ mod tests {
     #[test]
     fn the_filter_decides_what_is_logged() {
         assert_eq!(logged(Format::Human, "warn"), "");
-        assert_eq!(logged(Format::Human, "debug").lines().count(), 2);
+        assert_eq!(logged(Format::Human, "debug").lines().count(), 4);
         assert!(parse("info,ingest=loud").is_err());
     }
 }

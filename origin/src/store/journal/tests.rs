@@ -52,10 +52,17 @@ fn a_tail_torn_at_any_byte_is_cut_and_the_journal_goes_on() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("journal");
     for cut in 0..=bytes.len() {
+        let count = ends.iter().filter(|end| **end <= cut).count().saturating_sub(1);
+        let whole = if cut < MAGIC.len() { 0 } else { ends[count] };
+        assert_eq!(decode(&bytes[..cut]), Some((records[..count].to_vec(), whole)), "cut at {cut}");
+
+        // Through the file system at every seventh, as each opening waits for the disk.
+        if cut % 7 != 0 {
+            continue;
+        }
         std::fs::write(&path, &bytes[..cut]).unwrap();
-        let whole = ends.iter().filter(|end| **end <= cut).count().saturating_sub(1);
         let mut journal = Journal::open(path.clone()).unwrap();
-        assert_eq!(*journal.state(), state(&records[..whole]), "cut at {cut}");
+        assert_eq!(*journal.state(), state(&records[..count]), "cut at {cut}");
         journal.append(segment(10)).unwrap();
         drop(journal);
         let again = Journal::open(path.clone()).unwrap();

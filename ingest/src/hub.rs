@@ -13,7 +13,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use packager::media::Name;
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use crate::secret::Secret;
@@ -22,6 +22,10 @@ use crate::source::{Protocol, Unit};
 /// Units a publication may have waiting for its channel. About 4 s of 60 fps video with audio:
 /// enough to ride out a busy second, little enough to feel it at once.
 const QUEUE_UNITS: usize = 512;
+
+/// Bytes a publication may have waiting, in KiB: about 4 s at 30 Mb/s. The unit that would pass the
+/// bound waits, and one larger than the bound waits until nothing else is queued.
+const QUEUE_KIB: u32 = 16 * 1024;
 
 /// Publishers a channel may have waiting to be picked up. They supersede each other, so the queue
 /// only has to outlast the channel's current turn.
@@ -154,19 +158,29 @@ impl Hub {
             units: queue,
             ending: ending.clone(),
         };
+        let room = Arc::new(Semaphore::new(QUEUE_KIB as usize));
         door.sessions.try_send(session).map_err(|_| Refusal::ShuttingDown)?;
         if let Some(before) = lock(&door.current).replace(ending.clone()) {
             before.end(Closed::TakenOver);
         }
-        Ok(Publication { channel: door.access.channel.clone(), units, ending })
+        Ok(Publication { channel: door.access.channel.clone(), units, room, ending })
     }
+}
+
+/// A unit on its way, with the room it takes up in the queue.
+#[derive(Debug)]
+struct Queued {
+    unit: Unit,
+    _room: OwnedSemaphorePermit,
 }
 
 /// The publisher's end of a session. Dropping it tells the channel that the source is gone.
 #[derive(Debug)]
 pub struct Publication {
     channel: Name,
-    units: mpsc::Sender<Unit>,
+    units: mpsc::Sender<Queued>,
+    /// One permit per KiB of queue that is free.
+    room: Arc<Semaphore>,
     ending: Ending,
 }
 
@@ -181,10 +195,15 @@ impl Publication {
     /// # Errors
     /// Says why the channel takes no more.
     pub async fn push(&self, unit: Unit) -> Result<(), Closed> {
+        let kib = u32::try_from(unit.size() / 1024 + 1).unwrap_or(QUEUE_KIB).min(QUEUE_KIB);
+        let queue = async {
+            let _room = self.room.clone().acquire_many_owned(kib).await.ok()?;
+            self.units.send(Queued { unit, _room }).await.ok()
+        };
         tokio::select! {
             biased;
             () = self.ending.token.cancelled() => Err(self.ending.reason()),
-            sent = self.units.send(unit) => sent.map_err(|_| self.ending.reason()),
+            sent = queue => sent.ok_or_else(|| self.ending.reason()),
         }
     }
 
@@ -215,14 +234,14 @@ pub struct Session {
     pub peer: SocketAddr,
     /// How it came.
     pub protocol: Protocol,
-    units: mpsc::Receiver<Unit>,
+    units: mpsc::Receiver<Queued>,
     ending: Ending,
 }
 
 impl Session {
     /// The next unit; `None` when the publisher is gone or was taken over. Safe to cancel.
     pub async fn next(&mut self) -> Option<Unit> {
-        self.units.recv().await
+        self.units.recv().await.map(|queued| queued.unit)
     }
 
     /// Ends the session from this side and tells the publisher why.

@@ -21,6 +21,19 @@ pub enum Unit {
     Data(DataMessage),
 }
 
+impl Unit {
+    /// Bytes of media or wire data that it holds; what bounds on memory count.
+    pub fn size(&self) -> usize {
+        match self {
+            Self::VideoConfig(config) => config.record.len(),
+            Self::AudioConfig(config) => config.record.len(),
+            Self::Video(sample) | Self::Audio(sample) => sample.data.len(),
+            // The values stand beside the raw bytes.
+            Self::Data(message) => message.raw.len().saturating_mul(2),
+        }
+    }
+}
+
 /// A coded sample with the source's own times.
 #[derive(Clone, Debug)]
 pub struct SourceSample {

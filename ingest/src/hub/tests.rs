@@ -2,6 +2,8 @@ use super::*;
 use crate::source::DataMessage;
 use bytes::Bytes;
 use packager::time::{Timescale, Timestamp};
+use std::future::Future;
+use std::task::Poll;
 
 fn name(text: &str) -> Name {
     Name::parse(text).unwrap()
@@ -93,4 +95,26 @@ async fn a_rejected_source_hears_the_reason() {
     session.close(Closed::Rejected("no".into()));
     drop(session);
     assert_eq!(publication.push(unit()).await, Err(Closed::Rejected("no".into())));
+}
+
+#[tokio::test]
+async fn the_queue_is_bounded_in_bytes_and_a_unit_read_makes_room() {
+    let (hub, mut subscriptions) = hub();
+    let mut door = subscriptions.remove("open").unwrap();
+    let publication = hub.publish(&request("open", None, "127.0.0.1:1")).unwrap();
+    let mut session = door.next().await.unwrap();
+    let large = |kib: u32| match unit() {
+        // The raw bytes count twice: the values stand beside them.
+        Unit::Data(data) => {
+            let raw = Bytes::from(vec![0; kib as usize * 512]);
+            Unit::Data(DataMessage { raw, ..data })
+        }
+        other => other,
+    };
+    publication.push(large(QUEUE_KIB * 2)).await.unwrap();
+    let mut waiting = Box::pin(publication.push(unit()));
+    assert!(std::future::poll_fn(|cx| Poll::Ready(waiting.as_mut().poll(cx).is_pending())).await);
+    assert!(session.next().await.is_some());
+    waiting.await.unwrap();
+    assert!(session.next().await.is_some());
 }

@@ -1,0 +1,335 @@
+//! RTMP's sockets: accepts connections and drives a [`Session`] on each.
+//!
+//! One task per connection. A connection has little time and memory until it is authenticated
+//! ([`DEADLINE_HELLO`] and below, [`super::chunk`]'s budgets) and there are few such connections at
+//! once ([`gate`]). After that the channel's queue sets the pace: while it is full nothing is read,
+//! and TCP slows the broadcaster down. One log line per event, never a key.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::{sleep, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{debug, error, info, warn};
+
+use super::printable;
+use super::session::{self, Event, Session, Stage, Target};
+use crate::hub::{Closed, Hub, Publication, Refusal, Request};
+use crate::source::{Protocol, Unit};
+
+mod gate;
+mod stats;
+
+use gate::{Gate, Pass};
+pub use stats::{Snapshot, Stats};
+
+/// From accept to C1, whole. Real peers send it at once.
+pub const DEADLINE_HELLO: Duration = Duration::from_secs(3);
+/// From accept to C2.
+pub const DEADLINE_HANDSHAKE: Duration = Duration::from_secs(5);
+/// From accept, or from the end of the last publication, to an accepted `publish`.
+pub const DEADLINE_PUBLISH: Duration = Duration::from_secs(10);
+/// Longest silence of a publisher.
+pub const DEADLINE_MEDIA: Duration = Duration::from_secs(10);
+/// How long a peer may take to read a reply; replies are a few hundred bytes.
+const DEADLINE_WRITE: Duration = Duration::from_secs(5);
+/// How long a closed connection is still read, so that the reason reaches the peer before a reset.
+const LINGER: Duration = Duration::from_secs(1);
+/// Room made for each read. At 20 Mb/s about 40 reads a second.
+const READ: usize = 64 * 1024;
+/// Pause after a failed accept: the usual cause is that file descriptors have run out.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Accepts publishers until `cancel` fires, then ends them and returns when all are gone.
+pub async fn serve(listener: TcpListener, hub: Hub, stats: Arc<Stats>, cancel: CancellationToken) {
+    let tasks = TaskTracker::new();
+    let gate = Gate::default();
+    loop {
+        let accepted = tokio::select! {
+            () = cancel.cancelled() => break,
+            accepted = listener.accept() => accepted,
+        };
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                warn!(%error, "rtmp accept failed");
+                sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        stats.connected();
+        let Some(pass) = gate.enter(peer.ip()) else {
+            stats.refused("too many connections");
+            debug!(%peer, "rtmp connection refused: too many that are not authenticated");
+            continue;
+        };
+        prepare(&stream);
+        let connection = Connection::new(peer, hub.clone(), stats.clone(), Some(pass));
+        let task = tasks.spawn(connection.run(stream, cancel.clone()));
+        let stats = stats.clone();
+        tasks.spawn(async move {
+            // A bug that one stream triggers must not end the others, nor go unseen.
+            if task.await.is_err_and(|end| end.is_panic()) {
+                stats.crashed();
+                error!(%peer, "rtmp connection crashed");
+            }
+        });
+    }
+    tasks.close();
+    tasks.wait().await;
+}
+
+/// Socket options; a failure of any changes nothing that matters.
+fn prepare(stream: &TcpStream) {
+    let _ = stream.set_nodelay(true);
+    let millis = u32::try_from(DEADLINE_MEDIA.as_millis()).unwrap_or(u32::MAX);
+    let _ = rustix::net::sockopt::set_tcp_user_timeout(stream, millis);
+    let _ = rustix::net::sockopt::set_socket_keepalive(stream, true);
+}
+
+/// Why a connection ended.
+#[derive(Debug, thiserror::Error)]
+enum End {
+    #[error("the peer closed the connection")]
+    Eof,
+    #[error("the peer ended its publication")]
+    Unpublished,
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    #[error("{0}")]
+    Session(#[from] session::Error),
+    #[error("{0}")]
+    Refused(#[from] Refusal),
+    #[error("{0}")]
+    Closed(#[from] Closed),
+    #[error("nothing read for {} s", DEADLINE_WRITE.as_secs())]
+    SlowReader,
+    #[error("{what} within {} s", within.as_secs())]
+    Late { what: &'static str, within: Duration },
+}
+
+impl End {
+    /// A label for metrics: one of a few.
+    fn label(&self) -> &'static str {
+        match self {
+            Self::Eof | Self::Unpublished => "closed",
+            Self::Io(_) | Self::SlowReader => "io",
+            Self::Session(session::Error::Handshake) => "handshake",
+            Self::Session(session::Error::Media(_)) => "media",
+            Self::Session(_) => "protocol",
+            Self::Refused(Refusal::BadName(_)) => "bad name",
+            Self::Refused(_) => "denied",
+            Self::Closed(Closed::TakenOver) => "taken over",
+            Self::Closed(Closed::Rejected(_)) => "rejected",
+            Self::Closed(_) => "shutdown",
+            Self::Late { .. } => "deadline",
+        }
+    }
+}
+
+/// A publication in progress.
+struct Live {
+    publication: Publication,
+    since: Instant,
+    bytes_before: u64,
+}
+
+/// One connection.
+struct Connection {
+    peer: SocketAddr,
+    hub: Hub,
+    stats: Arc<Stats>,
+    pass: Option<Pass>,
+    session: Session,
+    live: Option<Live>,
+    /// Since when the present stage's deadline runs.
+    since: tokio::time::Instant,
+}
+
+impl Connection {
+    fn new(peer: SocketAddr, hub: Hub, stats: Arc<Stats>, pass: Option<Pass>) -> Self {
+        let since = tokio::time::Instant::now();
+        Self { peer, hub, stats, pass, session: Session::new(), live: None, since }
+    }
+
+    /// Serves the connection to its end.
+    async fn run<S>(mut self, mut stream: S, cancel: CancellationToken)
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let end = tokio::select! {
+            () = cancel.cancelled() => End::Closed(Closed::ShuttingDown),
+            Err(end) = self.converse(&mut stream) => end,
+        };
+        match &end {
+            End::Session(error) => self.session.end(error),
+            End::Closed(reason) if self.session.stage() == Stage::Publishing => {
+                self.session.close(reason);
+            }
+            _ => {}
+        }
+        self.report(&end);
+        self.live = None;
+        if !matches!(end, End::Eof | End::Io(_) | End::SlowReader) {
+            self.say_goodbye(&mut stream).await;
+        }
+        self.pass = None;
+    }
+
+    /// Reads, obeys and answers until there is a reason to end.
+    async fn converse<S>(&mut self, stream: &mut S) -> Result<std::convert::Infallible, End>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        loop {
+            self.session.input().reserve(READ);
+            let (late, deadline) = self.deadline();
+            let closed = async {
+                match &self.live {
+                    Some(live) => live.publication.closed().await,
+                    None => std::future::pending().await,
+                }
+            };
+            let count = tokio::select! {
+                biased;
+                reason = closed => return Err(reason.into()),
+                count = stream.read_buf(self.session.input()) => count?,
+                () = sleep_until(deadline) => return Err(late),
+            };
+            if count == 0 {
+                return Err(End::Eof);
+            }
+            self.session.received(count);
+            self.stats.received(count);
+            let now = Instant::now();
+            while let Some(event) = self.session.poll(now)? {
+                self.obey(event).await?;
+            }
+            self.flush(stream).await?;
+        }
+    }
+
+    /// When the present stage is over, and what to say then.
+    fn deadline(&self) -> (End, tokio::time::Instant) {
+        let (what, within) = match self.session.stage() {
+            Stage::Hello => ("no RTMP handshake", DEADLINE_HELLO),
+            Stage::Handshake => ("RTMP handshake not completed", DEADLINE_HANDSHAKE),
+            Stage::Commands | Stage::Decision | Stage::Ended => {
+                ("nothing published", DEADLINE_PUBLISH)
+            }
+            Stage::Publishing => ("no audio or video", DEADLINE_MEDIA),
+        };
+        (End::Late { what, within }, self.since + within)
+    }
+
+    async fn obey(&mut self, event: Event) -> Result<(), End> {
+        match event {
+            Event::Publish(target) => self.publish(&target)?,
+            Event::Unpublished => {
+                self.report(&End::Unpublished);
+                self.live = None;
+                self.since = tokio::time::Instant::now();
+            }
+            Event::Unit(unit) => {
+                let media = matches!(unit, Unit::Video(_) | Unit::Audio(_));
+                if let Some(live) = &self.live {
+                    live.publication.push(unit).await?;
+                }
+                if media {
+                    self.since = tokio::time::Instant::now();
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks the hub, and answers the peer.
+    fn publish(&mut self, target: &Target) -> Result<(), End> {
+        let request = Request {
+            channel: &target.channel,
+            key: target.key.as_ref().map(|key| key.expose()),
+            peer: self.peer,
+            protocol: Protocol::Rtmp,
+        };
+        match self.hub.publish(&request) {
+            Ok(publication) => {
+                info!(peer = %self.peer, channel = %publication.channel(), "publisher connected");
+                self.session.accept();
+                self.stats.publishing();
+                self.pass = None;
+                self.since = tokio::time::Instant::now();
+                let bytes_before = self.session.bytes();
+                self.live = Some(Live { publication, since: Instant::now(), bytes_before });
+                Ok(())
+            }
+            Err(refusal) => {
+                let code = match &refusal {
+                    Refusal::BadName(_) => "NetStream.Publish.BadName",
+                    Refusal::ShuttingDown => "NetStream.Publish.Rejected",
+                    _ => "NetStream.Publish.Denied",
+                };
+                self.session.refuse(code, &refusal.to_string());
+                let channel = printable(&target.channel);
+                info!(peer = %self.peer, channel, reason = %refusal, "publish refused");
+                Err(refusal.into())
+            }
+        }
+    }
+
+    /// Writes the session's output.
+    async fn flush<S: AsyncWrite + Unpin>(&mut self, stream: &mut S) -> Result<(), End> {
+        let output = self.session.take_output();
+        if output.is_empty() {
+            return Ok(());
+        }
+        timeout(DEADLINE_WRITE, stream.write_all(&output)).await.map_err(|_| End::SlowReader)??;
+        Ok(())
+    }
+
+    /// Logs and counts the end of a publication or, before one, of the connection.
+    fn report(&self, end: &End) {
+        let peer = self.peer;
+        let Some(live) = &self.live else {
+            if !matches!(end, End::Eof | End::Unpublished) {
+                self.stats.refused(end.label());
+            }
+            if !matches!(end, End::Refused(_) | End::Eof) {
+                info!(%peer, reason = %end, bytes = self.session.bytes(), "rtmp connection ended");
+            }
+            return;
+        };
+        self.stats.unpublished(end.label());
+        let counts = self.session.media().counts();
+        info!(
+            %peer,
+            channel = %live.publication.channel(),
+            reason = %end,
+            bytes = self.session.bytes().saturating_sub(live.bytes_before),
+            seconds = live.since.elapsed().as_secs(),
+            pictures = counts.video,
+            broken = counts.broken,
+            "publisher gone"
+        );
+    }
+
+    /// Sends what is left, then reads for a moment: closing with unread input would reset the
+    /// connection and might destroy the reason on its way.
+    async fn say_goodbye<S: AsyncRead + AsyncWrite + Unpin>(&mut self, stream: &mut S) {
+        let goodbye = async {
+            if self.flush(stream).await.is_err() || stream.shutdown().await.is_err() {
+                return;
+            }
+            let mut sink = vec![0; 4096];
+            while matches!(stream.read(&mut sink).await, Ok(count) if count > 0) {}
+        };
+        let _ = timeout(LINGER, goodbye).await;
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,5 @@
-//! CMAF bytes (ISO/IEC 23000-19, over ISO/IEC 14496-12): init segments and chunks, and reading
-//! both back.
+//! CMAF bytes (ISO/IEC 23000-19, over ISO/IEC 14496-12): init segments and chunks, reading
+//! both back, and the rules that hold for them.
 //!
 //! ```text
 //! Rendition ──────────────► init:  ftyp moov
@@ -19,6 +19,7 @@ use crate::media::{Rendition, Sample};
 mod chunk;
 mod init;
 pub mod read;
+pub mod rules;
 
 pub use chunk::chunk;
 pub use init::init;
@@ -64,4 +65,4 @@ pub struct ChunkSpec<'a> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

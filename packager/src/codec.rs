@@ -169,6 +169,3 @@ fn references(references: u32) -> Result<u8, Error> {
         _ => Err(Error::References { references }),
     }
 }
-
-#[cfg(test)]
-mod tests;

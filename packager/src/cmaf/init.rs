@@ -7,8 +7,8 @@
 
 use bytes::Bytes;
 use mp4_atom::{
-    Audio, Btrt, Colr, Dinf, Dref, Encode, Esds, Ftyp, Hdlr, Mdhd, Mvex, Mvhd, Pasp, Smhd, Stco,
-    Stsc, Stsz, Stts, Tkhd, Trex, Url, Visual, Vmhd,
+    Audio, Btrt, Colr, Dinf, Dref, Encode, Esds, Ftyp, Hdlr, Kind, Mdhd, Mvex, Mvhd, Pasp, Smhd,
+    Stco, Stsc, Stsz, Stts, Tkhd, Trex, Udta, Url, Visual, Vmhd,
     esds::{DecoderConfig, DecoderSpecific, EsDescriptor, SLConfig},
 };
 
@@ -45,6 +45,9 @@ pub fn init(rendition: &Rendition) -> Bytes {
     });
     Bytes::from(out.0)
 }
+
+/// The scheme of roles in DASH (ISO/IEC 23009-1 §5.8.5.5).
+const ROLE_SCHEME: &str = "urn:mpeg:dash:role:2011";
 
 fn track(out: &mut Writer, rendition: &Rendition) {
     let video = rendition.video();
@@ -86,6 +89,8 @@ fn track(out: &mut Writer, rendition: &Rendition) {
             });
         });
     });
+    let role = Kind { scheme_uri: ROLE_SCHEME.into(), value: "main".into() };
+    out.put(&Udta { kind: vec![role], ..Udta::default() });
 }
 
 fn sample_entry(out: &mut Writer, rendition: &Rendition) {

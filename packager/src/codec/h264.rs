@@ -38,7 +38,7 @@ pub fn config(record: Bytes) -> Result<VideoConfig, Error> {
     let level = bytes.u8("AVCLevelIndication")?;
     Ok(VideoConfig {
         codec: VideoCodec::H264,
-        codec_string: format!("avc1.{profile:02X}{compatibility:02X}{level:02X}"),
+        codec_string: format!("avc1.{profile:02x}{compatibility:02x}{level:02x}"),
         width: picture.width,
         height: picture.height,
         rate: picture.rate,

@@ -47,6 +47,29 @@ fn rates_print_as_the_field_writes_them() {
 }
 
 #[test]
+fn standard_rates_are_sorted_and_recognised_within_a_thousandth() {
+    let value = |rate: &FrameRate| f64::from(rate.num) / f64::from(rate.den);
+    assert!(FrameRate::STANDARD.is_sorted_by(|a, b| value(a) < value(b)));
+    for (frames, seconds, expected) in [
+        (30, 1, Some((30, 1))),
+        (2_997, 100, Some((30_000, 1001))),
+        (5_994, 100, Some((60_000, 1001))),
+        (23_976, 1_000, Some((24_000, 1001))),
+        (60_000, 1_001, Some((60_000, 1001))),
+        (10_000_000, 333_333, Some((30, 1))),
+        (30_029, 1_000, Some((30, 1))),
+        (30_031, 1_000, None),
+        (18, 1, None),
+        (30, 0, None),
+        (0, 0, None),
+        (u64::MAX, 1, None),
+    ] {
+        let expected = expected.map(|(num, den)| FrameRate::new(num, den));
+        assert_eq!(FrameRate::standard(frames, seconds), expected, "{frames}/{seconds}");
+    }
+}
+
+#[test]
 fn a_32_bit_clock_unrolls_over_its_wrap_and_back() {
     let mut clock = Unroller::new(32);
     let wrap = 1u64 << 32;

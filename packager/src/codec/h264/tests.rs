@@ -10,14 +10,14 @@ use crate::codec::{Aspect, Colour};
 fn records_of_x264_are_read_as_ffprobe_reads_them() {
     let rate = FrameRate::new;
     for (hex, codec, size, fps) in [
-        (fixtures::AVC_720P30, "avc1.64001F", (1280, 720), rate(30, 1)),
-        (fixtures::AVC_BASELINE_360P25, "avc1.42C01E", (640, 360), rate(25, 1)),
-        (fixtures::AVC_MAIN_1080P29_97, "avc1.4D4028", (1920, 1080), rate(30_000, 1001)),
-        (fixtures::AVC_642X362_23_976, "avc1.64001E", (642, 362), rate(24_000, 1001)),
-        (fixtures::AVC_576P25_WIDE, "avc1.64001E", (720, 576), rate(25, 1)),
+        (fixtures::AVC_720P30, "avc1.64001f", (1280, 720), rate(30, 1)),
+        (fixtures::AVC_BASELINE_360P25, "avc1.42c01e", (640, 360), rate(25, 1)),
+        (fixtures::AVC_MAIN_1080P29_97, "avc1.4d4028", (1920, 1080), rate(30_000, 1001)),
+        (fixtures::AVC_642X362_23_976, "avc1.64001e", (642, 362), rate(24_000, 1001)),
+        (fixtures::AVC_576P25_WIDE, "avc1.64001e", (720, 576), rate(25, 1)),
         (fixtures::AVC_1080I25_JVT_MATRICES, "avc1.640028", (1920, 1080), rate(25, 1)),
         (fixtures::AVC_720P59_94_BT709, "avc1.640020", (1280, 720), rate(60_000, 1001)),
-        (fixtures::AVC_HIGH_422_10, "avc1.7A000D", (320, 180), rate(30, 1)),
+        (fixtures::AVC_HIGH_422_10, "avc1.7a000d", (320, 180), rate(30, 1)),
     ] {
         let config = config(bytes(hex)).unwrap();
         assert_eq!(config.codec_string, codec);

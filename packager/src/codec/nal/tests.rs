@@ -31,9 +31,9 @@ fn an_access_unit_cut_anywhere_is_incomplete_where_the_unit_begins() {
         let cut = units(&whole[..end], LengthSize::Four);
         let expected = match end {
             7 => Ok(vec![&whole[4..7]]),
-            ..4 => Err(Error::Incomplete { offset: 0, len: 0 }),
-            ..7 => Err(Error::Incomplete { offset: 0, len: 3 }),
-            ..11 => Err(Error::Incomplete { offset: 7, len: 0 }),
+            0..4 => Err(Error::Incomplete { offset: 0, len: 0 }),
+            4..7 => Err(Error::Incomplete { offset: 0, len: 3 }),
+            8..11 => Err(Error::Incomplete { offset: 7, len: 0 }),
             _ => Err(Error::Incomplete { offset: 7, len: 2 }),
         };
         assert_eq!(cut, expected, "{end}");

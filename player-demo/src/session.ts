@@ -112,6 +112,12 @@ export class Session {
     this.#player?.select(name);
   }
 
+  /** Goes back to the live edge, after a pause for instance. */
+  seekToLive(): void {
+    this.#player?.seekToLive();
+    void this.#start();
+  }
+
   measure(latency: LatencyMeter, avsync: AvSyncMeter): Measurements {
     const video = this.#video;
     const samples = latency.samples.filter((sample) => sample.latency !== null);

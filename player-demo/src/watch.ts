@@ -64,5 +64,13 @@ setInterval(() => {
 
 session.select(choices.rendition);
 void session.play(choices.format);
+
+// media-chrome takes a playlist of known length for a recording, and would seek to the last picture
+// there is, where a player starves.
+Object.assign(video, { streamType: "live" });
+element("live", HTMLElement).addEventListener("mediaseektoliverequest", (event) => {
+  event.stopPropagation();
+  session.seekToLive();
+});
 // The controls are not what a viewer waits for.
 void import("media-chrome");

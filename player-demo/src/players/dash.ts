@@ -71,6 +71,10 @@ export class DashPlayer implements Player {
     }
   }
 
+  seekToLive(): void {
+    this.#player.seekToOriginalLive();
+  }
+
   destroy(): void {
     // dash.js 5.2 waits for `canplay` to set a playback rate, and goes on waiting when destroyed:
     // the next player's `canplay` would make it throw.

@@ -59,6 +59,13 @@ export class HlsPlayer implements Player {
     }
   }
 
+  seekToLive(): void {
+    const { media, liveSyncPosition } = this.#hls;
+    if (media && liveSyncPosition !== null) {
+      media.currentTime = liveSyncPosition;
+    }
+  }
+
   destroy(): void {
     this.#hls.destroy();
   }

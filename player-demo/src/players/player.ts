@@ -29,6 +29,8 @@ export interface Player {
   playing(): string | null;
   /** Plays this rendition from the next segment on; `auto` leaves it to the player again. */
   select(name: string): void;
+  /** Goes back to where a viewer who joins now would start. */
+  seekToLive(): void;
   destroy(): void;
 }
 

@@ -99,8 +99,6 @@ async fn accept(
 ) -> io::Result<(TcpStream, OwnedSemaphorePermit)> {
     let slot = Arc::clone(slots).acquire_owned().await.map_err(io::Error::other)?;
     let (stream, _) = listener.accept().await?;
-    // A part is sent when it is there, not when a full packet is.
-    stream.set_nodelay(true)?;
     Ok((stream, slot))
 }
 
@@ -110,6 +108,9 @@ async fn connection(
     router: Router,
     cancel: CancellationToken,
 ) {
+    // A part is sent when it is there, not when a full packet is. This fails only for a peer that
+    // has left already, and the first read will say so.
+    let _ = stream.set_nodelay(true);
     let mut stream = TimeoutStream::new(stream);
     stream.set_write_timeout(Some(patience.stall));
     let connection = http1::Builder::new()

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::io::Read as _;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
@@ -18,6 +19,7 @@ use packager::media::{
 };
 use packager::time::{FrameRate, Span, Timescale};
 use packager::timeline::{Format, Part, Run, Timeline};
+use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -25,7 +27,7 @@ use tower::ServiceExt as _;
 
 use crate::channel::{Channel, Health, SourceStatus, Status};
 use crate::clock::ManualClock;
-use crate::http::{Context, Options, router};
+use crate::http::{Context, Options, router, serve_connections};
 use crate::store::{ChannelStore, Limits, Store};
 use crate::telemetry::metrics::Metrics;
 
@@ -239,6 +241,14 @@ impl Fixture {
     pub(super) fn spawn_get(&self, path: &str) -> JoinHandle<Answer> {
         let (router, path) = (self.router.clone(), path.to_owned());
         tokio::spawn(async move { ask(router, Method::GET, &path, &[]).await })
+    }
+
+    /// Serves on a socket; gives its address.
+    pub(super) async fn listen(&self) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(serve_connections(listener, self.router.clone(), self.cancel.clone()));
+        address
     }
 
     /// Lets every task run as far as it can without time going on.

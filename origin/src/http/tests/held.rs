@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use axum::http::StatusCode;
 use axum::http::header::{CACHE_CONTROL, RETRY_AFTER};
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use super::fixture::{FIRST_K, Fixture, RUN};
@@ -178,4 +180,21 @@ async fn ht_18_shutdown_answers_waiting_requests_first() {
     assert_eq!(answer.header(CACHE_CONTROL), "no-store");
     assert_eq!(answer.header(RETRY_AFTER), "1");
     assert!(begin.elapsed() < Duration::from_millis(100));
+}
+
+#[tokio::test]
+async fn a_client_that_goes_away_waits_no_more() {
+    let origin = Fixture::live(3).await;
+    let waiting = async |expected: i64| {
+        while origin.metrics.http.waiting.get() != expected {
+            tokio::task::yield_now().await;
+        }
+    };
+    let mut client = TcpStream::connect(origin.listen().await).await.unwrap();
+    let path = media(&format!("96p/{}.m4s", FIRST_K + 3));
+    let request = format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n");
+    client.write_all(request.as_bytes()).await.unwrap();
+    waiting(1).await;
+    drop(client);
+    tokio::time::timeout(SEGMENT, waiting(0)).await.unwrap();
 }

@@ -19,14 +19,14 @@ pub(super) struct Process;
 impl Collector for Process {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         if let Some(bytes) = resident_bytes() {
-            let help = "Memory of the main process, without its workers";
+            let help = "Memory of the main process, without its workers.";
             let (name, unit) = ("process_resident_memory", Some(&Unit::Bytes));
             let metric = encoder.encode_descriptor(name, help, unit, MetricType::Gauge)?;
             ConstGauge::new(bytes).encode(metric)?;
         }
         let cpu = clock_gettime(ClockId::ProcessCPUTime);
         let seconds = cpu.tv_sec as f64 + cpu.tv_nsec as f64 / 1e9;
-        let help = "Processor time of the main process, without its workers";
+        let help = "Processor time of the main process, without its workers.";
         let (name, unit) = ("process_cpu", Some(&Unit::Seconds));
         let metric = encoder.encode_descriptor(name, help, unit, MetricType::Counter)?;
         ConstCounter::new(seconds).encode(metric)

@@ -1,0 +1,456 @@
+//! Starts a worker process, feeds it, reads what it makes, and reaps it. Knows no FFmpeg.
+//!
+//! ```text
+//! Input ─► bounded queue ─► socket ─► worker          worker ─► socket ─► bounded queue ─► Output
+//! ```
+//! The worker is the given program with the one argument `worker`; its standard input is our end of
+//! a socket pair, so nothing but the standard streams is inherited. It ends when that socket closes,
+//! is killed when it does not, and always waited for. What it writes to standard error goes to the
+//! log line by line.
+//!
+//! **When the worker lags:** [`Input::send`] never waits and never grows. A full queue drops the
+//! sample, then every picture up to the next one where decoding can start; configurations and the
+//! loss of the source are kept and delivered first when there is room. A caller that would rather
+//! slow its source down awaits [`Input::room`] before it takes the next unit.
+//!
+//! Restarting a worker that died is the channel's decision and not made here.
+
+use std::ffi::OsStr;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream as StdUnixStream;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+use packager::grid::Grid;
+use packager::media::{Rendition, Sample};
+use packager::time::{Rounding, Timescale};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::UnixStream;
+use tokio::process::{Child, Command};
+use tokio::sync::mpsc;
+
+use crate::av::ladder::Rung;
+use crate::av::protocol::{
+    self, ClockBase, CodedSample, FromWorker, HEAD, Role, Start, Stats, ToWorker, Wire,
+    monotonic_nanos,
+};
+use crate::source::{SourceSample, Unit};
+
+mod demo;
+pub use demo::{BroadcastConfig, broadcast};
+
+/// Messages that may wait for a worker: 2 s of 60 fps video with audio.
+const QUEUE_MESSAGES: usize = 256;
+/// Bytes that may wait for a worker: 2 s of the fattest source we know of (50 Mb/s).
+const QUEUE_BYTES: usize = 16 << 20;
+/// Outputs that may wait for the channel. When they do, the worker's socket fills, and the worker
+/// gives up on us after its own write timeout.
+const QUEUE_OUTPUTS: usize = 256;
+/// Source times beyond this (36 years, in nanoseconds) are held there, so that no sum overflows.
+const FURTHEST: i64 = 1 << 60;
+/// How long a worker may take to end by itself.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// What a ladder's worker is told.
+#[derive(Clone, Debug)]
+pub struct LadderConfig {
+    /// The program that calls `ingest::av::worker::main` when given the argument `worker`.
+    pub program: PathBuf,
+    /// The rungs of [`crate::av::ladder::plan`].
+    pub rungs: Vec<Rung>,
+    /// The channel's grid.
+    pub grid: Grid,
+    /// First segment number that may be used.
+    pub first_k_min: u64,
+    /// Where UTC comes from.
+    pub clock: ClockBase,
+}
+
+/// What comes out of a ladder's worker.
+#[derive(Clone, Debug)]
+pub enum Output {
+    /// The renditions (video by rung, then audio); comes once, before any sample.
+    Started {
+        /// What samples refer to by index.
+        renditions: Vec<Rendition>,
+        /// Number of the first segment.
+        first_k: u64,
+    },
+    /// A coded sample on the grid.
+    Sample {
+        /// Index into the renditions.
+        rendition: usize,
+        /// The sample.
+        sample: Sample,
+        /// `CLOCK_MONOTONIC` nanoseconds at which its source was received.
+        captured: i64,
+        /// `CLOCK_MONOTONIC` nanoseconds at which it left the encoder.
+        encoded: i64,
+    },
+    /// How the worker is doing, about once a second.
+    Stats(Stats),
+    /// The worker is gone, and reaped; nothing comes after this.
+    Exited {
+        /// Why, for the log and the operator.
+        reason: String,
+    },
+}
+
+/// What became of a unit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Delivery {
+    /// On its way.
+    Queued,
+    /// Not sent, because the worker lags or, after that, because decoding can't start here.
+    Dropped,
+    /// The worker is gone.
+    Gone,
+}
+
+/// The way into a worker. Dropping it lets the worker finish and end.
+#[derive(Debug)]
+pub struct Input {
+    queue: mpsc::Sender<Wire>,
+    bytes: Arc<AtomicUsize>,
+    pending: Pending,
+    /// Pictures are dropped until one where decoding can start.
+    broken: bool,
+    dropped: u64,
+}
+
+/// What must reach the worker before anything else does.
+#[derive(Debug, Default)]
+struct Pending {
+    lost: bool,
+    video: Option<Wire>,
+    audio: Option<Wire>,
+}
+
+impl Input {
+    /// Hands a unit to the worker; never waits. Data messages are not for it and count as queued.
+    pub fn send(&mut self, unit: &Unit) -> Delivery {
+        match unit {
+            Unit::VideoConfig(config) => {
+                let message =
+                    ToWorker::VideoConfig { codec: config.codec, record: config.record.clone() };
+                self.pending.video = Some(message.to_wire());
+                self.flush()
+            }
+            Unit::AudioConfig(config) => {
+                let message = ToWorker::AudioConfig { record: config.record.clone() };
+                self.pending.audio = Some(message.to_wire());
+                self.flush()
+            }
+            Unit::Video(sample) if self.broken && !sample.sync => self.drop_one(),
+            Unit::Video(sample) => {
+                let delivery = self.sample(&ToWorker::Video(coded(sample)));
+                self.broken = delivery != Delivery::Queued;
+                delivery
+            }
+            Unit::Audio(sample) => self.sample(&ToWorker::Audio(coded(sample))),
+            Unit::Data(_) => Delivery::Queued,
+        }
+    }
+
+    /// Tells the worker that the publisher is gone. Its output goes on with the last picture.
+    pub fn source_lost(&mut self) -> Delivery {
+        self.pending = Pending { lost: true, ..Pending::default() };
+        self.broken = false;
+        self.flush()
+    }
+
+    /// Waits until the queue has room, or the worker is gone. Safe to cancel.
+    pub async fn room(&self) {
+        // The permit goes back at once: this is the queue's only sender.
+        drop(self.queue.reserve().await);
+    }
+
+    /// Units dropped so far.
+    pub fn dropped(&self) -> u64 {
+        self.dropped
+    }
+
+    fn sample(&mut self, message: &ToWorker) -> Delivery {
+        match self.flush() {
+            Delivery::Queued => match self.push(message.to_wire()) {
+                Ok(()) => Delivery::Queued,
+                Err((_, Delivery::Gone)) => Delivery::Gone,
+                Err(_) => self.drop_one(),
+            },
+            Delivery::Dropped => self.drop_one(),
+            Delivery::Gone => Delivery::Gone,
+        }
+    }
+
+    fn drop_one(&mut self) -> Delivery {
+        self.dropped += 1;
+        Delivery::Dropped
+    }
+
+    /// Sends what is pending; `Dropped` here means that it still is.
+    fn flush(&mut self) -> Delivery {
+        if self.pending.lost {
+            if let Err((_, delivery)) = self.push(ToWorker::SourceLost.to_wire()) {
+                return delivery;
+            }
+            self.pending.lost = false;
+        }
+        if let Some(wire) = self.pending.video.take()
+            && let Err((wire, delivery)) = self.push(wire)
+        {
+            self.pending.video = Some(wire);
+            return delivery;
+        }
+        if let Some(wire) = self.pending.audio.take()
+            && let Err((wire, delivery)) = self.push(wire)
+        {
+            self.pending.audio = Some(wire);
+            return delivery;
+        }
+        Delivery::Queued
+    }
+
+    fn push(&self, wire: Wire) -> Result<(), (Wire, Delivery)> {
+        let length = wire.len();
+        if self.bytes.load(Ordering::Relaxed).saturating_add(length) > QUEUE_BYTES {
+            return Err((wire, Delivery::Dropped));
+        }
+        self.bytes.fetch_add(length, Ordering::Relaxed);
+        self.queue.try_send(wire).map_err(|error| {
+            self.bytes.fetch_sub(length, Ordering::Relaxed);
+            match error {
+                mpsc::error::TrySendError::Full(wire) => (wire, Delivery::Dropped),
+                mpsc::error::TrySendError::Closed(wire) => (wire, Delivery::Gone),
+            }
+        })
+    }
+}
+
+fn coded(sample: &SourceSample) -> CodedSample {
+    let nanos = |at: packager::time::Timestamp| {
+        at.ticks_in(Timescale::NANOS, Rounding::Nearest).clamp(-FURTHEST, FURTHEST)
+    };
+    let age = Instant::now().saturating_duration_since(sample.received);
+    let age = i64::try_from(age.as_nanos()).unwrap_or(i64::MAX);
+    CodedSample {
+        dts: nanos(sample.dts),
+        pts: nanos(sample.pts),
+        sync: sample.sync,
+        received: monotonic_nanos().saturating_sub(age),
+        data: sample.data.clone(),
+    }
+}
+
+/// Starts a ladder's worker. Must be called within a tokio runtime, on one of its worker threads:
+/// the worker dies with the thread that started it.
+///
+/// # Errors
+/// If the process can't be started.
+pub fn spawn(config: LadderConfig) -> io::Result<(Input, mpsc::Receiver<Output>)> {
+    let role =
+        Role::Ladder { rungs: config.rungs, grid: config.grid, first_k_min: config.first_k_min };
+    start(&config.program, config.clock, role)
+}
+
+fn start(
+    program: &Path,
+    clock: ClockBase,
+    role: Role,
+) -> io::Result<(Input, mpsc::Receiver<Output>)> {
+    let (ours, theirs) = StdUnixStream::pair()?;
+    ours.set_nonblocking(true)?;
+    let socket = UnixStream::from_std(ours)?;
+    let mut command = Command::new(program);
+    command
+        .arg("worker")
+        .env_clear()
+        .envs(std::env::vars_os().filter(|(name, _)| inherited(name)))
+        .stdin(Stdio::from(OwnedFd::from(theirs)))
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        // A Ctrl-C at the terminal is for the server, which ends its workers in order.
+        .process_group(0)
+        .kill_on_drop(true);
+    let child = command.spawn()?;
+    // The command holds the worker's end of the socket; while it does, the worker's death is no
+    // end of file here.
+    drop(command);
+
+    let (queue, messages) = mpsc::channel(QUEUE_MESSAGES);
+    let (results, outputs) = mpsc::channel(QUEUE_OUTPUTS);
+    let bytes = Arc::new(AtomicUsize::new(0));
+    let start = ToWorker::Start(Start { version: protocol::VERSION, clock, role }).to_wire();
+    tokio::spawn(supervise(child, socket, start, messages, Arc::clone(&bytes), results));
+    let input = Input { queue, bytes, pending: Pending::default(), broken: false, dropped: 0 };
+    Ok((input, outputs))
+}
+
+/// Environment that the worker needs: where libraries are, and how panics are told. Keys and
+/// credentials of the server are none of its business.
+fn inherited(name: &OsStr) -> bool {
+    ["LD_LIBRARY_PATH", "RUST_BACKTRACE", "TZ", "PATH"].iter().any(|known| name == *known)
+}
+
+/// Lives as long as the worker does, and reports its end.
+async fn supervise(
+    mut child: Child,
+    socket: UnixStream,
+    start: Wire,
+    messages: mpsc::Receiver<Wire>,
+    bytes: Arc<AtomicUsize>,
+    results: mpsc::Sender<Output>,
+) {
+    let pid = child.id().unwrap_or_default();
+    if let Some(stderr) = child.stderr.take() {
+        // Ends with the worker, which holds the other end of the pipe.
+        tokio::spawn(log_lines(stderr, pid));
+    }
+    let (reading, writing) = socket.into_split();
+    let mut failure = None;
+    let ended = {
+        let read = read_all(reading, &results, &mut failure, pid);
+        let write = write_all(writing, start, messages, &bytes);
+        tokio::pin!(read, write);
+        tokio::select! {
+            ended = &mut read => ended,
+            // All is written and the socket is closed towards the worker: it finishes by itself.
+            _ = &mut write => match tokio::time::timeout(GRACE, &mut read).await {
+                Ok(ended) => ended,
+                Err(_) => Ended::Hung,
+            },
+        }
+    };
+    if !matches!(ended, Ended::Closed) {
+        // It may be gone already; waiting for it below tells.
+        let _ = child.start_kill();
+    }
+    let status = match tokio::time::timeout(GRACE, child.wait()).await {
+        Ok(status) => status,
+        Err(_) => {
+            let _ = child.start_kill();
+            child.wait().await
+        }
+    };
+    let status = status.map_or_else(|error| error.to_string(), |status| status.to_string());
+    let reason = match (failure, ended) {
+        (Some(reason), _) => reason,
+        (None, Ended::Closed) => format!("the worker ended: {status}"),
+        (None, Ended::Hung) => "the worker did not end by itself and was killed".to_owned(),
+        (None, Ended::Unwanted) => "the channel no longer reads".to_owned(),
+        (None, Ended::Broken(error)) => format!("the worker sent nonsense: {error}"),
+    };
+    tracing::info!(pid, %reason, %status, "worker ended");
+    // Nobody may be left to hear it.
+    let _ = results.send(Output::Exited { reason }).await;
+}
+
+/// How reading from a worker ended.
+enum Ended {
+    Closed,
+    Hung,
+    Unwanted,
+    Broken(protocol::Error),
+}
+
+async fn read_all(
+    mut socket: tokio::net::unix::OwnedReadHalf,
+    results: &mpsc::Sender<Output>,
+    failure: &mut Option<String>,
+    pid: u32,
+) -> Ended {
+    loop {
+        let mut head = [0; HEAD];
+        if socket.read_exact(&mut head).await.is_err() {
+            return Ended::Closed;
+        }
+        let (length, kind) = match protocol::read_head(head) {
+            Ok(read) => read,
+            Err(error) => return Ended::Broken(error),
+        };
+        let Some(body) = read_body(&mut socket, length).await else { return Ended::Closed };
+        let output = match FromWorker::from_body(kind, body) {
+            Ok(FromWorker::Started { renditions, first_k }) => {
+                Output::Started { renditions, first_k }
+            }
+            Ok(FromWorker::Sample { rendition, sample, captured, encoded }) => {
+                Output::Sample { rendition: usize::from(rendition), sample, captured, encoded }
+            }
+            Ok(FromWorker::Stats(stats)) => Output::Stats(stats),
+            Ok(FromWorker::Log { warning: true, text }) => {
+                tracing::warn!(pid, "worker: {text}");
+                continue;
+            }
+            Ok(FromWorker::Log { warning: false, text }) => {
+                tracing::info!(pid, "worker: {text}");
+                continue;
+            }
+            Ok(FromWorker::Failed { reason }) => {
+                *failure = Some(reason);
+                continue;
+            }
+            Err(error) => return Ended::Broken(error),
+        };
+        if results.send(output).await.is_err() {
+            return Ended::Unwanted;
+        }
+    }
+}
+
+async fn read_body(socket: &mut tokio::net::unix::OwnedReadHalf, length: usize) -> Option<Bytes> {
+    let mut body = BytesMut::with_capacity(length);
+    let mut rest = socket.take(length as u64);
+    while body.len() < length {
+        if rest.read_buf(&mut body).await.ok()? == 0 {
+            return None;
+        }
+    }
+    Some(body.freeze())
+}
+
+/// Writes until the input is dropped, then says goodbye and closes this direction.
+async fn write_all(
+    mut socket: tokio::net::unix::OwnedWriteHalf,
+    start: Wire,
+    mut messages: mpsc::Receiver<Wire>,
+    bytes: &AtomicUsize,
+) -> io::Result<()> {
+    write(&mut socket, start).await?;
+    while let Some(wire) = messages.recv().await {
+        let length = wire.len();
+        let written = write(&mut socket, wire).await;
+        bytes.fetch_sub(length, Ordering::Relaxed);
+        written?;
+    }
+    write(&mut socket, ToWorker::Stop.to_wire()).await?;
+    socket.shutdown().await
+}
+
+async fn write(socket: &mut tokio::net::unix::OwnedWriteHalf, wire: Wire) -> io::Result<()> {
+    let mut rest = bytes::Buf::chain(wire.head, wire.payload);
+    socket.write_all_buf(&mut rest).await
+}
+
+async fn log_lines(stderr: tokio::process::ChildStderr, pid: u32) {
+    /// A line longer than this is cut: it is a dump and not a message.
+    const MAX_LINE: u64 = 4096;
+    let mut reader = BufReader::new(stderr);
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        match (&mut reader).take(MAX_LINE).read_until(b'\n', &mut line).await {
+            Ok(0) | Err(_) => return,
+            Ok(_) => {
+                let text = String::from_utf8_lossy(&line);
+                tracing::warn!(pid, "worker: {}", text.trim_end());
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,122 @@
+//! What runs inside a worker process: the only place where FFmpeg is named.
+//!
+//! ```text
+//! socket ─► main thread: decode ─► pictures (output clock) ─► a thread per rung ─┐
+//!                 └──────────────► sound (sample clock) ────► AAC thread ────────┴► link ─► socket
+//! ```
+//! A worker reads one socket and writes it back; it opens no file and no other socket. It ends when
+//! the socket closes, and dies with its parent at the latest. Threads never wait for each other
+//! without a limit: a peer that does not read for [`link`]'s patience ends the worker.
+
+use std::io::Read;
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::process::ExitCode;
+
+use bytes::{Bytes, BytesMut};
+use rustix::process::{Resource, Rlimit, Signal};
+
+use crate::av::protocol::{self, FromWorker, HEAD, Role, ToWorker};
+
+mod broadcast;
+mod canvas;
+mod clock;
+mod decode;
+mod encode;
+mod ladder;
+mod link;
+mod meter;
+mod pictures;
+mod rung;
+mod scale;
+mod sound;
+
+use link::Link;
+
+/// Private writable memory a worker may have: decoder and queues of a 4K source with a whole ladder
+/// stay below it; a leak or a hostile stream dies here and not in the server.
+const MEMORY_LIMIT: u64 = 3 << 29;
+
+/// Why a worker can't go on.
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    #[error("the socket to the server: {0}")]
+    Socket(#[from] std::io::Error),
+    #[error("the server's message: {0}")]
+    Protocol(#[from] protocol::Error),
+    #[error("the first message is not a start")]
+    NotStarted,
+    #[error("{what}: {error}")]
+    Media { what: &'static str, error: ffmpeg_next::Error },
+    #[error("{what}: {error}")]
+    Codec { what: &'static str, error: String },
+}
+
+impl Error {
+    /// Says what was being done when FFmpeg failed.
+    fn media(what: &'static str) -> impl Fn(ffmpeg_next::Error) -> Self {
+        move |error| Self::Media { what, error }
+    }
+}
+
+/// Runs a worker on standard input, which must be a socket to the supervisor. The exit code is 0
+/// after an orderly end.
+pub fn main() -> ExitCode {
+    confine();
+    ffmpeg_next::log::set_level(ffmpeg_next::log::Level::Error);
+    let socket = match std::io::stdin().as_fd().try_clone_to_owned() {
+        Ok(fd) => UnixStream::from(fd),
+        Err(_) => return ExitCode::FAILURE,
+    };
+    let Ok(writing) = socket.try_clone() else { return ExitCode::FAILURE };
+    let Ok((link, writer)) = link::open(writing) else { return ExitCode::FAILURE };
+    let result = run(Messages { socket }, &link);
+    if let Err(error) = &result {
+        link.send(&FromWorker::Failed { reason: error.to_string() });
+    }
+    drop(link);
+    // What was sent is written out before the process ends; the writer has its own patience.
+    let _ = writer.join();
+    if result.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Gives up what a worker needs no more. Failing to is no reason not to run.
+fn confine() {
+    let _ = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
+    let limit = |bytes| Rlimit { current: Some(bytes), maximum: Some(bytes) };
+    let _ = rustix::process::setrlimit(Resource::Data, limit(MEMORY_LIMIT));
+    let _ = rustix::process::setrlimit(Resource::Core, limit(0));
+}
+
+fn run(mut messages: Messages, link: &Link) -> Result<(), Error> {
+    ffmpeg_next::init().map_err(Error::media("starting FFmpeg"))?;
+    let Some(ToWorker::Start(start)) = messages.next()? else { return Err(Error::NotStarted) };
+    match start.role {
+        Role::Ladder { rungs, grid, first_k_min } => {
+            ladder::run(&mut messages, link, start.clock, &rungs, grid, first_k_min)
+        }
+        Role::Broadcast(scene) => broadcast::run(messages, link, start.clock, &scene),
+    }
+}
+
+/// The messages on the socket, in order.
+struct Messages {
+    socket: UnixStream,
+}
+
+impl Messages {
+    /// The next one; `None` when the server has closed the socket.
+    fn next(&mut self) -> Result<Option<ToWorker>, Error> {
+        let mut head = [0; HEAD];
+        match self.socket.read_exact(&mut head) {
+            Ok(()) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => return Ok(None),
+            Err(error) => return Err(error.into()),
+        }
+        let (length, kind) = protocol::read_head(head)?;
+        let mut body = BytesMut::zeroed(length);
+        self.socket.read_exact(&mut body)?;
+        let body: Bytes = body.freeze();
+        Ok(Some(ToWorker::from_body(kind, body)?))
+    }
+}

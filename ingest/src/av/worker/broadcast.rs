@@ -1,0 +1,191 @@
+//! The demo's broadcaster: draws the present moment, sounds its tick, encodes both as any
+//! broadcaster would, and hands the samples over in real time.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::Duration;
+
+use ffmpeg_next::format::Pixel;
+use ffmpeg_next::frame;
+use packager::media::{Config, Name, Rendition, Sample, Track};
+use packager::time::{FrameRate, Timescale};
+
+use super::canvas::Canvas;
+use super::clock::Slots;
+use super::encode::{
+    AAC_BITRATE, AAC_FRAME, AudioEncoder, SAMPLE_RATE, VideoEncoder, VideoSettings,
+};
+use super::link::Link;
+use super::{Error, Messages};
+use crate::av::ladder::Profile;
+use crate::av::mark;
+use crate::av::protocol::{ClockBase, FromWorker, Scene, ToWorker, monotonic_nanos};
+
+/// Seconds between pictures where decoding can start: what platforms ask of broadcasters.
+const GOP_SECONDS: i64 = 2;
+/// A broadcaster that has fallen behind by this much leaves pictures out, nanoseconds.
+const BEHIND: i64 = 500_000_000;
+
+/// Broadcasts until the server stops it or closes the socket.
+pub(super) fn run(
+    messages: Messages,
+    link: &Link,
+    clock: ClockBase,
+    scene: &Scene,
+) -> Result<(), Error> {
+    let stop = Arc::new(AtomicBool::new(false));
+    watch(messages, Arc::clone(&stop))?;
+    let rate = scene.rate;
+    let mut canvas = Canvas::new(usize::from(scene.width), usize::from(scene.height), &scene.title);
+    let (width, height) = (canvas.width() as u16, canvas.height() as u16);
+    let mut video = VideoEncoder::open(&VideoSettings {
+        width,
+        height,
+        rate,
+        average_bitrate: scene.bitrate,
+        peak_bitrate: scene.bitrate,
+        buffer_bits: scene.bitrate / 2,
+        profile: Profile::High,
+    })?;
+    let mut audio = Speaker { encoder: AudioEncoder::open()?, at: 0, frame: Vec::new() };
+    link.send(&FromWorker::Started {
+        renditions: renditions(&video, &audio.encoder, scene)?,
+        first_k: 0,
+    });
+
+    let mut picture = frame::Video::new(Pixel::YUV420P, u32::from(width), u32::from(height));
+    let gop = GOP_SECONDS * i64::from(rate.num) / i64::from(rate.den.max(1));
+    let first = frame_at(rate, clock.utc_nanos()) + 1;
+    audio.at = Slots::nanos(rate, first) / 1_000_000_000 * i64::from(SAMPLE_RATE);
+    let ticks = i64::from(rate.frame_ticks());
+    let mut n = first;
+    let mut owes_idr = true;
+    while !stop.load(Relaxed) {
+        let due = Slots::nanos(rate, n);
+        let wait = due - clock.utc_nanos();
+        if wait < -BEHIND {
+            n = frame_at(rate, clock.utc_nanos()) + 1;
+            owes_idr = true;
+            continue;
+        }
+        if wait > 0 {
+            std::thread::sleep(Duration::from_nanos(wait.unsigned_abs()));
+        }
+        let captured = monotonic_nanos();
+        canvas.draw((due / 1_000_000).unsigned_abs(), (n - first).unsigned_abs());
+        fill(&mut picture, &canvas)?;
+        let idr = owes_idr || (n - first) % gop == 0;
+        owes_idr = false;
+        video.encode(&mut picture, n, idr, |n, sync, data| {
+            let at = n * ticks;
+            let sample = Sample { dts: at, pts: at, duration: rate.frame_ticks(), sync, data };
+            let encoded = monotonic_nanos();
+            link.send(&FromWorker::Sample { rendition: 0, sample, captured, encoded });
+        })?;
+        audio.until(due, link)?;
+        n += 1;
+    }
+    Ok(())
+}
+
+/// Notices the end of the socket, and a stop, while the main thread keeps time.
+fn watch(mut messages: Messages, stop: Arc<AtomicBool>) -> std::io::Result<()> {
+    std::thread::Builder::new().name("watch".into()).spawn(move || {
+        while let Ok(Some(message)) = messages.next() {
+            if message == ToWorker::Stop {
+                break;
+            }
+        }
+        stop.store(true, Relaxed);
+    })?;
+    Ok(())
+}
+
+/// Number of the last frame that has begun.
+fn frame_at(rate: FrameRate, nanos: i64) -> i64 {
+    let frames = i128::from(nanos) * i128::from(rate.num);
+    (frames / (i128::from(rate.den.max(1)) * 1_000_000_000)) as i64
+}
+
+fn renditions(
+    video: &VideoEncoder,
+    audio: &AudioEncoder,
+    scene: &Scene,
+) -> Result<Vec<Rendition>, Error> {
+    let name = |text: &str| {
+        Name::parse(text)
+            .map_err(|error| Error::Codec { what: "a track's name", error: error.to_string() })
+    };
+    let audio_scale = Timescale::new(SAMPLE_RATE).unwrap_or(Timescale::MPEG);
+    Ok(vec![
+        Rendition {
+            name: name("video")?,
+            track: Track {
+                timescale: scene.rate.timescale(),
+                config: Config::Video(video.config(scene.rate)?),
+            },
+            rate: Some(scene.rate),
+            average_bitrate: scene.bitrate,
+            peak_bitrate: scene.bitrate,
+        },
+        Rendition {
+            name: name("audio")?,
+            track: Track { timescale: audio_scale, config: Config::Audio(audio.config()?) },
+            rate: None,
+            average_bitrate: AAC_BITRATE,
+            peak_bitrate: AAC_BITRATE,
+        },
+    ])
+}
+
+/// Copies the canvas into a frame, whose lines may be padded.
+fn fill(picture: &mut frame::Video, canvas: &Canvas) -> Result<(), Error> {
+    super::encode::make_writable(picture).map_err(Error::media("drawing"))?;
+    for (index, plane) in canvas.planes().iter().enumerate() {
+        let width = if index == 0 { canvas.width() } else { canvas.width() / 2 };
+        let stride = picture.stride(index);
+        let lines = picture.data_mut(index).chunks_mut(stride);
+        for (to, from) in lines.zip(plane.chunks_exact(width)) {
+            if let Some(to) = to.get_mut(..width) {
+                to.copy_from_slice(from);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The tick's side of the broadcast.
+struct Speaker {
+    encoder: AudioEncoder,
+    /// Next sample since the epoch.
+    at: i64,
+    frame: Vec<[f32; 2]>,
+}
+
+impl Speaker {
+    /// Encodes what has sounded until `nanos`, UTC.
+    fn until(&mut self, nanos: i64, link: &Link) -> Result<(), Error> {
+        let rate = i64::from(SAMPLE_RATE);
+        let end = (i128::from(nanos) * i128::from(rate) / 1_000_000_000) as i64;
+        // After a stall the sound goes on where the picture does.
+        if end - self.at > rate {
+            self.at = end - AAC_FRAME as i64;
+        }
+        while self.at + AAC_FRAME as i64 <= end {
+            self.frame.clear();
+            self.frame.extend((0..AAC_FRAME as i64).map(|n| {
+                let sample = mark::tick_sample(self.at + n, SAMPLE_RATE);
+                [sample, sample]
+            }));
+            let captured = monotonic_nanos();
+            let duration = AAC_FRAME as u32;
+            self.encoder.encode(self.at, &self.frame, |start, data| {
+                let sample = Sample { dts: start, pts: start, duration, sync: true, data };
+                let encoded = monotonic_nanos();
+                link.send(&FromWorker::Sample { rendition: 1, sample, captured, encoded });
+            })?;
+            self.at += AAC_FRAME as i64;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,249 @@
+//! The ladder's role: reads the source's samples, decodes them on the main thread, and lets the
+//! output's threads run.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use packager::grid::Grid;
+use packager::media::{Config, Name, Rendition, Track};
+
+use super::clock::{Mapper, Slots, Track as Kind};
+use super::decode::{Origin, Pictures, Sound};
+use super::encode::{AAC_BITRATE, AudioEncoder};
+use super::link::Link;
+use super::meter::Meter;
+use super::pictures::Board;
+use super::rung::{Lane, Shown};
+use super::sound::{Desk, Placer};
+use super::{Error, Messages};
+use crate::av::ladder::Rung;
+use crate::av::protocol::{ClockBase, CodedSample, FromWorker, ToWorker, monotonic_nanos};
+
+/// A source further ahead of the clock than this is read no faster than it is shown, nanoseconds.
+const AHEAD: i64 = 500_000_000;
+/// Longest single wait for that: the socket's end is noticed in between, nanoseconds.
+const NAP: i64 = 1_000_000_000;
+
+/// Runs a ladder until the server stops it or closes the socket.
+pub(super) fn run(
+    messages: &mut Messages,
+    link: &Link,
+    clock: ClockBase,
+    rungs: &[Rung],
+    grid: Grid,
+    first_k_min: u64,
+) -> Result<(), Error> {
+    let meter = Arc::new(Meter::default());
+    let mut lanes = Vec::new();
+    let mut renditions = Vec::new();
+    for (index, rung) in (0u8..).zip(rungs) {
+        let (lane, rendition) = Lane::open(rung, index, grid, clock, link, &meter)?;
+        lanes.push(lane);
+        renditions.push(rendition);
+    }
+    let encoder = AudioEncoder::open()?;
+    let audio_index = u8::try_from(lanes.len()).unwrap_or(u8::MAX);
+    renditions.push(audio_rendition(&encoder, &grid)?);
+
+    let board = Arc::new(Board::new(grid, clock, Arc::clone(&meter)));
+    let desk = Arc::new(Desk::new(clock, Arc::clone(&meter)));
+    let sound = spawn_sound(Arc::clone(&desk), encoder, audio_index, link.clone())?;
+    let start = Start { grid, first_k_min, renditions };
+    let picture = spawn_picture(Arc::clone(&board), Arc::clone(&desk), lanes, start, link.clone())?;
+
+    let mut source = Source::new(grid, clock, Arc::clone(&board), &desk, meter, link.clone());
+    let result = source.read(messages);
+    board.close();
+    desk.close();
+    // Panics in them are on standard error already.
+    let _ = picture.join();
+    let _ = sound.join();
+    result
+}
+
+fn audio_rendition(encoder: &AudioEncoder, grid: &Grid) -> Result<Rendition, Error> {
+    let name = Name::parse("audio")
+        .map_err(|error| Error::Codec { what: "the sound's name", error: error.to_string() })?;
+    Ok(Rendition {
+        name,
+        track: Track { timescale: grid.audio_scale(), config: Config::Audio(encoder.config()?) },
+        rate: None,
+        average_bitrate: AAC_BITRATE,
+        // Its bit reservoir lets a second be this much fatter.
+        peak_bitrate: AAC_BITRATE / 4 * 5,
+    })
+}
+
+/// What the output needs to begin.
+struct Start {
+    grid: Grid,
+    first_k_min: u64,
+    renditions: Vec<Rendition>,
+}
+
+fn spawn_picture(
+    board: Arc<Board>,
+    desk: Arc<Desk>,
+    mut lanes: Vec<Lane>,
+    start: Start,
+    link: Link,
+) -> std::io::Result<std::thread::JoinHandle<()>> {
+    std::thread::Builder::new().name("clock".into()).spawn(move || {
+        if let Some((slot, first)) = board.first() {
+            let ticks = slot.saturating_mul(i64::from(start.grid.rate.frame_ticks()));
+            let first_k = start.grid.number_at(ticks).max(start.first_k_min);
+            link.send(&FromWorker::Started { renditions: start.renditions, first_k });
+            desk.begin(start.grid.audio_boundary(first_k));
+            board.run(first_k, first, &mut lanes, &link);
+        }
+        for lane in lanes {
+            lane.close();
+        }
+    })
+}
+
+fn spawn_sound(
+    desk: Arc<Desk>,
+    mut encoder: AudioEncoder,
+    rendition: u8,
+    link: Link,
+) -> std::io::Result<std::thread::JoinHandle<()>> {
+    std::thread::Builder::new()
+        .name("sound".into())
+        .spawn(move || desk.run(&mut encoder, rendition, &link))
+}
+
+/// The source as this worker sees it: its decoders and where its times fall.
+struct Source {
+    clock: ClockBase,
+    board: Arc<Board>,
+    meter: Arc<Meter>,
+    link: Link,
+    mapper: Mapper,
+    slots: Slots,
+    pictures: Option<Pictures>,
+    sound: Option<Sound>,
+    placer: Placer,
+}
+
+impl Source {
+    fn new(
+        grid: Grid,
+        clock: ClockBase,
+        board: Arc<Board>,
+        desk: &Arc<Desk>,
+        meter: Arc<Meter>,
+        link: Link,
+    ) -> Self {
+        Self {
+            clock,
+            board,
+            meter,
+            link,
+            mapper: Mapper::default(),
+            slots: Slots::new(grid.rate),
+            pictures: None,
+            sound: None,
+            placer: Placer::new(Arc::clone(desk)),
+        }
+    }
+
+    fn read(&mut self, messages: &mut Messages) -> Result<(), Error> {
+        while let Some(message) = messages.next()? {
+            match message {
+                ToWorker::Start(_) => return Err(Error::NotStarted),
+                ToWorker::VideoConfig { codec, record } => {
+                    // What the old decoder holds is shown before the new one's pictures.
+                    self.finish_pictures();
+                    self.pictures = Some(Pictures::open(codec, &record)?);
+                }
+                ToWorker::AudioConfig { record } => match Sound::open(&record) {
+                    Ok(sound) => self.sound = Some(sound),
+                    Err(error) => {
+                        self.link.log(true, format!("the sound is left out: {error}"));
+                        self.sound = None;
+                    }
+                },
+                ToWorker::Video(sample) => self.video(&sample),
+                ToWorker::Audio(sample) => self.audio(&sample),
+                ToWorker::SourceLost => {
+                    self.finish_pictures();
+                    self.sound = None;
+                    self.mapper.source_lost();
+                }
+                ToWorker::Stop => break,
+            }
+        }
+        Ok(())
+    }
+
+    fn video(&mut self, sample: &CodedSample) {
+        let Some((place, received)) = self.place(Kind::Video, sample) else { return };
+        self.hold_back(sample.dts.saturating_add(place));
+        let origin = Origin {
+            at: sample.pts.saturating_add(place),
+            received,
+            generation: self.mapper.generation(),
+        };
+        if let Some(mut pictures) = self.pictures.take() {
+            let before = pictures.damaged;
+            pictures.decode(&sample.data, sample.sync, origin, |picture, origin| {
+                self.show(picture, origin);
+            });
+            self.meter.damaged.fetch_add(pictures.damaged - before, Relaxed);
+            self.pictures = Some(pictures);
+        }
+    }
+
+    fn audio(&mut self, sample: &CodedSample) {
+        let Some((place, _)) = self.place(Kind::Audio, sample) else { return };
+        let Some(sound) = &mut self.sound else { return };
+        let (placer, link) = (&mut self.placer, &self.link);
+        let before = sound.damaged;
+        sound.decode(&sample.data, sample.pts.saturating_add(place), |frame, at| {
+            if let Err(error) = placer.place(frame, at) {
+                link.log(true, format!("sound is left out: {error}"));
+            }
+        });
+        self.meter.damaged.fetch_add(sound.damaged - before, Relaxed);
+    }
+
+    /// The offset of a sample, and when it was received by `CLOCK_MONOTONIC`.
+    fn place(&mut self, kind: Kind, sample: &CodedSample) -> Option<(i64, i64)> {
+        let received = sample.received.saturating_add(self.clock.utc_minus_monotonic_nanos);
+        let (jumps, replaced) = (self.mapper.jumps, self.mapper.replaced);
+        let place = self.mapper.place(kind, sample.sync, sample.dts, received);
+        self.meter.jumps.store(self.mapper.jumps, Relaxed);
+        self.meter.replaced.store(self.mapper.replaced, Relaxed);
+        if self.mapper.jumps > jumps {
+            self.link.log(false, "the source's clock jumped; closed");
+        }
+        if self.mapper.replaced > replaced {
+            self.link.log(false, "the source stayed late; placed anew");
+        }
+        Some((place?, sample.received))
+    }
+
+    /// Does not let a source run ahead of the clock.
+    fn hold_back(&self, dts: i64) {
+        let ahead = dts.saturating_sub(self.clock.utc_nanos()).saturating_sub(AHEAD);
+        if ahead > 0 {
+            std::thread::sleep(Duration::from_nanos(ahead.min(NAP).unsigned_abs()));
+        }
+    }
+
+    fn show(&mut self, picture: ffmpeg_next::frame::Video, origin: Origin) {
+        self.meter.ingested(monotonic_nanos().saturating_sub(origin.received));
+        let slot = self.slots.slot(origin.at, origin.generation);
+        self.board.put(slot, Shown { picture, received: origin.received });
+    }
+
+    fn finish_pictures(&mut self) {
+        if let Some(pictures) = self.pictures.take() {
+            let before = pictures.damaged;
+            let after = pictures.finish(|picture, origin| self.show(picture, origin));
+            self.meter.damaged.fetch_add(after - before, Relaxed);
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! The output clock of the picture: decoded pictures in, one frame per slot out, in real time.
+//!
+//! The clock never waits for the source. A slot shows its own picture; if that is missing, the one
+//! before again, as soon as a later picture proves it missing, or [`Patience`] has run out.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use packager::grid::Grid;
+
+use super::clock::{Patience, Slots};
+use super::link::Link;
+use super::meter::Meter;
+use super::rung::{Job, Lane, Shown};
+use crate::av::protocol::{ClockBase, monotonic_nanos};
+
+/// Pictures that may wait for their slots, in seconds of frames: what a source is ahead (the reader
+/// waits beyond that) plus the longest patience.
+const WAITING_SECONDS: u32 = 2;
+/// Time between reports, in nanoseconds.
+const REPORT: i64 = 1_000_000_000;
+
+/// Where decoded pictures wait for their slots.
+pub(super) struct Board {
+    grid: Grid,
+    clock: ClockBase,
+    meter: Arc<Meter>,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+struct State {
+    waiting: BTreeMap<i64, Arc<Shown>>,
+    first: Option<(i64, Arc<Shown>)>,
+    /// The slot shown next; what belongs to an earlier one is late.
+    next: i64,
+    patience: Patience,
+    closed: bool,
+}
+
+/// What a slot shows.
+enum Choice {
+    Picture(Arc<Shown>),
+    Repeat,
+    Closed,
+}
+
+impl Board {
+    pub(super) fn new(grid: Grid, clock: ClockBase, meter: Arc<Meter>) -> Self {
+        let state = State {
+            waiting: BTreeMap::new(),
+            first: None,
+            next: i64::MIN,
+            patience: Patience::new(),
+            closed: false,
+        };
+        Self { grid, clock, meter, state: Mutex::new(state), changed: Condvar::new() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits at most `nanos` for a change.
+    fn wait<'a>(&self, state: MutexGuard<'a, State>, nanos: i64) -> MutexGuard<'a, State> {
+        let time = Duration::from_nanos(nanos.max(0).unsigned_abs());
+        self.changed.wait_timeout(state, time).unwrap_or_else(PoisonError::into_inner).0
+    }
+
+    /// Puts a picture into its slot.
+    pub(super) fn put(&self, slot: i64, shown: Shown) {
+        let shown = Arc::new(shown);
+        let mut state = self.lock();
+        if slot < state.next {
+            let now = self.clock.utc_nanos();
+            state.patience.missed(now - Slots::nanos(self.grid.rate, slot), now);
+            self.meter.dropped.fetch_add(1, Relaxed);
+            return;
+        }
+        let limit = (WAITING_SECONDS * self.grid.rate.num / self.grid.rate.den.max(1)) as usize;
+        if state.waiting.contains_key(&slot) || state.waiting.len() >= limit {
+            self.meter.dropped.fetch_add(1, Relaxed);
+            return;
+        }
+        state.first.get_or_insert_with(|| (slot, Arc::clone(&shown)));
+        state.waiting.insert(slot, shown);
+        drop(state);
+        self.changed.notify_all();
+    }
+
+    /// Ends the output.
+    pub(super) fn close(&self) {
+        self.lock().closed = true;
+        self.changed.notify_all();
+    }
+
+    /// The first picture and its slot; `None` when the worker ends before there is one.
+    pub(super) fn first(&self) -> Option<(i64, Arc<Shown>)> {
+        let mut state = self.lock();
+        loop {
+            if state.closed {
+                return None;
+            }
+            if let Some(first) = &state.first {
+                return Some(first.clone());
+            }
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Shows slot after slot from the start of segment `first_k` on, until closed. What lies before
+    /// the first picture shows that picture, so that the first segment is whole.
+    pub(super) fn run(&self, first_k: u64, first: Arc<Shown>, lanes: &mut [Lane], link: &Link) {
+        let frame = i64::from(self.grid.rate.frame_ticks());
+        let segment = self.grid.segment_ticks.cast_signed();
+        let start = self.grid.boundary(first_k) / frame;
+        let began = self.clock.utc_nanos();
+        let mut current = first;
+        let mut reported = monotonic_nanos();
+        for n in start.. {
+            let due = Slots::nanos(self.grid.rate, n);
+            let backfill = due < began;
+            let (shown, captured) = match self.choose(n, due) {
+                Choice::Closed => return,
+                Choice::Picture(picture) => {
+                    current = picture;
+                    (Arc::clone(&current), current.received)
+                }
+                Choice::Repeat => {
+                    if n > start && !backfill {
+                        self.meter.repeated.fetch_add(1, Relaxed);
+                    }
+                    (Arc::clone(&current), monotonic_nanos())
+                }
+            };
+            let idr = n == start || (n * frame) % segment == 0;
+            for lane in lanes.iter_mut() {
+                let job = Job { n, shown: Arc::clone(&shown), idr, due, captured };
+                if !lane.give(job, backfill, &self.meter) {
+                    return;
+                }
+            }
+            self.meter.released(Slots::nanos(self.grid.rate, n + 1) - due);
+            let now = monotonic_nanos();
+            if now - reported >= REPORT {
+                link.send(&crate::av::protocol::FromWorker::Stats(
+                    self.meter.report(now - reported),
+                ));
+                reported = now;
+            }
+        }
+    }
+
+    /// Waits for slot `n` to begin and for its picture.
+    fn choose(&self, n: i64, due: i64) -> Choice {
+        let mut state = self.lock();
+        loop {
+            if state.closed {
+                return Choice::Closed;
+            }
+            let now = self.clock.utc_nanos();
+            if now < due {
+                state = self.wait(state, due - now);
+                continue;
+            }
+            let later = state.waiting.split_off(&n);
+            let before = std::mem::replace(&mut state.waiting, later);
+            // Left over from before the first segment, or while the output was behind.
+            self.meter.dropped.fetch_add(before.len() as u64, Relaxed);
+            state.patience.relax(now);
+            self.meter.buffer_nanos.store(state.patience.nanos(), Relaxed);
+            if let Some(shown) = state.waiting.remove(&n) {
+                state.next = n + 1;
+                return Choice::Picture(shown);
+            }
+            let deadline = due + state.patience.nanos();
+            if !state.waiting.is_empty() || now >= deadline {
+                state.next = n + 1;
+                return Choice::Repeat;
+            }
+            state = self.wait(state, deadline - now);
+        }
+    }
+}

@@ -1,0 +1,90 @@
+use proptest::prelude::*;
+
+use super::*;
+
+fn tone(from: i64, count: i64) -> Vec<[f32; 2]> {
+    (from..from + count).map(|n| [n as f32, -n as f32]).collect()
+}
+
+#[test]
+fn what_is_written_is_taken_where_it_belongs_and_gaps_are_silent() {
+    let mut tape = Tape::default();
+    tape.skip_to(10_240);
+    assert_eq!(tape.write(10_300, &tone(10_300, 500)), 0);
+    assert_eq!(tape.write(11_000, &tone(11_000, 1_000)), 0);
+    let mut frame = Vec::new();
+    assert_eq!(tape.take(10_240, &mut frame), 60, "the gap inside is known silence");
+    assert_eq!(frame.len(), 1024);
+    assert_eq!((frame[59], frame[60]), ([0.0; 2], [10_300.0, -10_300.0]));
+    assert_eq!((frame[560], frame[760]), ([0.0; 2], [11_000.0, -11_000.0]));
+    assert_eq!(tape.take(11_264, &mut frame), 1024 - 736);
+    assert_eq!(frame[0], [11_264.0, -11_264.0]);
+    assert_eq!(tape.take(12_288, &mut frame), 1024);
+}
+
+#[test]
+fn late_and_doubled_sound_is_cut_and_lateness_is_told() {
+    let mut tape = Tape::default();
+    tape.skip_to(5_000);
+    assert_eq!(tape.write(4_900, &tone(4_900, 300)), 100);
+    assert_eq!(tape.write(5_100, &tone(5_100, 300)), 0, "100 of it were there already");
+    assert_eq!(tape.end(), 5_400);
+    assert_eq!(tape.write(1_000, &tone(1_000, 10)), 10);
+}
+
+#[test]
+fn sound_from_another_world_does_not_grow_the_tape() {
+    let mut tape = Tape::default();
+    tape.skip_to(1_000);
+    tape.write(1_000, &tone(0, 100));
+    tape.write(1_000_000_000, &tone(0, 100));
+    assert_eq!(tape.end(), 1_100);
+}
+
+#[test]
+fn jittering_timestamps_leave_sound_continuous_and_drift_is_steered() {
+    let mut steering = Steering::default();
+    let mut next = None;
+    for n in 0..2_000i64 {
+        let jitter = [0, 24, -24, 40][n as usize % 4];
+        let (at, correction) = steering.place(n * 1024 + jitter, 1024);
+        assert!(next.is_none_or(|next| next == at));
+        next = Some(at + 1024);
+        assert!(correction.is_none_or(|samples| samples == 0), "jitter is no drift");
+    }
+    // 300 ppm of drift, corrected by what is asked for.
+    let (mut steering, mut extra, mut worst) = (Steering::default(), 0i64, 0);
+    for n in 0..20_000i64 {
+        let wanted = n * 1024 + n * 1024 * 300 / 1_000_000;
+        let count = 1024 + extra / 47;
+        let (at, correction) = steering.place(wanted, count);
+        extra = correction.unwrap_or(extra);
+        worst = worst.max((wanted - at).abs());
+    }
+    assert!(worst < RATE / 50, "{worst} samples apart");
+}
+
+#[test]
+fn sound_that_is_far_from_its_place_is_moved_at_once() {
+    let mut steering = Steering::default();
+    steering.place(0, 1024);
+    assert_eq!(steering.place(1024 + MOVE + 1, 1024).0, 1024 + MOVE + 1);
+}
+
+proptest! {
+    #[test]
+    fn every_frame_is_whole_whatever_is_written(
+        writes in proptest::collection::vec((0i64..20_000, 0i64..3_000), 0..40),
+    ) {
+        let mut tape = Tape::default();
+        let mut frame = Vec::new();
+        for (n, (at, count)) in writes.into_iter().enumerate() {
+            tape.write(at, &tone(at, count));
+            let start = n as i64 * 512;
+            let silent = tape.take(start, &mut frame);
+            prop_assert_eq!(frame.len(), 1024);
+            prop_assert!((0..=1024).contains(&silent));
+            prop_assert!(tape.sound.len() as i64 <= MAX_WAITING);
+        }
+    }
+}

@@ -1,6 +1,10 @@
-use packager::media::{AudioConfig, Config, Track};
+use std::time::Instant;
+
+use bytes::Bytes;
+use packager::cmaf::Chunk;
+use packager::media::{AudioConfig, Config, Rendition, RunId, Track};
 use packager::time::Timescale;
-use packager::timeline::Part;
+use packager::timeline::{Part, Run, Segment};
 
 use super::*;
 
@@ -378,4 +382,77 @@ async fn a_disk_that_hangs_makes_no_part_late_and_gets_every_byte_in_the_end() {
         assert!(std::fs::read(file).unwrap() == whole, "segment {k}");
     }
     assert_eq!(channel.stats().lost_segments, 0);
+}
+
+/// The environment variable that turns the test below into a writer that is to be killed.
+const VICTIM: &str = "HEADWATER_TEST_VICTIM";
+
+/// Chunk `n` of segment `k` as the victim writes it: big enough to be several pages.
+fn victims_chunk(k: u64, n: u64) -> Chunk {
+    chunk(k * 100 + n, 2_000)
+}
+
+/// Writes for ever, and says of each part when a snapshot would list it.
+async fn be_the_victim(root: &Path) {
+    let store = Store::open(root, limits()).unwrap();
+    let channel = store.channel(&name("news")).unwrap();
+    let run = run(1, 10);
+    begin(&channel, &run).await;
+    for k in 10.. {
+        let chunks: Vec<_> = (0..4).map(|n| victims_chunk(k, n)).collect();
+        for (n, chunk) in chunks.iter().enumerate() {
+            channel.append(&run.id, 0, k, chunk).await;
+            println!("\npart {k} {n}");
+        }
+        channel.close(&run.id, 0, k, &segment(&run, k, &chunks)).await;
+        println!("\nclosed {k}");
+    }
+}
+
+#[tokio::test]
+async fn a_killed_process_loses_nothing_that_could_be_listed() {
+    use std::io::BufRead;
+    if let Some(root) = std::env::var_os(VICTIM) {
+        return be_the_victim(Path::new(&root)).await;
+    }
+    let this = "store::tests::a_killed_process_loses_nothing_that_could_be_listed";
+    for lines in [3, 17, 40, 101] {
+        let root = tempfile::tempdir().unwrap();
+        let mut victim = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", this, "--nocapture"])
+            .env(VICTIM, root.path())
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        // Kept open until the victim is dead: it shall be killed in the middle of a write.
+        let mut output = std::io::BufReader::new(victim.stdout.take().unwrap()).lines();
+        let of_the_store = |line: &String| line.starts_with("part ") || line.starts_with("closed ");
+        let said = output.by_ref().map_while(Result::ok).filter(of_the_store).take(lines);
+        let said: Vec<_> = said.collect();
+        victim.kill().unwrap();
+        victim.wait().unwrap();
+        assert_eq!(said.len(), lines, "the victim died on its own");
+
+        let directory = root.path().join("news").join(RunId::from_millis(1).as_str()).join("high");
+        let (mut closed, mut begun) = (None, None);
+        for line in &said {
+            let words: Vec<_> = line.split(' ').collect();
+            let k: u64 = words[1].parse().unwrap();
+            begun = Some(k);
+            if words[0] == "closed" {
+                closed = Some(k);
+                continue;
+            }
+            let n: u64 = words[2].parse().unwrap();
+            let expected: Vec<u8> = (0..=n).flat_map(|n| bytes_of(&victims_chunk(k, n))).collect();
+            let file = std::fs::read(directory.join(format!("{k}.m4s"))).unwrap();
+            assert!(file.starts_with(&expected), "part {n} of segment {k} is not whole");
+        }
+        let journal = journal::Journal::open(root.path().join("news/journal")).unwrap();
+        assert!(journal.state().last_k >= closed, "the journal lost segment {closed:?}");
+        let store = Store::open(root.path(), limits()).unwrap();
+        let recovered = store.channel(&name("news")).unwrap().recovered().clone();
+        assert!(recovered.last_k >= begun, "{recovered:?}");
+        assert_eq!(recovered.last_discontinuity, Some(10));
+    }
 }

@@ -17,7 +17,7 @@ use bytes::Bytes;
 use packager::media::{Name, RunId};
 use tokio::sync::oneshot;
 
-use super::Shared;
+use super::channel::Shared;
 use super::fs::{self, Directory};
 use super::journal::{Journal, Record, RunRecord, SegmentKey, SegmentRecord, StoredFormat};
 use super::live_edge::Key;

@@ -1,0 +1,323 @@
+//! The store of one channel: what its task writes into and everybody reads from.
+//!
+//! The methods that change it hand a job to the writing thread, wait a moment for it and go on;
+//! the ones that read look into the index. It decides nothing about segments.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+use packager::cmaf::Chunk;
+use packager::media::{Name, Rendition, RunId};
+use packager::timeline::{Run, Segment};
+use tokio::sync::oneshot;
+
+use super::fs::Directory;
+use super::journal::{Journal, RunRecord, SegmentKey, SegmentRecord, StoredFormat};
+use super::live_edge::{Caps, Index, Key, Place};
+use super::writer::{Done, Job, Writer};
+use super::{Error, Limits, Media, MediaBody, Recovered, Root, Stats, io, join, spawn};
+
+/// Jobs a channel may have waiting for its disk: about 15 s of four renditions in parts of 0.3 s.
+/// The bytes they hold are those of the live edge. What comes when it is full is written when its
+/// segment is closed.
+const QUEUE_JOBS: usize = 256;
+
+/// The store of one channel. The channel's task alone calls the methods that change it; anybody
+/// reads. Dropping it waits until what was written is synced; [`Self::flush`] first, where a
+/// thread must not block.
+#[derive(Debug)]
+pub struct ChannelStore {
+    directory: Directory,
+    shared: Arc<Shared>,
+    recovered: Recovered,
+    limits: Limits,
+    jobs: Option<SyncSender<Job>>,
+    thread: Option<JoinHandle<()>>,
+    late: AtomicBool,
+    _root: Arc<Root>,
+}
+
+impl Drop for ChannelStore {
+    fn drop(&mut self) {
+        self.jobs = None;
+        join(self.thread.take());
+    }
+}
+
+impl ChannelStore {
+    pub(super) fn open(root: Arc<Root>, name: &Name, limits: Limits) -> Result<Self, Error> {
+        let directory = Directory::new(&root.path, name);
+        let path = directory.path();
+        std::fs::create_dir_all(path).map_err(io("make", path))?;
+        let journal_path = directory.journal();
+        let mut journal =
+            Journal::open(journal_path.clone()).map_err(io("open the journal", &journal_path))?;
+        let runs = directory.runs().map_err(io("read", path))?;
+        let recovered = Recovered {
+            last_discontinuity: journal.state().last_discontinuity,
+            last_k: runs.iter().map(|(_, k)| *k).max().flatten().max(journal.state().last_k),
+            format: journal.state().format.clone(),
+        };
+        journal.forget_media(recovered.last_k).map_err(io("write the journal", &journal_path))?;
+        for (run, _) in &runs {
+            directory.remove_run(run).map_err(io("delete an old run in", path))?;
+        }
+
+        let age = i64::try_from(limits.live_edge.as_nanos()).unwrap_or(i64::MAX);
+        let caps = Caps { age, bytes: limits.live_edge_bytes };
+        let shared = Arc::new(Shared {
+            channel: name.clone(),
+            index: RwLock::new(Index::new(caps)),
+            removed: Mutex::default(),
+            current: Mutex::default(),
+            counters: Counters::default(),
+        });
+        shared.counters.journal_bytes.set(journal.len());
+        let (jobs, queue): (_, Receiver<Job>) = sync_channel(QUEUE_JOBS);
+        let Some(syncer) = root.syncer.clone() else {
+            return Err(Error::InUse { root: root.path.clone() });
+        };
+        let writer = Writer::new(directory.clone(), Arc::clone(&shared), journal, syncer);
+        let thread = spawn(format!("store-{name}"), move || writer.run(&queue))
+            .map_err(io("start the writing thread of", path))?;
+        Ok(Self {
+            directory,
+            shared,
+            recovered,
+            limits,
+            jobs: Some(jobs),
+            thread: Some(thread),
+            late: AtomicBool::new(false),
+            _root: root,
+        })
+    }
+
+    /// What the journal remembered when this store was opened.
+    pub fn recovered(&self) -> &Recovered {
+        &self.recovered
+    }
+
+    /// Remembers the channel's format across restarts.
+    pub async fn fix_format(&self, format: StoredFormat) {
+        self.hand_over(|done| Job::Format(format, done)).await;
+    }
+
+    /// Begins a run: its init segments, one per rendition and in that order, can be read from now
+    /// on, and its segments be appended.
+    pub async fn begin_run(&self, run: &Run, renditions: &[Rendition]) {
+        let tracks = renditions
+            .iter()
+            .zip(&run.inits)
+            .map(|(r, init)| (r.name.clone(), r.track.timescale, init.clone()))
+            .collect();
+        self.shared.write().begin_run(&run.id, tracks);
+        *self.shared.current.lock().unwrap_or_else(PoisonError::into_inner) = Some(run.id.clone());
+        let (id, record) = (run.id.clone(), RunRecord::new(run, renditions));
+        self.hand_over(|done| Job::Begin { id, record, done }).await;
+    }
+
+    /// Adds a part to segment `k` of a rendition, which begins with its first part. When this
+    /// returns the part can be read, and is in its file unless the disk is slow or failing.
+    pub async fn append(&self, run: &RunId, rendition: usize, k: u64, chunk: &Chunk) {
+        let key = Key { run: run.clone(), rendition, k };
+        let Some(part) = self.shared.read().next_part(&key) else {
+            tracing::error!(channel = %self.shared.channel, ?key, "no such segment to append to");
+            return;
+        };
+        let mut pieces = Vec::with_capacity(chunk.samples.len() + 1);
+        pieces.push(chunk.head.clone());
+        pieces.extend(chunk.samples.iter().cloned());
+        let (job_key, job_pieces) = (key.clone(), pieces.clone());
+        self.hand_over(|done| Job::Append { key: job_key, part, pieces: job_pieces, done }).await;
+        self.shared.write().push(&key, pieces);
+    }
+
+    /// Closes a segment: it has all its parts, or is a gap that never had any.
+    pub async fn close(&self, run: &RunId, rendition: usize, k: u64, segment: &Segment) {
+        let key = Key { run: run.clone(), rendition, k };
+        let name = {
+            let mut index = self.shared.write();
+            index.close(&key, segment.end());
+            index.name(&key)
+        };
+        let Some(name) = name else {
+            tracing::error!(channel = %self.shared.channel, ?key, "no such rendition to close");
+            return;
+        };
+        let journal_key = SegmentKey { run: run.to_string(), rendition: name.to_string(), k };
+        let record = SegmentRecord::new(journal_key, segment);
+        self.hand_over(|done| Job::Close { key, record, done }).await;
+    }
+
+    /// Deletes a segment that left the window, [`Limits::grace`] from now.
+    pub fn remove(&self, run: &RunId, rendition: usize, k: u64) {
+        let key = Key { run: run.clone(), rendition, k };
+        let Some(name) = self.shared.read().name(&key) else { return };
+        let mut removed = self.shared.removed.lock().unwrap_or_else(PoisonError::into_inner);
+        removed.push_back((Instant::now() + self.limits.grace, key, name));
+    }
+
+    /// Waits until everything so far is on the disk, or has failed to get there.
+    pub async fn flush(&self) {
+        let Some(jobs) = self.jobs.clone() else { return };
+        let (done, flushed) = oneshot::channel();
+        // The queue may be full, and a slow disk is waited for here: not on this thread.
+        self.shared.counters.waiting.add(1);
+        let sent = tokio::task::spawn_blocking(move || jobs.send(Job::Flush(done)).is_ok());
+        if matches!(sent.await, Ok(true)) {
+            let _ = flushed.await;
+        }
+    }
+
+    /// A segment, as far as it exists.
+    pub fn read(&self, run: &str, rendition: &str, k: u64) -> Option<Media> {
+        self.find(run, rendition, k, None)
+    }
+
+    /// Part `n`, from 0, of a segment.
+    pub fn part(&self, run: &str, rendition: &str, k: u64, n: usize) -> Option<Media> {
+        self.find(run, rendition, k, Some(n))
+    }
+
+    /// The init segment of a rendition.
+    pub fn init(&self, run: &str, rendition: &str) -> Option<Media> {
+        let init = self.shared.read().init(run, rendition)?;
+        let len = init.len() as u64;
+        Some(Media {
+            len,
+            etag: Some(format!("\"{run}-{rendition}-init-{len}\"")),
+            body: MediaBody::Memory(vec![init]),
+            open: false,
+        })
+    }
+
+    /// Numbers for monitors.
+    pub fn stats(&self) -> Stats {
+        let (memory_bytes, (segments, lost_segments)) = {
+            let index = self.shared.read();
+            (index.bytes(), index.counts())
+        };
+        let counters = &self.shared.counters;
+        Stats {
+            segments,
+            memory_bytes,
+            journal_bytes: counters.journal_bytes.value(),
+            write_errors: counters.write_errors.value(),
+            late_writes: counters.late_writes.value(),
+            lost_segments,
+        }
+    }
+
+    fn find(&self, run: &str, rendition: &str, k: u64, part: Option<usize>) -> Option<Media> {
+        let found = self.shared.read().find(run, rendition, k, part)?;
+        let len = found.len;
+        // A name is never used for other bytes, so the name and the length are the tag.
+        let etag = (!found.open).then(|| match part {
+            None => format!("\"{run}-{rendition}-{k}-{len}\""),
+            Some(n) => format!("\"{run}-{rendition}-{k}.{n}-{len}\""),
+        });
+        let body = match found.place {
+            Place::Memory(pieces) => MediaBody::Memory(pieces),
+            Place::Disk { offset } => {
+                let path = self.directory.segment(&found.run, &found.rendition, k);
+                MediaBody::File { path, offset }
+            }
+        };
+        Some(Media { len, etag, body, open: found.open })
+    }
+
+    /// Gives the writing thread a job and waits for it, but not longer than [`Limits::patience`],
+    /// and not at all while it is still busy with one that took too long.
+    async fn hand_over(&self, job: impl FnOnce(Done) -> Job) {
+        let Some(jobs) = &self.jobs else { return };
+        let (done, written) = oneshot::channel();
+        let waiting = &self.shared.counters.waiting;
+        let stuck = self.late.load(Ordering::Relaxed) && waiting.value() > 0;
+        waiting.add(1);
+        let in_time = match jobs.try_send(job(done)) {
+            Ok(()) if stuck => false,
+            Ok(()) => tokio::time::timeout(self.limits.patience, written).await.is_ok(),
+            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
+                waiting.subtract(1);
+                false
+            }
+        };
+        if !in_time {
+            self.shared.counters.late_writes.add(1);
+        }
+        match (in_time, self.late.swap(!in_time, Ordering::Relaxed)) {
+            (false, false) => tracing::warn!(
+                channel = %self.shared.channel,
+                patience_ms = self.limits.patience.as_millis(),
+                "the disk is slow: the live edge goes on without waiting for it"
+            ),
+            (true, true) => {
+                tracing::info!(channel = %self.shared.channel, "the disk is in time again")
+            }
+            _ => {}
+        }
+    }
+}
+
+/// What the channel's side and the writing thread share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) channel: Name,
+    index: RwLock<Index>,
+    /// Removed segments with the instant their time is up; the oldest first.
+    removed: Mutex<VecDeque<(Instant, Key, Name)>>,
+    current: Mutex<Option<RunId>>,
+    pub(super) counters: Counters,
+}
+
+impl Shared {
+    pub(super) fn read(&self) -> RwLockReadGuard<'_, Index> {
+        self.index.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn write(&self) -> RwLockWriteGuard<'_, Index> {
+        self.index.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The next removed segment whose time is up at `now`.
+    pub(super) fn take_due(&self, now: Instant) -> Option<(Key, Name)> {
+        let mut removed = self.removed.lock().unwrap_or_else(PoisonError::into_inner);
+        removed.pop_front_if(|(due, ..)| *due <= now).map(|(_, key, name)| (key, name))
+    }
+
+    /// Whether a run is not the channel's current one.
+    pub(super) fn is_over(&self, run: &RunId) -> bool {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner).as_ref() != Some(run)
+    }
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Counter(AtomicU64);
+
+impl Counter {
+    pub(super) fn add(&self, n: u64) {
+        self.0.fetch_add(n, Ordering::Relaxed);
+    }
+    pub(super) fn subtract(&self, n: u64) {
+        self.0.fetch_sub(n, Ordering::Relaxed);
+    }
+    pub(super) fn set(&self, n: u64) {
+        self.0.store(n, Ordering::Relaxed);
+    }
+    pub(super) fn value(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    /// Jobs handed over and not done.
+    pub(super) waiting: Counter,
+    pub(super) journal_bytes: Counter,
+    pub(super) write_errors: Counter,
+    pub(super) late_writes: Counter,
+}

@@ -2,18 +2,17 @@
 # Installs what building, running and testing Headwater needs on Debian: apt packages, npm packages
 # for the player, Python packages for test peers. Idempotent, and quick when everything is there.
 #
-#   infra/setup.sh build   what `make demo` needs (FFmpeg and SRT libraries, the player's npm packages)
+#   infra/setup.sh build   what `make demo` needs (FFmpeg's libraries, the player's npm packages)
 #   infra/setup.sh test    everything above, and the peers and readers the tests use
 set -euo pipefail
 cd "$(dirname "$0")/.."
 what=${1:-build}
 
-build_packages=(build-essential pkg-config clang libclang-dev nasm
-  libavcodec-dev libavformat-dev libavutil-dev libavfilter-dev libswscale-dev libswresample-dev
-  libsrt-gnutls-dev fonts-dejavu-core)
-test_packages=(ffmpeg chromium libxml2-utils nginx libnginx-mod-rtmp varnish curl
+build_packages=(build-essential pkg-config clang libclang-dev
+  libavcodec-dev libavformat-dev libavutil-dev libavfilter-dev libswscale-dev libswresample-dev)
+test_packages=(ffmpeg chromium libxml2-utils nginx libnginx-mod-rtmp curl python3-venv
   gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-good
-  gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly gstreamer1.0-libav xvfb srt-tools)
+  gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly gstreamer1.0-libav)
 
 say() { printf 'setup: %s\n' "$*" >&2; }
 
@@ -25,7 +24,7 @@ apt_install() {
   for name in "$@"; do
     dpkg-query -W -f='${db:Status-Status}\n' "$name" 2>/dev/null | grep -qx installed || missing+=("$name")
   done
-  [ ${#missing[@]} = 0 ] && return
+  [ ${#missing[@]} = 0 ] && return 0
   say "installing ${missing[*]}"
   # Servers from Debian start themselves when installed; the tests start their own on free ports.
   local policy=/usr/sbin/policy-rc.d kept=
@@ -39,7 +38,7 @@ apt_install() {
 npm_install() {
   local dir=$1 stamp
   stamp="$dir/node_modules/.headwater-$(sha256sum "$dir/package-lock.json" | cut -c1-16)"
-  [ -e "$stamp" ] && return
+  [ -e "$stamp" ] && return 0
   say "installing npm packages of $dir"
   (cd "$dir" && npm ci --no-audit --no-fund --ignore-scripts --loglevel=error)
   touch "$stamp"

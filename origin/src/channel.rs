@@ -10,8 +10,13 @@ use packager::media::Name;
 use packager::timeline::Snapshot;
 use tokio::sync::watch;
 
+mod intake;
+mod packaging;
+mod restart;
 mod status;
+mod task;
 pub use status::{Health, LeftOut, RenditionStatus, SourceStatus, StageLatency, Status};
+pub(crate) use task::{Context, run};
 
 /// What the rest of the program sees of a channel. Cheap to share.
 #[derive(Debug)]

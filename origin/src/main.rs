@@ -4,27 +4,25 @@
 use std::process::ExitCode;
 
 use clap::Parser;
+use origin::app;
 use origin::cli::{Cli, Command, check};
+use origin::config::Config;
 use origin::telemetry::log;
 
-/// What the shell gets to see of a bad command line, a bad file, a server that can't start.
-const FAILED: u8 = 2;
-
 fn main() -> ExitCode {
-    match run(Cli::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("headwater: {error:#}");
-            ExitCode::from(FAILED)
-        }
-    }
+    run(Cli::parse()).unwrap_or_else(|error| {
+        eprintln!("headwater: {error:#}");
+        ExitCode::from(2)
+    })
 }
 
-fn run(cli: Cli) -> anyhow::Result<()> {
+fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     log::start(cli.log.filter.as_deref(), cli.log.format)?;
     match cli.command {
+        Command::Serve { config } => app::serve(&Config::find(config.as_deref())?)?,
+        Command::Demo(options) => app::demo(&options)?,
         Command::Check { config } => print!("{}", check::report(&config)?),
-        other => anyhow::bail!("{other:?} is not built in yet"),
+        Command::Worker => return Ok(app::worker()),
     }
-    Ok(())
+    Ok(ExitCode::SUCCESS)
 }

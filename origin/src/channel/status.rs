@@ -19,6 +19,19 @@ pub enum Health {
     Ended,
 }
 
+impl Health {
+    /// As it is written in JSON and metrics.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Idle => "idle",
+            Self::Starting => "starting",
+            Self::Live => "live",
+            Self::Holding => "holding",
+            Self::Ended => "ended",
+        }
+    }
+}
+
 /// A channel's state.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Status {

@@ -132,12 +132,7 @@ async fn of_media(
             return Ok(response(StatusCode::NOT_MODIFIED, headers, Payload::empty()));
         }
     }
-    // Ranges are defined for GET only (RFC 9110 §14.2).
-    let wanted = match head {
-        true => Wanted::Whole,
-        false => negotiate::range(request, media.len, &etag),
-    };
-    let (status, range) = match wanted {
+    let (status, range) = match negotiate::range(request, media.len, &etag) {
         Wanted::Whole => (StatusCode::OK, 0..media.len),
         Wanted::Unsatisfiable => return Err(Error::Range { len: media.len }),
         Wanted::Bytes(range) => {

@@ -78,23 +78,3 @@ fn page(candidates: &[&str]) -> Arc<Text> {
 
 static MISSING: LazyLock<Arc<Text>> =
     LazyLock::new(|| Text::new(include_str!("page/missing.html")));
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_build_without_the_player_says_how_to_make_it() {
-        let page = page(&["no-such-page.html"]).encoded(false).bytes;
-        let text = std::str::from_utf8(&page).unwrap();
-        assert!(text.contains("npm --prefix player-demo run build"), "{text}");
-        assert!(!text.contains("<script"), "{text}");
-    }
-
-    #[test]
-    fn only_bundles_are_kept_for_ever() {
-        assert_eq!(class("assets/index-4f.js"), Class::Asset);
-        assert_eq!(class("favicon.svg"), Class::File);
-        assert_eq!(class("watch.html"), Class::Page);
-    }
-}

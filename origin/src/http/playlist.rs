@@ -53,7 +53,9 @@ fn playable(snapshot: &Snapshot) -> bool {
 
 /// Whether a first segment is to be expected.
 fn starting(snapshot: Option<&Snapshot>, state: Health) -> bool {
-    matches!(state, Health::Starting | Health::Live | Health::Holding)
-        // The state is told apart from the timeline, and may be behind it.
-        || snapshot.is_some_and(|snapshot| snapshot.state == State::Live)
+    match state {
+        Health::Starting | Health::Live | Health::Holding => true,
+        Health::Ended => false,
+        Health::Idle => snapshot.is_some_and(|snapshot| snapshot.state == State::Live),
+    }
 }

@@ -1,6 +1,5 @@
 //! Decoder configurations as real encoders wrote them: x264 and x265 of Debian's FFmpeg 5.1, taken
-//! from MP4 files; x265's banner SEI is left out. And a writer for parameter sets that no encoder at
-//! hand writes.
+//! from MP4 files; x265's banner SEI is left out.
 
 use bytes::Bytes;
 
@@ -67,45 +66,4 @@ pub(crate) const AAC_32000_5_1: &str = "12b056e500";
 pub(crate) fn bytes(hex: &str) -> Bytes {
     let pairs = hex.as_bytes().chunks(2);
     pairs.map(|pair| u8::from_str_radix(str::from_utf8(pair).unwrap(), 16).unwrap()).collect()
-}
-
-/// Writes bits and Exp-Golomb codes.
-#[derive(Default)]
-pub(crate) struct BitWriter(Vec<bool>);
-
-impl BitWriter {
-    /// The lowest `count` bits of a value.
-    pub(crate) fn bits(&mut self, count: u32, value: u32) -> &mut Self {
-        self.0.extend((0..count).rev().map(|bit| value >> bit & 1 == 1));
-        self
-    }
-
-    /// ue(v).
-    pub(crate) fn ue(&mut self, value: u32) -> &mut Self {
-        let code = value + 1;
-        let length = 32 - code.leading_zeros();
-        self.bits(length - 1, 0).bits(length, code)
-    }
-
-    /// se(v).
-    pub(crate) fn se(&mut self, value: i32) -> &mut Self {
-        let magnitude = value.unsigned_abs();
-        self.ue(if value > 0 { magnitude * 2 - 1 } else { magnitude * 2 })
-    }
-
-    /// The bits as a NAL unit, with emulation prevention.
-    pub(crate) fn nal(&self) -> Vec<u8> {
-        let mut out = Vec::new();
-        for bits in self.0.chunks(8) {
-            let byte = bits
-                .iter()
-                .enumerate()
-                .fold(0, |byte, (at, bit)| byte | u8::from(*bit) << (7 - at));
-            if byte <= 3 && out.ends_with(&[0, 0]) {
-                out.push(3);
-            }
-            out.push(byte);
-        }
-        out
-    }
 }

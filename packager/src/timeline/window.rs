@@ -140,6 +140,11 @@ impl Timeline {
         }));
     }
 
+    /// The newest finished segment of a rendition.
+    pub fn last_segment(&self, rendition: usize) -> Option<&Arc<Segment>> {
+        self.tracks.get(rendition)?.segments.back()
+    }
+
     fn close_all(&mut self) {
         for rendition in 0..self.tracks.len() {
             self.close(rendition);

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::codec::fixtures::{self, BitWriter, bytes};
+use crate::codec::fixtures::{self, bytes};
 use crate::codec::{Aspect, Colour};
 
 #[test]
@@ -86,6 +86,43 @@ fn a_record_cut_anywhere_before_its_tail_is_incomplete() {
         for end in whole.len() - tail..=whole.len() {
             config(whole.slice(..end)).unwrap();
         }
+    }
+}
+
+/// Writes bits and Exp-Golomb codes.
+#[derive(Default)]
+struct BitWriter(Vec<bool>);
+
+impl BitWriter {
+    fn bits(&mut self, count: u32, value: u32) -> &mut Self {
+        self.0.extend((0..count).rev().map(|bit| value >> bit & 1 == 1));
+        self
+    }
+
+    fn ue(&mut self, value: u32) -> &mut Self {
+        let code = value + 1;
+        let length = 32 - code.leading_zeros();
+        self.bits(length - 1, 0).bits(length, code)
+    }
+
+    fn se(&mut self, value: i32) -> &mut Self {
+        let magnitude = value.unsigned_abs();
+        self.ue(if value > 0 { magnitude * 2 - 1 } else { magnitude * 2 })
+    }
+
+    fn nal(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        for bits in self.0.chunks(8) {
+            let byte = bits
+                .iter()
+                .enumerate()
+                .fold(0, |byte, (at, bit)| byte | u8::from(*bit) << (7 - at));
+            if byte <= 3 && out.ends_with(&[0, 0]) {
+                out.push(3);
+            }
+            out.push(byte);
+        }
+        out
     }
 }
 

@@ -1,0 +1,258 @@
+//! The composition root: makes every part, connects them, and takes them down in order.
+//!
+//! ```text
+//! config ─► store, clock, metrics ─► hub ─► channels (one task each)
+//!                                     │         └► http, admin
+//!                                     └► rtmp
+//! ```
+//! Listeners are opened before anything else starts, so that a port in use is told at once and
+//! nothing is left half up. Going down: requests that wait are answered first, then publishers are
+//! told, then channels close their segments, then the store is flushed.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ingest::hub::{self, Hub};
+use ingest::rtmp::server as rtmp;
+use packager::dash;
+use packager::time::{Rounding, Timescale};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{info, warn};
+
+use crate::channel::{self, Channel, Channels};
+use crate::clock::{Clock, SystemClock};
+use crate::config::{self, Config};
+use crate::store::{self, Store};
+use crate::telemetry::metrics::Metrics;
+use crate::{admin, http};
+
+mod announce;
+mod broadcaster;
+mod counters;
+mod demo;
+pub use demo::demo;
+
+/// How long everything together may take to end: below the 30 s that supervisors wait before they
+/// kill.
+const SHUTDOWN_WITHIN: Duration = Duration::from_secs(10);
+/// A segment is at most 6 s by wish, and half as much again beside a displaced boundary.
+const LONGEST_SEGMENT: Duration = Duration::from_secs(9);
+
+/// Why the server can't run.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A listener can't be opened.
+    #[error("can't listen on {address} for {what}")]
+    Listen {
+        /// What for: `RTMP`.
+        what: &'static str,
+        /// Where.
+        address: SocketAddr,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// The store can't be opened.
+    #[error("can't open the store in {}", path.display())]
+    Store {
+        /// Its folder.
+        path: PathBuf,
+        /// Why not.
+        source: store::Error,
+    },
+    /// The operating system refuses something basic.
+    #[error("{what}")]
+    System {
+        /// What was wanted.
+        what: &'static str,
+        /// Why not.
+        source: std::io::Error,
+    },
+}
+
+/// Runs the server until SIGINT or SIGTERM.
+///
+/// # Errors
+/// It can't start; the message says which address or folder is the trouble.
+pub fn serve(config: &Config) -> Result<(), Error> {
+    block_on(async {
+        let server = Server::start(config).await?;
+        announce::serving(&server, config);
+        wait_for_signal().await?;
+        server.stop().await;
+        Ok(())
+    })
+}
+
+/// Runs as a media worker, until the server that started it wants no more.
+pub fn worker() -> ExitCode {
+    ingest::av::worker::main()
+}
+
+/// Runs a future on the program's runtime.
+fn block_on<T>(future: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|source| Error::System { what: "can't start the runtime", source })?
+        .block_on(future)
+}
+
+/// Resolves on the first SIGINT or SIGTERM.
+async fn wait_for_signal() -> Result<(), Error> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let failed = |source| Error::System { what: "can't listen for signals", source };
+    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+    tokio::select! {
+        _ = terminate.recv() => info!("SIGTERM: going down"),
+        _ = interrupt.recv() => info!("SIGINT: going down"),
+    }
+    Ok(())
+}
+
+/// A running server.
+struct Server {
+    http: SocketAddr,
+    rtmp: SocketAddr,
+    admin: SocketAddr,
+    clock: Arc<SystemClock>,
+    tasks: TaskTracker,
+    /// Cancelled in this order.
+    stop_http: CancellationToken,
+    stop_ingest: CancellationToken,
+    stop_rest: CancellationToken,
+    /// Held for its lock.
+    _store: Store,
+}
+
+impl Server {
+    async fn start(config: &Config) -> Result<Self, Error> {
+        let http_listener = listen("HTTP", config.http.listen).await?;
+        let rtmp_listener = listen("RTMP", config.rtmp.listen).await?;
+        let admin_listener = listen("the operator", config.admin.listen).await?;
+        let address =
+            |listener: &TcpListener, wish: SocketAddr| listener.local_addr().unwrap_or(wish);
+        let (http, rtmp_address, admin_address) = (
+            address(&http_listener, config.http.listen),
+            address(&rtmp_listener, config.rtmp.listen),
+            address(&admin_listener, config.admin.listen),
+        );
+        let failed = |source| Error::Store { path: config.store.path.clone(), source };
+        let store = Store::open(&config.store.path, limits(config)).map_err(failed)?;
+        let program = std::env::current_exe()
+            .map_err(|source| Error::System { what: "can't find my own program file", source })?;
+        let clock = Arc::new(SystemClock::new());
+        let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION")));
+        let tasks = TaskTracker::new();
+        let (stop_http, stop_ingest, stop_rest) =
+            (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
+
+        let (hub, mut subscriptions) = Hub::new(config.channels.iter().map(|channel| {
+            hub::Access { channel: channel.name.clone(), key: channel.key.clone() }
+        }));
+        let mut channels = Channels::new();
+        let mut stores = BTreeMap::new();
+        for wishes in &config.channels {
+            let name = &wishes.name;
+            let Some(subscription) = subscriptions.remove(name) else { continue };
+            let channel_store = store.channel(name).map_err(failed)?;
+            let (snapshots, snapshot) = watch::channel(None);
+            let (status_sender, status) = watch::channel(Arc::default());
+            let context = channel::Context {
+                config: wishes.clone(),
+                clock: Arc::clone(&clock) as Arc<dyn Clock>,
+                store: Arc::clone(&channel_store),
+                metrics: metrics.channel(name.as_str()),
+                program: program.clone(),
+                snapshots,
+                status: status_sender,
+            };
+            tasks.spawn(channel::run(context, subscription, stop_ingest.clone()));
+            stores.insert(name.clone(), channel_store);
+            channels
+                .insert(name.clone(), Arc::new(Channel { name: name.clone(), snapshot, status }));
+        }
+        let channels = Arc::new(channels);
+
+        let keeper = Arc::clone(&clock);
+        let stop_clock = stop_rest.clone();
+        tasks.spawn(async move { keeper.keep(stop_clock).await });
+        let rtmp_stats = Arc::default();
+        let door = rtmp::serve(rtmp_listener, hub, Arc::clone(&rtmp_stats), stop_ingest.clone());
+        tasks.spawn(door);
+        tasks.spawn(counters::copy_rtmp(rtmp_stats, metrics.rtmp.clone(), stop_rest.clone()));
+        let context = http::Context {
+            channels: Arc::clone(&channels),
+            stores,
+            clock: Arc::clone(&clock) as Arc<dyn Clock>,
+            metrics: Arc::clone(&metrics),
+            options: http::Options {
+                dash: dash::Options {
+                    public_url: config.http.public_url.clone(),
+                    ..Default::default()
+                },
+                ..Default::default()
+            },
+        };
+        tasks.spawn(http::serve(http_listener, context, stop_http.clone()));
+        let context = admin::Context {
+            channels,
+            doors: config.channels.iter().map(door_of).collect(),
+            metrics,
+            rtmp_port: rtmp_address.port(),
+            http_port: http.port(),
+            public_url: config.http.public_url.clone(),
+            hosts: Vec::new(),
+        };
+        tasks.spawn(admin::serve(admin_listener, context, stop_rest.clone()));
+        Ok(Self {
+            http,
+            rtmp: rtmp_address,
+            admin: admin_address,
+            clock,
+            tasks,
+            stop_http,
+            stop_ingest,
+            stop_rest,
+            _store: store,
+        })
+    }
+
+    /// Takes everything down, waiting requests first.
+    async fn stop(self) {
+        self.stop_http.cancel();
+        self.stop_ingest.cancel();
+        self.stop_rest.cancel();
+        self.tasks.close();
+        if tokio::time::timeout(SHUTDOWN_WITHIN, self.tasks.wait()).await.is_err() {
+            warn!(left = self.tasks.len(), "some tasks did not end in time");
+        }
+        info!("stopped");
+    }
+}
+
+/// What the store may hold, by the configuration. A segment that left the longest window stays
+/// fetchable for as long as a playlist that listed it may be played.
+fn limits(config: &Config) -> store::Limits {
+    let window = config.channels.iter().map(|channel| {
+        Duration::from_millis(channel.window.ticks_in(Timescale::MILLIS, Rounding::Ceil))
+    });
+    let grace = window.max().unwrap_or_default() + LONGEST_SEGMENT;
+    store::Limits { live_edge_bytes: config.store.memory, grace, ..store::Limits::default() }
+}
+
+fn door_of(channel: &config::Channel) -> admin::Door {
+    admin::Door { channel: channel.name.clone(), key: channel.key.clone() }
+}
+
+async fn listen(what: &'static str, address: SocketAddr) -> Result<TcpListener, Error> {
+    TcpListener::bind(address).await.map_err(|source| Error::Listen { what, address, source })
+}

@@ -1,0 +1,54 @@
+//! What the program says on the terminal: addresses, for people.
+#![allow(clippy::print_stdout, reason = "this is what the terminal is for; logs go to stderr")]
+
+use std::net::{IpAddr, SocketAddr};
+
+use super::Server;
+use crate::config::Config;
+
+/// Where everything is, once a server is up.
+pub(super) fn serving(server: &Server, config: &Config) {
+    let (http, rtmp) = (reachable(server.http), reachable(server.rtmp));
+    println!("headwater {} is up", env!("CARGO_PKG_VERSION"));
+    println!("  watch     http://{http}/");
+    println!("  publish   rtmp://{rtmp}/live/CHANNEL?key=KEY");
+    println!("  operator  http://{}/   (keys, metrics, API)", reachable(server.admin));
+    if config.channels.is_empty() {
+        println!("  no channel is configured yet: add a [[channel]] to the configuration");
+    }
+    for channel in &config.channels {
+        let door = if channel.key.is_some() { "key set" } else { "no key: loopback only" };
+        println!(
+            "  channel   {:<12} http://{http}/watch/{}   ({door})",
+            channel.name, channel.name
+        );
+    }
+}
+
+/// Where the demo is.
+pub(super) fn demo(server: &Server) {
+    let http = reachable(server.http);
+    println!();
+    println!("  Headwater demo: a live picture with a running clock, on this machine.");
+    println!();
+    println!("  Watch it    http://{http}/watch/demo");
+    println!("  HLS         http://{http}/live/demo/index.m3u8");
+    println!("  DASH        http://{http}/live/demo/manifest.mpd");
+    println!("  Operator    http://{}/", reachable(server.admin));
+    println!();
+    println!("  Ctrl-C ends it.");
+    println!();
+}
+
+/// An address somebody on this machine can type: the wildcard is no place to go to.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => {
+            SocketAddr::new([127, 0, 0, 1].into(), address.port())
+        }
+        IpAddr::V6(ip) if ip.is_unspecified() => {
+            SocketAddr::new(std::net::Ipv6Addr::LOCALHOST.into(), address.port())
+        }
+        _ => address,
+    }
+}

@@ -1,0 +1,53 @@
+//! `headwater demo`: the server on loopback, fed through its own RTMP door.
+
+use std::path::PathBuf;
+
+use packager::media::Name;
+
+use super::{Error, Server, announce, block_on, broadcaster, wait_for_signal};
+use crate::cli;
+use crate::config::{self, Config};
+
+/// Runs the demo until SIGINT or SIGTERM.
+///
+/// # Errors
+/// It can't start; the message says which address or folder is the trouble.
+pub fn demo(options: &cli::Demo) -> Result<(), Error> {
+    let scratch = options
+        .data
+        .is_none()
+        .then(|| std::env::temp_dir().join(format!("headwater-demo-{}", std::process::id())));
+    let config = configuration(options, scratch.clone());
+    let result = block_on(async {
+        let server = Server::start(&config).await?;
+        announce::demo(&server);
+        let broadcaster = broadcaster::start(&server)?;
+        wait_for_signal().await?;
+        broadcaster.stop().await;
+        server.stop().await;
+        Ok(())
+    });
+    if let Some(scratch) = scratch {
+        // What is left there is of no use to anybody, and the system clears its folder anyway.
+        let _ = std::fs::remove_dir_all(scratch);
+    }
+    result
+}
+
+fn configuration(options: &cli::Demo, scratch: Option<PathBuf>) -> Config {
+    let mut config = Config::default();
+    config.http.listen = options.http;
+    config.rtmp.listen = options.rtmp;
+    config.admin.listen = options.admin;
+    if let Some(path) = options.data.clone().or(scratch) {
+        config.store.path = path;
+    }
+    if let Ok(name) = Name::parse(broadcaster::CHANNEL) {
+        let mut channel = config::Channel::named(name);
+        if let Some(ladder) = &options.ladder {
+            channel.ladder.clone_from(ladder);
+        }
+        config.channels.push(channel);
+    }
+    config
+}

@@ -1,0 +1,226 @@
+//! From coded samples to listed segments: one session of a channel's packaging.
+//!
+//! Owns the segmenter of the current run and the channel's timeline, and keeps their order: the
+//! bytes of a part go to the store first, then the part is listed, then a new snapshot is
+//! published. So whatever a snapshot names can be fetched.
+//!
+//! Knows nothing of sources and workers.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use packager::media::{Rendition, RunId, Sample};
+use packager::segmenter::{self, Output, PartChunk, Segmenter};
+use packager::timeline::{Format, Part, Run, Snapshot, Timeline};
+use tokio::sync::watch;
+
+use crate::store::{ChannelStore, StoredFormat, StoredRendition};
+use crate::telemetry::metrics::{ChannelMetrics, RenditionMetrics};
+
+/// Packages what a channel's encoder makes.
+#[derive(Debug)]
+pub(super) struct Packaging {
+    format: Arc<Format>,
+    store: Arc<ChannelStore>,
+    snapshots: watch::Sender<Option<Arc<Snapshot>>>,
+    metrics: ChannelMetrics,
+    timeline: Option<Timeline>,
+    current: Option<Current>,
+    last_discontinuity: Option<u64>,
+    last_k: Option<u64>,
+    last_run_millis: u64,
+    /// Moving average of the time from a part's last sample to its being listed.
+    publish_ms: f64,
+}
+
+/// The run being written.
+#[derive(Debug)]
+struct Current {
+    run: Arc<Run>,
+    segmenter: Segmenter,
+    metrics: Vec<RenditionMetrics>,
+}
+
+/// Why a sample could not be packaged. The run can't go on.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub(super) enum Error {
+    /// No run has begun.
+    #[error("a sample came before its run began")]
+    NoRun,
+    /// The sample does not fit the run.
+    #[error(transparent)]
+    Segmenter(#[from] segmenter::Error),
+}
+
+impl Packaging {
+    pub(super) fn new(
+        format: Arc<Format>,
+        store: Arc<ChannelStore>,
+        snapshots: watch::Sender<Option<Arc<Snapshot>>>,
+        metrics: ChannelMetrics,
+    ) -> Self {
+        let recovered = store.recovered();
+        Self {
+            format,
+            snapshots,
+            metrics,
+            timeline: None,
+            current: None,
+            last_discontinuity: recovered.last_discontinuity,
+            last_k: recovered.last_k,
+            last_run_millis: 0,
+            publish_ms: 0.0,
+            store,
+        }
+    }
+
+    /// The smallest number a new run may begin with: above all that was ever listed or opened, and
+    /// never 0 (players skip blocking reloads at sequence number 0).
+    pub(super) fn next_k(&self) -> u64 {
+        let listed = self.timeline.as_ref().map_or(0, Timeline::next_k);
+        listed.max(self.last_k.map_or(1, |k| k.saturating_add(1)))
+    }
+
+    /// Begins a run at segment `first_k`, at `now_millis` since the epoch.
+    pub(super) async fn begin_run(
+        &mut self,
+        renditions: Arc<[Rendition]>,
+        first_k: u64,
+        now_millis: u64,
+    ) {
+        self.finish_run().await;
+        // Ids sort by time and are never used twice, also when a worker dies within a millisecond.
+        self.last_run_millis = now_millis.max(self.last_run_millis + 1);
+        let id = RunId::from_millis(self.last_run_millis);
+        let mut segmenter = Segmenter::new(self.format.grid, Arc::clone(&renditions), first_k);
+        let mut inits = Vec::with_capacity(renditions.len());
+        while inits.len() < renditions.len()
+            && let Some(Output::Init { bytes, .. }) = segmenter.poll()
+        {
+            inits.push(bytes);
+        }
+        // Another ladder can't share a playlist with the one before: a fresh window then.
+        let same = self.snapshots.borrow().as_ref().is_some_and(|s| s.renditions == renditions);
+        if !same {
+            self.forget_window();
+        }
+        let timeline = self.timeline.get_or_insert_with(|| {
+            Timeline::new(
+                Arc::clone(&self.format),
+                Arc::clone(&renditions),
+                self.last_discontinuity,
+            )
+        });
+        let run = timeline.begin_run(id, first_k, inits);
+        self.last_discontinuity = Some(run.discontinuity);
+        self.remember_format(&renditions).await;
+        self.store.begin_run(&run, &renditions).await;
+        let metrics = renditions.iter().map(|r| self.metrics.rendition(r.name.as_str())).collect();
+        self.current = Some(Current { run, segmenter, metrics });
+    }
+
+    /// Stores what players may rely on from now on, if it is new.
+    async fn remember_format(&self, renditions: &[Rendition]) {
+        let format = StoredFormat {
+            grid: self.format.grid,
+            publish_delay: self.format.publish_delay,
+            renditions: renditions.iter().map(StoredRendition::from).collect(),
+        };
+        if self.store.recovered().format.as_ref() != Some(&format) {
+            self.store.fix_format(format).await;
+        }
+    }
+
+    /// Mean time from a part's last sample to its being listed, in milliseconds.
+    pub(super) fn mean_publish_ms(&self) -> f64 {
+        (self.publish_ms * 10.0).round() / 10.0
+    }
+
+    /// Packages one coded sample.
+    ///
+    /// # Errors
+    /// The run can't go on.
+    pub(super) async fn push(&mut self, rendition: usize, sample: Sample) -> Result<(), Error> {
+        let current = self.current.as_mut().ok_or(Error::NoRun)?;
+        let received = Instant::now();
+        current.segmenter.push(rendition, sample)?;
+        self.drain(received).await;
+        Ok(())
+    }
+
+    /// Ends the current run: its open segments are closed as they are.
+    pub(super) async fn finish_run(&mut self) {
+        if let Some(mut current) = self.current.take() {
+            current.segmenter.finish();
+            self.current = Some(current);
+            self.drain(Instant::now()).await;
+            self.current = None;
+        }
+    }
+
+    /// Ends the channel: nothing follows until a run begins, which then opens a fresh window.
+    pub(super) async fn end(&mut self) {
+        self.finish_run().await;
+        if let Some(timeline) = &mut self.timeline {
+            timeline.end();
+            self.snapshots.send_replace(Some(timeline.snapshot()));
+        }
+    }
+
+    /// Takes the ended presentation off the air.
+    pub(super) fn forget_window(&mut self) {
+        if let Some(mut timeline) = self.timeline.take() {
+            self.last_k = Some(timeline.next_k().saturating_sub(1)).max(self.last_k);
+            for removed in timeline.clear() {
+                let segment = &removed.segment;
+                self.store.remove(&segment.run.id, removed.rendition, segment.k);
+            }
+        }
+        self.snapshots.send_replace(None);
+    }
+
+    /// Stores and lists what the segmenter has ready.
+    async fn drain(&mut self, received: Instant) {
+        let (Some(current), Some(timeline)) = (&mut self.current, &mut self.timeline) else {
+            return;
+        };
+        let mut changed = false;
+        while let Some(output) = current.segmenter.poll() {
+            changed = true;
+            match output {
+                // Taken when the run began.
+                Output::Init { .. } => {}
+                Output::Chunk(chunk) => {
+                    let PartChunk { rendition, k, start, duration, independent, chunk, .. } = chunk;
+                    let bytes = u32::try_from(chunk.len()).unwrap_or(u32::MAX);
+                    self.store.append(&current.run.id, rendition, k, &chunk).await;
+                    timeline.push_part(rendition, k, start, Part { duration, bytes, independent });
+                    let took = received.elapsed();
+                    self.metrics.part_published(took);
+                    self.publish_ms += (took.as_secs_f64() * 1000.0 - self.publish_ms) / 32.0;
+                    if let Some(metrics) = current.metrics.get(rendition) {
+                        metrics.parts.inc();
+                    }
+                }
+                Output::SegmentClosed { rendition, k } => {
+                    timeline.close(rendition);
+                    if let Some(segment) = timeline.last_segment(rendition) {
+                        self.store.close(&current.run.id, rendition, k, segment).await;
+                    }
+                    if let Some(metrics) = current.metrics.get(rendition) {
+                        metrics.segments.inc();
+                    }
+                    self.last_k = Some(k).max(self.last_k);
+                }
+            }
+        }
+        if changed {
+            for removed in timeline.trim() {
+                let segment = &removed.segment;
+                self.store.remove(&segment.run.id, removed.rendition, segment.k);
+            }
+            self.snapshots.send_replace(Some(timeline.snapshot()));
+        }
+    }
+}

@@ -2,7 +2,7 @@
 //!
 //! One task per connection. A connection has little time and memory until it is authenticated
 //! ([`DEADLINE_HELLO`] and below, [`super::chunk`]'s budgets) and there are few such connections at
-//! once ([`gate`]). After that the channel's queue sets the pace: while it is full nothing is read,
+//! once. After that the channel's queue sets the pace: while it is full nothing is read,
 //! and TCP slows the broadcaster down. One log line per event, never a key.
 
 use std::io;

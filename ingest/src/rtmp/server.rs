@@ -2,8 +2,8 @@
 //!
 //! One task per connection. A connection has little time and memory until it is authenticated
 //! ([`DEADLINE_HELLO`] and below, [`super::chunk`]'s budgets) and there are few such connections at
-//! once. After that the channel's queue sets the pace: while it is full nothing is read,
-//! and TCP slows the broadcaster down. One log line per event, never a key.
+//! once. After that the channel's queue sets the pace: while it is full nothing is read, and TCP
+//! slows the broadcaster down. One log line per event, never a key.
 
 use std::io;
 use std::net::SocketAddr;
@@ -40,8 +40,11 @@ pub const DEADLINE_MEDIA: Duration = Duration::from_secs(10);
 const DEADLINE_WRITE: Duration = Duration::from_secs(5);
 /// How long a closed connection is still read, so that the reason reaches the peer before a reset.
 const LINGER: Duration = Duration::from_secs(1);
-/// Room made for each read. At 20 Mb/s about 40 reads a second.
+/// Room made for each read of a publisher. At 20 Mb/s about 40 reads a second.
 const READ: usize = 64 * 1024;
+/// Room made for each read of a peer that is not authenticated: commands are small, and there may
+/// be thousands of such peers.
+const READ_UNKNOWN: usize = 4 * 1024;
 /// Pause after a failed accept: the usual cause is that file descriptors have run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -187,7 +190,8 @@ impl Connection {
         S: AsyncRead + AsyncWrite + Unpin,
     {
         loop {
-            self.session.input().reserve(READ);
+            let room = if self.live.is_some() { READ } else { READ_UNKNOWN };
+            self.session.input().reserve(room);
             let (late, deadline) = self.deadline();
             let closed = async {
                 match &self.live {

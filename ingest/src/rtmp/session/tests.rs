@@ -515,3 +515,29 @@ fn media_headers_that_make_no_sense_cost_their_message_only() {
     assert!(matches!(client.units().unwrap()[..], [Unit::AudioConfig(_)]));
     assert_eq!(client.session.media().counts().broken, 3);
 }
+
+/// hvcC of a 160x90 stream by x265.
+const HVCC: &[u8] = b"\x01\x01\x60\0\0\0\x90\0\0\0\0\0\x1E\xF0\0\xFC\xFD\xF8\xF8\0\0\x0F\x03\
+    \xA0\0\x01\0\x18\x40\x01\x0C\x01\xFF\xFF\x01\x60\0\0\x03\0\x90\0\0\x03\0\0\x03\0\x1E\x95\x98\x09\
+    \xA1\0\x01\0\x2A\x42\x01\x01\x01\x60\0\0\x03\0\x90\0\0\x03\0\0\x03\0\x1E\xA0\x14\x20\x61\xF2\x65\
+    \x95\x9A\x49\x32\xBC\x05\xA0\x20\0\0\x03\0\x20\0\0\x03\x03\x21\
+    \xA2\0\x01\0\x07\x44\x01\xC1\x72\xB4\x62\x40";
+
+#[test]
+fn h265_comes_in_by_four_cc_and_by_its_old_number() {
+    for (config, picture) in [
+        (b"\x90hvc1".as_slice(), b"\x91hvc1\0\0\x28".as_slice()),
+        (b"\x1C\0\0\0\0", b"\x1C\x01\0\0\x28"),
+    ] {
+        let mut client = Client::publishing();
+        client.send(kind::VIDEO, 0, &[config, HVCC].concat());
+        client.send(kind::VIDEO, 40, &[picture, b"\0\0\0\x03\x28\x01\xAF"].concat());
+        let units = client.units().unwrap();
+        let [Unit::VideoConfig(config), Unit::Video(sample)] = &units[..] else {
+            panic!("{units:?}")
+        };
+        assert_eq!((config.width, config.height), (160, 90));
+        assert!(config.codec_string.starts_with("hvc1."), "{}", config.codec_string);
+        assert_eq!((sample.dts.ticks, sample.pts.ticks, sample.sync), (40, 80, true));
+    }
+}

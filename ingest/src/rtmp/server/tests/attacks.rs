@@ -287,3 +287,55 @@ async fn stopping_the_server_tells_its_publishers() {
     drop(publisher);
     server.task.await.unwrap();
 }
+
+/// Collects log lines.
+#[derive(Clone, Default)]
+struct Log(Arc<std::sync::Mutex<Vec<u8>>>);
+
+impl io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn the_log_has_a_line_per_event_and_never_a_key() {
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::TRACE)
+        .with_ansi(false)
+        .with_writer(move || writer.clone())
+        .finish();
+    // The runtime of this test has this one thread.
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let mut server = Server::start().await;
+    for (app, stream) in [
+        ("live", "news?key=canary1"),
+        ("live", "news/canary2"),
+        ("live/news", "canary3"),
+        ("live?key=canary4", "news"),
+        ("vod?key=canary5", "news"),
+        ("live", "\u{1b}[2J\nforged?key=canary6"),
+    ] {
+        assert!(Publisher::connect(server.address, app, stream).await.is_err());
+    }
+    let publisher = Publisher::connect(server.address, "live", "news?key=canary").await.unwrap();
+    publisher.finish().await.unwrap();
+    units(server.door("news")).await;
+    server.stop().await;
+
+    let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    assert!(!text.contains("canary"), "{text}");
+    assert!(!text.contains('\u{1b}'), "{text}");
+    let lines = |what: &str| text.lines().filter(|line| line.contains(what)).count();
+    assert_eq!(lines("publish refused"), 5, "{text}");
+    assert_eq!(lines("unknown application"), 1, "{text}");
+    assert_eq!(lines("publisher connected"), 1, "{text}");
+    assert_eq!(lines("publisher gone"), 1, "{text}");
+}

@@ -9,8 +9,9 @@ use std::time::{Duration, SystemTime};
 use fixture::{Recipe, Timed};
 use ingest::av::ladder::plan;
 use ingest::av::mark;
-use ingest::av::protocol::{ClockBase, Stats, monotonic_nanos};
-use ingest::av::supervisor::{Input, LadderConfig, Output, spawn};
+use ingest::av::protocol::{ClockBase, Scene, Stats, monotonic_nanos};
+use ingest::av::supervisor::{BroadcastConfig, Input, LadderConfig, Output, broadcast, spawn};
+use ingest::source::Unit;
 use packager::grid::Grid;
 use packager::media::{Rendition, Sample};
 use packager::time::{FrameRate, Span};
@@ -49,9 +50,13 @@ struct Ladder {
 }
 
 #[allow(clippy::disallowed_methods)] // A test has no other clock to begin with.
-fn start(wishes: &[&str], source: (u16, u16), rate: FrameRate) -> Ladder {
+fn clock() -> ClockBase {
     let utc = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
-    let clock = ClockBase { utc_minus_monotonic_nanos: utc.as_nanos() as i64 - monotonic_nanos() };
+    ClockBase { utc_minus_monotonic_nanos: utc.as_nanos() as i64 - monotonic_nanos() }
+}
+
+fn start(wishes: &[&str], source: (u16, u16), rate: FrameRate) -> Ladder {
+    let clock = clock();
     let wishes: Vec<_> = wishes.iter().map(|wish| wish.parse().unwrap()).collect();
     let grid = Grid::choose(rate, 48_000, Span::millis(1_600), Span::millis(300));
     let config = LadderConfig {
@@ -183,4 +188,190 @@ fn assert_ticks_match(made: &Made, marks: &[Option<i64>], at_least: usize) {
         matched += 1;
     }
     assert!(matched >= at_least, "{ticks:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn reordered_pictures_and_mono_sound_at_44100_come_out_in_order_and_in_step() {
+    let source = fixture::source(Recipe {
+        rate: (25, 1),
+        video: &["-preset", "veryfast", "-bf", "2", "-x264-params", "b-adapt=0"],
+        sound: Some((44_100, 1)),
+        ..SMALL
+    });
+    let Ladder { mut input, outputs, grid, .. } =
+        start(&["96p"], (320, 180), FrameRate::new(25, 1));
+    let gathering = gather(outputs, grid);
+    play(&mut input, &source, 0).await;
+    let made = finish(input, gathering).await;
+
+    assert_on_the_grid(&made);
+    let marks = marks(&made, 0);
+    let shown: Vec<_> = marks.iter().copied().flatten().collect();
+    assert!(shown.is_sorted(), "{shown:?}");
+    // The wait for late pictures may have to grow at first; from then on nothing is lost.
+    let start = marks.iter().position(|mark| *mark == Some(1_000)).expect("the second second");
+    let expected: Vec<_> = (25..85).map(|n| Some(n * 40)).collect();
+    assert_eq!(marks[start..start + 60], expected[..]);
+    assert_ticks_match(&made, &marks, 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn jumps_another_size_and_another_publisher_leave_the_output_whole() {
+    let first = fixture::source(Recipe { seconds: 3, ..SMALL });
+    let second = fixture::source(Recipe {
+        seconds: 3,
+        width: 256,
+        height: 144,
+        zero: ZERO + 100_000,
+        ..SMALL
+    });
+    let third = fixture::source(Recipe {
+        seconds: 3,
+        width: 480,
+        height: 270,
+        rate: (25, 1),
+        zero: ZERO + 200_000,
+        sound: None,
+        ..SMALL
+    });
+    let Ladder { mut input, outputs, grid, .. } =
+        start(&["180p", "96p"], (320, 180), FrameRate::new(30, 1));
+    let gathering = gather(outputs, grid);
+    play(&mut input, &first, 7_200_000).await;
+    // The same publisher restarts its encoder: its clock begins again, its picture is smaller.
+    play(&mut input, &second, 0).await;
+    input.source_lost();
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    // Another publisher: another rate and size, no sound.
+    play(&mut input, &third, 55_000).await;
+    let made = finish(input, gathering).await;
+
+    assert_on_the_grid(&made);
+    assert_eq!(made.stats.jumps, 1, "{:?}", made.stats);
+    let rungs = [marks(&made, 0), marks(&made, 1)];
+    let both = rungs[0].len().min(rungs[1].len());
+    assert_eq!(rungs[0][..both], rungs[1][..both], "all rungs show the same clock");
+    assert!(rungs[0].iter().all(Option::is_some), "every picture is a whole one of the source");
+    let mut seen: Vec<i64> = rungs[0].iter().copied().flatten().collect();
+    assert!(seen.is_sorted());
+    seen.dedup();
+    for (begin, pictures) in [(0, 90), (100_000, 90), (200_000, 75)] {
+        let count = seen.iter().filter(|ms| (begin..begin + 50_000).contains(*ms)).count();
+        // What was on its way when the worker was told to end is not shown.
+        assert!(count * 10 >= pictures * 9, "{count} of {pictures} from {begin}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sound_alone_starts_nothing_and_a_source_without_sound_is_silent() {
+    let source = fixture::source(Recipe { seconds: 2, ..SMALL });
+    let (sound, picture): (Vec<_>, Vec<_>) = source
+        .into_iter()
+        .partition(|timed| matches!(timed.unit, Unit::Audio(_) | Unit::AudioConfig(_)));
+    let Ladder { mut input, mut outputs, grid, .. } =
+        start(&["96p"], (320, 180), FrameRate::new(30, 1));
+    play(&mut input, &sound, 0).await;
+    assert!(outputs.try_recv().is_err(), "nothing comes of sound alone");
+    let gathering = gather(outputs, grid);
+    play(&mut input, &picture, 2_000).await;
+    let made = finish(input, gathering).await;
+
+    assert_on_the_grid(&made);
+    assert!(fixture::sound(&made.samples[1]).iter().all(|sample| sample.abs() < 0.001));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn damaged_samples_are_counted_and_the_last_good_picture_stands() {
+    let mut source = fixture::source(Recipe { seconds: 3, ..SMALL });
+    let mut pictures = 0;
+    for timed in &mut source {
+        if let Unit::Video(sample) = &mut timed.unit {
+            pictures += 1;
+            if (40..50).contains(&pictures) {
+                let noise = (0..sample.data.len()).map(|n| (n * 37 % 251) as u8);
+                sample.data = noise.collect::<Vec<_>>().into();
+            }
+        }
+    }
+    let Ladder { mut input, outputs, grid, .. } =
+        start(&["96p"], (320, 180), FrameRate::new(30, 1));
+    let gathering = gather(outputs, grid);
+    play(&mut input, &source, 0).await;
+    let made = finish(input, gathering).await;
+
+    assert_on_the_grid(&made);
+    assert!(made.stats.damaged >= 10, "{:?}", made.stats);
+    let marks = marks(&made, 0);
+    assert!(marks.contains(&Some(2_500)), "the picture is back after the next IDR");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_that_is_no_longer_fed_ends_in_order() {
+    let Ladder { input, mut outputs, .. } = start(&["96p"], (320, 180), FrameRate::new(30, 1));
+    drop(input);
+    let Some(Output::Exited { reason }) = timeout(SILENCE, outputs.recv()).await.unwrap() else {
+        panic!("no end");
+    };
+    assert!(reason.contains("exit status: 0"), "{reason}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_broadcaster_shows_and_sounds_the_present_moment() {
+    let scene = Scene {
+        title: "demo".into(),
+        width: 320,
+        height: 180,
+        rate: FrameRate::new(30, 1),
+        bitrate: 500_000,
+    };
+    let clock = clock();
+    let config = BroadcastConfig { program: fixture::worker(), clock, scene };
+    let mut units = broadcast(config).expect("the worker starts");
+    let (mut video, mut audio) = (None, None);
+    let (mut pictures, mut sounds, mut ages) = (Vec::new(), Vec::new(), Vec::new());
+    while pictures.len() < 100 {
+        let unit = timeout(SILENCE, units.recv()).await.unwrap().expect("it goes on");
+        let as_sample = |sample: &ingest::source::SourceSample| Sample {
+            dts: sample.dts.ticks,
+            pts: sample.pts.ticks,
+            duration: 0,
+            sync: sample.sync,
+            data: sample.data.clone(),
+        };
+        match unit {
+            Unit::VideoConfig(config) => video = Some(config),
+            Unit::AudioConfig(config) => audio = Some(config),
+            Unit::Video(sample) => {
+                ages.push(clock.utc_nanos() / 1_000_000);
+                pictures.push(as_sample(&sample));
+            }
+            Unit::Audio(sample) => sounds.push(as_sample(&sample)),
+            Unit::Data(_) => {}
+        }
+    }
+    drop(units);
+    let video = video.expect("a video configuration");
+    assert_eq!(audio.expect("an audio configuration").sample_rate, 48_000);
+    let marks = fixture::marks_of(&video, &pictures);
+    // Marks are cut to 40 bits, which wrap every 34 years.
+    let era = ages[0] >> 40 << 40;
+    let zero = era + marks[0].expect("a mark") as i64 - pictures[0].pts;
+    for ((mark, picture), age) in marks.iter().zip(&pictures).zip(&ages) {
+        let mark = era + mark.expect("a mark in every picture") as i64;
+        assert!((mark - zero - picture.pts).abs() <= 1, "times and marks run alike");
+        assert!(age - mark >= 0, "nothing is drawn before its time");
+    }
+    // A busy machine delays some; most are seen at once.
+    let mut delays: Vec<_> =
+        marks.iter().flatten().zip(&ages).map(|(m, a)| a - era - *m as i64).collect();
+    delays.sort_unstable();
+    assert!(delays[delays.len() / 2] < 250, "{delays:?}");
+    assert!(pictures[0].sync && pictures[60].sync && !pictures[30].sync, "two seconds a GOP");
+    let ticks = mark::read_ticks(&fixture::sound(&sounds), 48_000);
+    assert!(ticks.len() >= 2, "{ticks:?}");
+    for tick in ticks {
+        let heard = zero + sounds[0].pts + tick.offset_samples as i64 / 48;
+        let second = (heard + 500) / 1_000;
+        assert!((heard - second * 1_000).abs() < 40, "{heard}");
+    }
 }

@@ -220,7 +220,7 @@ pub struct Stats {
     pub repeated: u64,
     /// Source pictures not shown: late, or two for one place.
     pub dropped: u64,
-    /// Output pictures left out of a rung because its encoder was too slow.
+    /// Pictures that a rung could not take because its encoder was too slow; it froze instead.
     pub skipped: u64,
     /// Jumps of the source's clock that were closed.
     pub jumps: u64,

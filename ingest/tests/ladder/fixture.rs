@@ -10,7 +10,7 @@ use bytes::Bytes;
 use ingest::av::mark;
 use ingest::source::{SourceSample, Unit};
 use packager::codec::{aac, h264};
-use packager::media::{Rendition, Sample};
+use packager::media::{Rendition, Sample, VideoConfig};
 use packager::time::{Timescale, Timestamp};
 
 /// What a fixture is made of.
@@ -77,7 +77,7 @@ pub(crate) fn source(recipe: Recipe) -> Vec<Timed> {
 }
 
 /// Takes FLV tags apart (Adobe Flash Video File Format 10.1, annex E).
-fn flv(file: &[u8]) -> Vec<Timed> {
+pub(crate) fn flv(file: &[u8]) -> Vec<Timed> {
     let mut rest = &file[13..];
     let mut units = Vec::new();
     while rest.len() > 11 {
@@ -137,11 +137,13 @@ pub(crate) fn worker() -> PathBuf {
 
 /// The marks in a rendition's pictures, one entry per sample.
 pub(crate) fn marks(rendition: &Rendition, samples: &[Sample]) -> Vec<Option<u64>> {
-    let config = rendition.video().expect("a picture rendition");
+    marks_of(rendition.video().expect("a picture rendition"), samples)
+}
+
+/// The same by the decoder's configuration alone.
+pub(crate) fn marks_of(config: &VideoConfig, samples: &[Sample]) -> Vec<Option<u64>> {
     let (w, h) = (usize::from(config.width), usize::from(config.height));
     let mut stream = Vec::new();
-    let sets = h264::picture(&config.record).is_ok();
-    assert!(sets, "the record is readable");
     for set in parameter_sets(&config.record) {
         stream.extend_from_slice(&[0, 0, 0, 1]);
         stream.extend_from_slice(set);

@@ -114,7 +114,6 @@ impl Board {
     /// the first picture shows that picture, so that the first segment is whole.
     pub(super) fn run(&self, first_k: u64, first: Arc<Shown>, lanes: &mut [Lane], link: &Link) {
         let frame = i64::from(self.grid.rate.frame_ticks());
-        let segment = self.grid.segment_ticks.cast_signed();
         let start = self.grid.boundary(first_k) / frame;
         let began = self.clock.utc_nanos();
         let mut current = first;
@@ -135,9 +134,8 @@ impl Board {
                     (Arc::clone(&current), monotonic_nanos())
                 }
             };
-            let idr = n == start || (n * frame) % segment == 0;
             for lane in lanes.iter_mut() {
-                let job = Job { n, shown: Arc::clone(&shown), idr, due, captured };
+                let job = Job { n, shown: Arc::clone(&shown), due, captured };
                 if !lane.give(job, backfill, &self.meter) {
                     return;
                 }

@@ -1,4 +1,8 @@
 //! One rung: a thread that scales and encodes the pictures it is given, in order.
+//!
+//! A rung that can't keep up gets no new picture while its queue is full. It then encodes its last
+//! one again in the missing places, which costs next to nothing: it freezes for a moment, and its
+//! output stays whole, at a constant rate, with an IDR at every boundary.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -11,6 +15,7 @@ use packager::media::{Config, Rendition, Sample, Track};
 use packager::time::FrameRate;
 
 use super::Error;
+use super::clock::Slots;
 use super::encode::{VideoEncoder, VideoSettings};
 use super::link::Link;
 use super::meter::Meter;
@@ -30,7 +35,6 @@ pub(super) struct Job {
     /// Frames since the epoch.
     pub(super) n: i64,
     pub(super) shown: Arc<Shown>,
-    pub(super) idr: bool,
     /// When the frame begins, UTC nanoseconds.
     pub(super) due: i64,
     /// `CLOCK_MONOTONIC` nanoseconds at which its picture was received, or repeated.
@@ -41,8 +45,6 @@ pub(super) struct Job {
 pub(super) struct Lane {
     queue: SyncSender<Job>,
     thread: JoinHandle<()>,
-    /// An IDR was left out and the next picture is one instead.
-    owes_idr: bool,
     /// Frames given and not yet encoded.
     pending: Arc<AtomicUsize>,
     /// Until this `CLOCK_MONOTONIC` time the rung may still be busy with the backfill of the first
@@ -95,7 +97,7 @@ impl Lane {
             encoder,
             size: (rung.width, rung.height),
             index,
-            frame_ticks: grid.rate.frame_ticks(),
+            grid,
             clock,
             link: link.clone(),
             meter: Arc::clone(meter),
@@ -103,16 +105,14 @@ impl Lane {
         let thread = std::thread::Builder::new()
             .name(format!("rung {}", rung.name))
             .spawn(move || worker.run(&jobs))?;
-        let lane = Self { queue, thread, owes_idr: false, pending, catching_up: Some(i64::MAX) };
+        let lane = Self { queue, thread, pending, catching_up: Some(i64::MAX) };
         Ok((lane, rendition))
     }
 
     /// Gives the rung a frame. A frame of the first segment's backfill waits for room, and so do the
-    /// next ones until the rung has caught up; after that, a frame without room is left out.
+    /// next ones until the rung has caught up; after that, a frame without room is not given.
     /// Returns whether the rung is alive.
-    pub(super) fn give(&mut self, mut job: Job, backfill: bool, meter: &Meter) -> bool {
-        job.idr |= self.owes_idr;
-        let idr = job.idr;
+    pub(super) fn give(&mut self, job: Job, backfill: bool, meter: &Meter) -> bool {
         if !backfill && let Some(until) = self.catching_up {
             let now = monotonic_nanos();
             self.catching_up = (self.pending.load(Relaxed) > 1 && now < until)
@@ -124,16 +124,15 @@ impl Lane {
         } else {
             self.queue.try_send(job)
         };
-        self.owes_idr = match result {
-            Ok(()) => false,
+        match result {
+            Ok(()) => true,
             Err(TrySendError::Full(_)) => {
                 self.pending.fetch_sub(1, Relaxed);
                 meter.skipped.fetch_add(1, Relaxed);
-                idr
+                true
             }
-            Err(TrySendError::Disconnected(_)) => return false,
-        };
-        true
+            Err(TrySendError::Disconnected(_)) => false,
+        }
     }
 
     /// Lets the rung finish what it has.
@@ -144,7 +143,7 @@ impl Lane {
     }
 }
 
-/// Frames that may wait for an encoder: half a second; beyond, they are left out.
+/// Frames that may wait for an encoder: half a second.
 fn half_a_second(rate: FrameRate) -> usize {
     (rate.num / rate.den.max(1) / 2).max(2) as usize
 }
@@ -155,52 +154,80 @@ struct Worker {
     pending: Arc<AtomicUsize>,
     size: (u16, u16),
     index: u8,
-    frame_ticks: u32,
+    grid: Grid,
     clock: ClockBase,
     link: Link,
     meter: Arc<Meter>,
 }
 
+/// A picture as this rung has scaled it.
+struct Scaled {
+    n: i64,
+    shown: Arc<Shown>,
+    picture: frame::Video,
+}
+
 impl Worker {
     fn run(mut self, jobs: &Receiver<Job>) {
         let mut scaler = Scaler::new(self.size.0, self.size.1);
-        // The last picture as scaled: a repeated one is not scaled again.
-        let mut last: Option<(Arc<Shown>, frame::Video)> = None;
+        let mut last: Option<Scaled> = None;
         for job in jobs {
-            let released = monotonic_nanos();
-            if last.as_ref().is_none_or(|(shown, _)| !Arc::ptr_eq(shown, &job.shown)) {
-                // Let go of first, so that the scaler may write where it wrote before.
-                drop(last.take());
-                match scaler.run(&job.shown.picture) {
-                    Ok(scaled) => last = Some((Arc::clone(&job.shown), scaled)),
-                    Err(error) => return self.fail(&error),
-                }
-            }
-            let Some((_, scaled)) = &mut last else { continue };
-            let ticks = i64::from(self.frame_ticks);
-            let (link, meter, clock) = (&self.link, &self.meter, self.clock);
-            let (index, duration) = (self.index, self.frame_ticks);
-            let result = self.encoder.encode(scaled, job.n, job.idr, |n, sync, data| {
-                let encoded = monotonic_nanos();
-                meter.encoded(encoded - released, clock.utc_nanos() - job.due);
-                let at = n * ticks;
-                let sample = Sample { dts: at, pts: at, duration, sync, data };
-                link.send(&FromWorker::Sample {
-                    rendition: index,
-                    sample,
-                    captured: job.captured,
-                    encoded,
-                });
-            });
+            let result = self.frame(&job, &mut scaler, &mut last);
             self.pending.fetch_sub(1, Relaxed);
             if let Err(error) = result {
-                return self.fail(&error);
+                // An encoder that fails leaves a hole that only a new worker closes.
+                self.link.send(&FromWorker::Failed { reason: error.to_string() });
+                return;
             }
         }
     }
 
-    /// An encoder that fails leaves a hole that only a new worker closes.
-    fn fail(&self, error: &Error) {
-        self.link.send(&FromWorker::Failed { reason: error.to_string() });
+    /// Encodes the places that were left out before a frame, and the frame.
+    fn frame(
+        &mut self,
+        job: &Job,
+        scaler: &mut Scaler,
+        last: &mut Option<Scaled>,
+    ) -> Result<(), Error> {
+        if let Some(last) = last {
+            for n in last.n + 1..job.n {
+                let due = Slots::nanos(self.grid.rate, n);
+                self.encode(&mut last.picture, n, false, due, monotonic_nanos())?;
+            }
+        }
+        // A repeated picture is not scaled again.
+        let first = last.is_none();
+        if last.as_ref().is_none_or(|last| !Arc::ptr_eq(&last.shown, &job.shown)) {
+            // Let go of first, so that the scaler may write where it wrote before.
+            drop(last.take());
+            let picture = scaler.run(&job.shown.picture)?;
+            *last = Some(Scaled { n: job.n, shown: Arc::clone(&job.shown), picture });
+        }
+        let Some(last) = last else { return Ok(()) };
+        last.n = job.n;
+        self.encode(&mut last.picture, job.n, first, job.due, job.captured)
+    }
+
+    /// Encodes a picture as frame `n`; as an IDR if it is the first or at a boundary.
+    fn encode(
+        &mut self,
+        picture: &mut frame::Video,
+        n: i64,
+        first: bool,
+        due: i64,
+        captured: i64,
+    ) -> Result<(), Error> {
+        let given = monotonic_nanos();
+        let duration = self.grid.rate.frame_ticks();
+        let ticks = i64::from(duration);
+        let idr = first || (n * ticks) % self.grid.segment_ticks.cast_signed() == 0;
+        let (link, meter, clock, rendition) = (&self.link, &self.meter, self.clock, self.index);
+        self.encoder.encode(picture, n, idr, |n, sync, data| {
+            let encoded = monotonic_nanos();
+            meter.encoded(encoded - given, clock.utc_nanos() - due);
+            let at = n * ticks;
+            let sample = Sample { dts: at, pts: at, duration, sync, data };
+            link.send(&FromWorker::Sample { rendition, sample, captured, encoded });
+        })
     }
 }

@@ -3,8 +3,9 @@
 
 use std::path::Path;
 
-fn main() -> std::io::Result<()> {
-    let dist = Path::new(env!("CARGO_MANIFEST_DIR")).join("../player-demo/dist");
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    // Asked for now, not when this was compiled: a target folder may serve several checkouts.
+    let dist = Path::new(&std::env::var("CARGO_MANIFEST_DIR")?).join("../player-demo/dist");
     std::fs::create_dir_all(&dist)?;
     println!("cargo:rerun-if-changed={}", dist.display());
     println!("cargo:rerun-if-changed=build.rs");

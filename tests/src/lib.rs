@@ -17,6 +17,7 @@ pub mod process;
 pub mod proxy;
 pub mod publisher;
 pub mod reader;
+pub mod rules;
 pub mod server;
 pub mod wait;
 pub mod workspace;

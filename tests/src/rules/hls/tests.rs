@@ -1,0 +1,362 @@
+//! Each row passes the packager's own playlists and finds the fault planted in them.
+
+use std::collections::BTreeMap;
+
+use super::*;
+use crate::rules::proof::{assert_clean, assert_finds, mutated};
+
+const MULTIVARIANT: &str = include_str!("../../../../packager/tests/golden/multivariant.m3u8");
+const LIVE: &str = include_str!("../../../../packager/tests/golden/live-720p.m3u8");
+const TWO_RUNS: &str = include_str!("../../../../packager/tests/golden/two-runs-720p.m3u8");
+const ENDED: &str = include_str!("../../../../packager/tests/golden/ended-audio.m3u8");
+const LONG: &str = include_str!("../../../../packager/tests/golden/long-window-480p.m3u8");
+const NTSC: &str = include_str!("../../../../packager/tests/golden/ntsc-audio.m3u8");
+
+/// The multivariant playlist with one change breaks the row.
+#[track_caller]
+fn multivariant_breaks(row: &str, from: &str, to: &str) {
+    assert_clean(row, &check_multivariant(MULTIVARIANT));
+    assert_finds(row, &check_multivariant(&mutated(MULTIVARIANT, from, to)));
+}
+
+/// A media playlist with one change breaks the row.
+#[track_caller]
+fn media_breaks(row: &str, good: &str, from: &str, to: &str) {
+    assert_clean(row, &check_media(good));
+    assert_finds(row, &check_media(&mutated(good, from, to)));
+}
+
+/// The playlist with `from` changed does not follow on the good one.
+#[track_caller]
+fn sequence_breaks(row: &str, good: &str, from: &str, to: &str) {
+    assert_clean(row, &check_sequence(good, good));
+    assert_finds(row, &check_sequence(good, &mutated(good, from, to)));
+}
+
+/// The playlist after its first `count` segments left.
+fn slid(text: &str, count: u64) -> String {
+    let media = Media::parse(text);
+    let first = &media.segments[usize::try_from(count).unwrap()];
+    let map = format!("#EXT-X-MAP:URI=\"{}\"", first.map.unwrap());
+    let left = media.segments.iter().filter(|s| s.discontinuity && s.k <= first.k).count() as u64;
+    let mut head: Vec<String> = text.lines().take(6).map(str::to_owned).collect();
+    head[4] = format!("#EXT-X-MEDIA-SEQUENCE:{}", first.k);
+    let sequence = media.number("EXT-X-DISCONTINUITY-SEQUENCE").unwrap() + left;
+    head[5] = format!("#EXT-X-DISCONTINUITY-SEQUENCE:{sequence}");
+    head.push(map);
+    let before = media.segments[usize::try_from(count - 1).unwrap()].uri;
+    let rest = text.split_once(&format!("{before}\n")).unwrap().1;
+    let rest = rest.lines().skip_while(|line| {
+        line.starts_with("#EXT-X-MAP") || line.starts_with("#EXT-X-DISCONTINUITY")
+    });
+    head.into_iter().chain(rest.map(str::to_owned)).map(|line| line + "\n").collect()
+}
+
+#[test]
+fn the_packagers_playlists_break_no_rule() {
+    assert_eq!(check_multivariant(MULTIVARIANT), []);
+    for text in [LIVE, TWO_RUNS, ENDED, LONG, NTSC] {
+        assert_eq!(check_media(text), [], "{text}");
+        assert_eq!(check_sequence(text, text), []);
+    }
+}
+
+#[test]
+fn hm_01_a_multivariant_playlist_has_no_tags_of_media_playlists() {
+    multivariant_breaks("HM-01", "#EXTM3U", "#EXTM3U8");
+    multivariant_breaks("HM-01", "#EXT-X-VERSION:6", "#EXT-X-VERSION:6\n#EXT-X-VERSION:7");
+    multivariant_breaks("HM-01", "#EXT-X-VERSION:6", "#EXT-X-TARGETDURATION:2");
+}
+
+#[test]
+fn hm_02_every_variant_has_an_address() {
+    multivariant_breaks("HM-02", "480p/index.m3u8\n", "");
+    assert_finds("HM-02", &check_multivariant("#EXTM3U\n"));
+}
+
+#[test]
+fn hm_03_every_variant_has_a_bandwidth_not_below_its_average() {
+    multivariant_breaks("HM-03", "INF:BANDWIDTH=", "INF:X-BANDWIDTH=");
+    multivariant_breaks("HM-03", "AVERAGE-BANDWIDTH=1", "AVERAGE-BANDWIDTH=9");
+}
+
+#[test]
+fn hm_04_every_variant_has_codecs_resolution_frame_rate_and_average() {
+    for name in ["AVERAGE-BANDWIDTH", "CODECS", "RESOLUTION", "FRAME-RATE"] {
+        multivariant_breaks("HM-04", &format!(",{name}="), &format!(",X-{name}="));
+    }
+}
+
+#[test]
+fn hm_05_measured_rates_keep_the_promise() {
+    let uri = "480p/index.m3u8";
+    let segment = |bits_per_second: u64| (bits_per_second / 8 * 16 / 10, 1_600_000_000);
+    let playlist = Multivariant::parse(MULTIVARIANT);
+    let promised: u64 = playlist.variants[0].0["BANDWIDTH"].parse().unwrap();
+    let average: u64 = playlist.variants[0].0["AVERAGE-BANDWIDTH"].parse().unwrap();
+    let good = [segment(promised * 12 / 10), segment(average / 2)];
+    assert_eq!(check_bandwidth(MULTIVARIANT, uri, &good), []);
+    let peaky = [segment(promised * 13 / 10), segment(average / 2)];
+    assert_finds("HM-05", &check_bandwidth(MULTIVARIANT, uri, &peaky));
+    let fat = [segment(average * 12 / 10); 10];
+    assert_finds("HM-05", &check_bandwidth(MULTIVARIANT, uri, &fat));
+    assert_finds("HM-05", &check_bandwidth(MULTIVARIANT, "none", &good));
+}
+
+#[test]
+fn hm_06_a_video_range_stands_everywhere_unless_all_is_sdr() {
+    multivariant_breaks("HM-06", "FRAME-RATE=30", "FRAME-RATE=30,VIDEO-RANGE=PQ");
+    multivariant_breaks("HM-06", "avc1.64001f", "hvc1.2.4.L93.B0");
+}
+
+#[test]
+fn hm_07_codecs_cover_picture_and_sound() {
+    multivariant_breaks("HM-07", "avc1.64001f,mp4a.40.2", "avc1.64001f");
+    multivariant_breaks("HM-07", "avc1.64001f,mp4a.40.2", "mp4a.40.2");
+    multivariant_breaks("HM-07", "avc1.64001f,", "h264,avc1.64001f,");
+}
+
+#[test]
+fn hm_08_every_group_that_is_named_is_there() {
+    multivariant_breaks("HM-08", "GROUP-ID=\"audio\"", "GROUP-ID=\"sound\"");
+    multivariant_breaks("HM-08", ",AUDIO=\"audio\"", ",AUDIO=\"audio\",SUBTITLES=\"subs\"");
+}
+
+#[test]
+fn hm_09_members_of_a_group_have_a_language_a_name_of_their_own_and_one_default() {
+    multivariant_breaks("HM-09", ",LANGUAGE=\"und\"", "");
+    multivariant_breaks("HM-09", ",AUTOSELECT=YES", "");
+    let line = MULTIVARIANT.lines().find(|line| line.starts_with("#EXT-X-MEDIA:")).unwrap();
+    multivariant_breaks("HM-09", line, &format!("{line}\n{line}"));
+    let other = line.replace("NAME=\"audio\"", "NAME=\"other\"");
+    multivariant_breaks("HM-09", line, &format!("{line}\n{other}"));
+}
+
+#[test]
+fn hm_10_captions_are_declared_or_denied_on_all_variants() {
+    multivariant_breaks("HM-10", "FRAME-RATE=30", "FRAME-RATE=30,CLOSED-CAPTIONS=NONE");
+    let captions = "#EXT-X-MEDIA:TYPE=CLOSED-CAPTIONS,GROUP-ID=\"cc\",NAME=\"cc\",LANGUAGE=\"en\"";
+    let version = "#EXT-X-VERSION:6";
+    multivariant_breaks("HM-10", version, &format!("{version}\n{captions}"));
+    let whole = format!("{version}\n{captions},INSTREAM-ID=\"CC1\"");
+    assert_clean("HM-10", &check_multivariant(&mutated(MULTIVARIANT, version, &whole)));
+}
+
+#[test]
+fn hm_12_segments_are_independent() {
+    multivariant_breaks("HM-12", "#EXT-X-INDEPENDENT-SEGMENTS\n", "");
+}
+
+#[test]
+fn hm_13_a_score_stands_on_all_variants_or_none() {
+    multivariant_breaks("HM-13", "FRAME-RATE=30", "FRAME-RATE=30,SCORE=1.0");
+    let all = MULTIVARIANT.replace("FRAME-RATE=30", "FRAME-RATE=30,SCORE=1.0");
+    assert_clean("HM-13", &check_multivariant(&all));
+}
+
+#[test]
+fn hm_14_every_pathway_has_the_same_variants() {
+    multivariant_breaks("HM-14", "FRAME-RATE=30", "FRAME-RATE=30,PATHWAY-ID=\"b\"");
+    let steering = "#EXT-X-VERSION:6\n#EXT-X-CONTENT-STEERING:SERVER-URI=\"/s\"";
+    multivariant_breaks("HM-14", "#EXT-X-VERSION:6", steering);
+}
+
+#[test]
+fn hm_16_the_first_variant_is_the_one_to_start_with() {
+    multivariant_breaks("HM-16", "BANDWIDTH=1908336", "BANDWIDTH=9908336");
+}
+
+#[test]
+fn hp_01_no_segment_is_longer_than_the_target() {
+    media_breaks("HP-01", LIVE, "#EXT-X-TARGETDURATION:2\n", "");
+    media_breaks("HP-01", LIVE, "#EXTINF:1.60000", "#EXTINF:2.50000");
+    media_breaks("HP-01", LIVE, "#EXTINF:1.60000", "#EXTINF:x");
+    media_breaks("HP-01", LIVE, "#EXTM3U", "#EXTM3U8");
+    assert_clean("HP-01", &check_media(&mutated(LIVE, "#EXTINF:1.60000", "#EXTINF:2.49999")));
+}
+
+#[test]
+fn hp_02_the_target_never_changes() {
+    sequence_breaks("HP-02", LIVE, "#EXT-X-TARGETDURATION:2", "#EXT-X-TARGETDURATION:3");
+}
+
+#[test]
+fn hp_03_the_media_sequence_never_goes_back() {
+    sequence_breaks("HP-03", LIVE, "#EXT-X-MEDIA-SEQUENCE:1122270751", "#EXT-X-MEDIA-SEQUENCE:1");
+    let shorter = LIVE.rsplit_once("#EXT-X-PROGRAM").unwrap().0;
+    assert_finds("HP-03", &check_sequence(LIVE, shorter));
+    assert_clean("HP-03", &check_sequence(shorter, LIVE));
+}
+
+#[test]
+fn hp_04_what_is_published_stays() {
+    sequence_breaks("HP-04", LIVE, "720p/1122270753.m4s", "720p/1122270753-2.m4s");
+    sequence_breaks("HP-04", LIVE, "#EXTINF:1.60000", "#EXTINF:1.60001");
+    sequence_breaks("HP-04", LIVE, "19:00:03.200Z", "19:00:03.201Z");
+    let second = "#EXT-X-PROGRAM-DATE-TIME:2026-11-25T19:00:03.200Z";
+    let inserted = format!("#EXTINF:1.60000,\n../1a200000001/720p/new.m4s\n{second}");
+    sequence_breaks("HP-04", LIVE, second, &inserted);
+}
+
+#[test]
+fn hp_05_six_segments_and_three_targets_stay_in_the_list() {
+    assert_clean("HP-05", &check_sequence(TWO_RUNS, &slid(TWO_RUNS, 3)));
+    assert_finds("HP-05", &check_sequence(TWO_RUNS, &slid(TWO_RUNS, 4)));
+}
+
+#[test]
+fn hp_07_a_segment_follows_within_one_and_a_half_targets() {
+    let shorter = LIVE.rsplit_once("#EXT-X-PROGRAM").unwrap().0;
+    let second = |at: u64, text| Arrival { at: at * 1_000_000_000, text };
+    let good = [second(0, shorter), second(1, shorter), second(3, LIVE), second(6, LIVE)];
+    assert_eq!(check_pace(&good, 0), []);
+    let late = [second(0, shorter), second(1, shorter), second(4, LIVE)];
+    assert_finds("HP-07", &check_pace(&late, 0));
+    let stuck = [second(0, LIVE), second(2, LIVE), second(5, LIVE)];
+    assert_finds("HP-07", &check_pace(&stuck, 0));
+    assert_eq!(check_pace(&[second(0, ENDED), second(99, ENDED)], 0), []);
+}
+
+#[test]
+fn hp_08_a_live_playlist_has_dates() {
+    media_breaks("HP-08", LIVE, "#EXT-X-PROGRAM-DATE-TIME:2026-11-25T19:00:01.600Z\n", "");
+    media_breaks("HP-08", LIVE, "2026-11-25T19:00:03.200Z", "yesterday");
+    assert_clean("HP-08", &check_media(LONG));
+}
+
+#[test]
+fn hp_09_dates_follow_from_durations_and_agree_between_renditions() {
+    media_breaks("HP-09", LIVE, "19:00:04.800Z", "19:00:04.900Z");
+    media_breaks("HP-09", LONG, "19:00:16.000Z", "19:00:16.100Z");
+    assert_clean("HP-09", &check_renditions(&[LIVE, LIVE]));
+    let shifted = mutated(LIVE, "19:00:04.800Z", "19:00:04.900Z");
+    assert_finds("HP-09", &check_renditions(&[LIVE, &shifted]));
+}
+
+#[test]
+fn hp_10_durations_are_exact() {
+    media_breaks("HP-10", LIVE, "#EXTINF:1.60000", "#EXTINF:1.6");
+    let start = 1_122_270_751i64 * 144_000;
+    let starts: BTreeMap<u64, i64> =
+        (0..6u64).map(|n| (1_122_270_751 + n, start + 144_000 * n.cast_signed())).collect();
+    assert_eq!(check_times(LIVE, &starts, 90_000), []);
+    let off = mutated(LIVE, "#EXTINF:1.60000", "#EXTINF:1.60003");
+    assert_finds("HP-10", &check_times(&off, &starts, 90_000));
+    let dated = mutated(LIVE, "19:00:03.200Z", "19:00:03.20003Z");
+    assert_finds("HP-10", &check_times(&dated, &starts, 90_000));
+}
+
+#[test]
+fn hp_11_all_renditions_cover_the_same_time() {
+    assert_clean("HP-11", &check_renditions(&[LIVE, LIVE, LIVE]));
+    for (from, to) in [
+        ("#EXT-X-TARGETDURATION:2", "#EXT-X-TARGETDURATION:3"),
+        ("#EXT-X-MEDIA-SEQUENCE:1122270751", "#EXT-X-MEDIA-SEQUENCE:1122270752"),
+        ("#EXTINF:1.60000", "#EXTINF:1.66000"),
+    ] {
+        assert_finds("HP-11", &check_renditions(&[LIVE, LIVE, &mutated(LIVE, from, to)]));
+    }
+}
+
+#[test]
+fn hp_12_all_renditions_have_their_discontinuities_together() {
+    assert_clean("HP-12", &check_renditions(&[TWO_RUNS, TWO_RUNS]));
+    let none = mutated(TWO_RUNS, "#EXT-X-DISCONTINUITY\n", "");
+    assert_finds("HP-12", &check_renditions(&[TWO_RUNS, &none]));
+    let other = mutated(TWO_RUNS, "DISCONTINUITY-SEQUENCE:1122270751", "DISCONTINUITY-SEQUENCE:1");
+    assert_finds("HP-12", &check_renditions(&[TWO_RUNS, &other]));
+}
+
+#[test]
+fn hp_13_the_discontinuity_sequence_counts_the_tags_that_left() {
+    let line = "#EXT-X-DISCONTINUITY-SEQUENCE:1122270751\n";
+    media_breaks("HP-13", LIVE, line, "");
+    let uri = "../1a200000001/720p/1122270751.m4s\n";
+    let behind = mutated(&mutated(LIVE, line, ""), uri, &format!("{uri}{line}"));
+    assert_finds("HP-13", &check_media(&behind));
+    for left in 1..7 {
+        let after = slid(TWO_RUNS, left);
+        assert_clean("HP-13", &check_sequence(TWO_RUNS, &after));
+        let (wrong, right) =
+            (1_122_270_751 + u64::from(left < 4), 1_122_270_751 + u64::from(left >= 4));
+        let bad = mutated(
+            &after,
+            &format!("SEQUENCE:{right}\n#EXT-X-MAP"),
+            &format!("SEQUENCE:{wrong}\n#EXT-X-MAP"),
+        );
+        assert_finds("HP-13", &check_sequence(TWO_RUNS, &bad));
+    }
+}
+
+#[test]
+fn hp_14_another_init_segment_comes_with_a_discontinuity() {
+    media_breaks("HP-14", TWO_RUNS, "#EXT-X-DISCONTINUITY\n", "");
+}
+
+#[test]
+fn hp_15_every_segment_has_the_init_segment_of_its_run() {
+    media_breaks("HP-15", LIVE, "#EXT-X-MAP:", "#EXT-X-NO-MAP:");
+    let map = "#EXT-X-MAP:URI=\"../1a200000002/720p/init.mp4\"\n";
+    media_breaks("HP-15", TWO_RUNS, map, "");
+    media_breaks("HP-15", LIVE, "1a200000001/720p/init.mp4", "720p/init.mp4");
+}
+
+#[test]
+fn hp_16_the_version_is_as_high_as_the_tags_need() {
+    media_breaks("HP-16", LIVE, "#EXT-X-VERSION:6", "#EXT-X-VERSION:5");
+    media_breaks("HP-16", LIVE, "#EXT-X-VERSION:6\n", "");
+    media_breaks("HP-16", LIVE, "#EXT-X-MAP", "#EXT-X-SKIP:SKIPPED-SEGMENTS=3\n#EXT-X-MAP");
+}
+
+#[test]
+fn hp_17_a_gap_has_an_address_and_a_duration_and_stays_a_gap() {
+    media_breaks("HP-17", TWO_RUNS, "#EXTINF:1.60000,\n#EXT-X-GAP", "#EXTINF:0.00000,\n#EXT-X-GAP");
+    let addressless = mutated(TWO_RUNS, "#EXT-X-GAP", "#EXT-X-GAP\n#EXT-X-GAP");
+    assert_finds("HP-17", &check_media(&addressless));
+    sequence_breaks("HP-17", TWO_RUNS, "#EXT-X-GAP\n", "");
+}
+
+#[test]
+fn hp_18_the_end_comes_last_and_once_and_is_the_end() {
+    media_breaks("HP-18", ENDED, "#EXT-X-ENDLIST", "#EXT-X-ENDLIST\n#EXT-X-ENDLIST");
+    media_breaks("HP-18", LIVE, "#EXT-X-MAP", "#EXT-X-ENDLIST\n#EXT-X-MAP");
+    sequence_breaks("HP-18", ENDED, "#EXT-X-ENDLIST\n", "");
+    let more = "#EXTINF:1.60000,\n../1a200000002/audio/1122270758.m4s\n#EXT-X-ENDLIST";
+    sequence_breaks("HP-18", ENDED, "#EXT-X-ENDLIST", more);
+}
+
+#[test]
+fn hp_24_a_start_is_not_within_three_targets_of_the_end() {
+    for offset in ["-5.9", "3.7"] {
+        let start = format!("#EXT-X-START:TIME-OFFSET={offset}\n#EXT-X-MAP");
+        media_breaks("HP-24", LIVE, "#EXT-X-MAP", &start);
+    }
+    let good = mutated(LIVE, "#EXT-X-MAP", "#EXT-X-START:TIME-OFFSET=-6.0\n#EXT-X-MAP");
+    assert_clean("HP-24", &check_media(&good));
+}
+
+#[test]
+fn hp_25_a_variable_is_defined_once() {
+    let define = "#EXT-X-DEFINE:NAME=\"a\",VALUE=\"b\"\n";
+    let once = mutated(LIVE, "#EXT-X-MAP", &format!("{define}#EXT-X-MAP"));
+    media_breaks("HP-25", &once, define, &format!("{define}{define}"));
+    media_breaks("HP-25", LIVE, "#EXT-X-MAP", "#EXT-X-DEFINE:VALUE=\"b\"\n#EXT-X-MAP");
+}
+
+#[test]
+fn hl_27_the_first_media_sequence_is_one_at_least() {
+    media_breaks("HL-27", LIVE, "#EXT-X-MEDIA-SEQUENCE:1122270751", "#EXT-X-MEDIA-SEQUENCE:0");
+}
+
+#[test]
+fn hd_08_a_playlist_with_date_ranges_has_dates() {
+    let range = "#EXT-X-DATERANGE:ID=\"1\",START-DATE=\"2026-11-25T19:00:03.200Z\"\n#EXT-X-MAP";
+    let ranged = mutated(LIVE, "#EXT-X-MAP", range);
+    assert_clean("HD-08", &check_media(&ranged));
+    let undated: String = ranged
+        .lines()
+        .filter(|line| !line.starts_with("#EXT-X-PROGRAM"))
+        .map(|line| format!("{line}\n"))
+        .collect();
+    assert_finds("HD-08", &check_media(&undated));
+}

@@ -1,0 +1,251 @@
+//! Each row passes the packager's own manifests and finds the fault planted in them.
+
+use super::*;
+use crate::rules::proof::{assert_clean, assert_finds, mutated};
+
+const LIVE: &str = include_str!("../../../../packager/tests/golden/live.mpd");
+const TWO_RUNS: &str = include_str!("../../../../packager/tests/golden/two-runs.mpd");
+const ENDED: &str = include_str!("../../../../packager/tests/golden/ended.mpd");
+
+const FIRST_K: u64 = 1_122_270_751;
+const SEGMENT: i64 = 144_000;
+
+/// A manifest with one change breaks the row.
+#[track_caller]
+fn breaks(row: &str, good: &str, from: &str, to: &str) {
+    assert_clean(row, &check(good));
+    assert_finds(row, &check(&mutated(good, from, to)));
+}
+
+/// The manifest with one change does not follow on the good one, even when it is published later.
+#[track_caller]
+fn sequence_breaks(row: &str, good: &str, from: &str, to: &str) {
+    assert_clean(row, &check_sequence(good, &later(good)));
+    assert_finds(row, &check_sequence(good, &later(&mutated(good, from, to))));
+}
+
+/// The same manifest, published a century later.
+fn later(text: &str) -> String {
+    mutated(text, "publishTime=\"20", "publishTime=\"21")
+}
+
+/// The manifest without the whole element of that name at its first place.
+fn without(text: &str, name: &str) -> String {
+    let start = text.find(&format!("<{name} ")).unwrap();
+    let (end, length) = match text[start..].find(&format!("</{name}>")) {
+        Some(end) => (start + end, name.len() + 3),
+        None => (start + text[start..].find("/>").unwrap(), 2),
+    };
+    format!("{}{}", &text[..start], &text[end + length..])
+}
+
+#[test]
+fn the_packagers_manifests_break_no_rule() {
+    for text in [LIVE, TWO_RUNS, ENDED] {
+        assert_eq!(check(text), []);
+        assert_eq!(check_sequence(text, text), []);
+    }
+    assert_clean("DM-02", &check_sequence(LIVE, &later(TWO_RUNS)));
+}
+
+#[test]
+fn dm_01_a_live_manifest_says_what_it_is_and_when_it_changed() {
+    breaks("DM-01", LIVE, "type=\"dynamic\"", "type=\"static\"");
+    breaks("DM-01", LIVE, "availabilityStartTime", "x");
+    breaks("DM-01", LIVE, "publishTime", "x");
+    breaks("DM-01", LIVE, "minBufferTime", "x");
+    breaks("DM-01", LIVE, "isoff-live", "isoff-main");
+    assert_clean("DM-01", &check_sequence(LIVE, LIVE));
+    let changed = mutated(LIVE, "maxWidth=\"1280\"", "maxWidth=\"1281\"");
+    assert_finds("DM-01", &check_sequence(LIVE, &changed));
+    assert_clean("DM-01", &check_sequence(LIVE, &later(&changed)));
+    assert_finds("DM-01", &check_sequence(&later(LIVE), LIVE));
+}
+
+#[test]
+fn dm_02_what_has_an_id_keeps_it_and_its_place() {
+    breaks("DM-02", LIVE, "<Period id=\"1a200000001\"", "<Period");
+    breaks("DM-02", LIVE, "<AdaptationSet id=\"1\"", "<AdaptationSet");
+    breaks("DM-02", LIVE, "<Representation id=\"480p\"", "<Representation");
+    breaks("DM-02", LIVE, " start=\"PT498787H0M1.6S\"", "");
+    for (from, to) in [
+        (
+            "availabilityStartTime=\"1970-01-01T00:00:00.150Z\"",
+            "availabilityStartTime=\"1970-01-01T00:00:00.151Z\"",
+        ),
+        ("timeShiftBufferDepth=\"PT10M\"", "timeShiftBufferDepth=\"PT9M\""),
+        ("start=\"PT498787H0M1.6S\"", "start=\"PT498787H0M1.7S\""),
+        ("<AdaptationSet id=\"1\"", "<AdaptationSet id=\"3\""),
+        ("<Representation id=\"480p\"", "<Representation id=\"540p\""),
+        ("startNumber=\"1122270751\"", "startNumber=\"1122270752\""),
+        (
+            "presentationTimeOffset=\"161606988144000\"",
+            "presentationTimeOffset=\"161606988144001\"",
+        ),
+    ] {
+        sequence_breaks("DM-02", LIVE, from, to);
+    }
+    sequence_breaks("DM-02", ENDED, "duration=\"PT4.8S\"", "duration=\"PT6.4S\"");
+    assert_finds("DM-02", &check_sequence(LIVE, &later(&without(LIVE, "Representation"))));
+}
+
+#[test]
+fn dm_03_there_is_a_clock_that_players_can_read() {
+    breaks("DM-03", LIVE, "utc:http-xsdate:2014", "utc:sntp:2014");
+    breaks("DM-03", LIVE, "value=\"/time\"", "value=\"\"");
+    assert_finds("DM-03", &check(&without(LIVE, "UTCTiming")));
+}
+
+#[test]
+fn dm_05_the_newest_segment_is_as_old_as_the_clock_says() {
+    let (second, delay) = (1_000_000_000, 150_000_000);
+    let end = 1_795_633_203_200_000_000;
+    assert_eq!(check_clock(LIVE, end + delay, end, delay), []);
+    assert_eq!(check_clock(LIVE, end + delay + 17 * second / 10, end, delay), []);
+    assert_finds("DM-05", &check_clock(LIVE, end + delay + 18 * second / 10, end, delay));
+    assert_finds("DM-05", &check_clock(LIVE, end, end, delay));
+    let off = mutated(LIVE, "1970-01-01T00:00:00.150Z", "1970-01-01T07:18:00.150Z");
+    assert_finds("DM-05", &check_clock(&off, end + delay, end, delay));
+}
+
+#[test]
+fn dm_06_an_open_manifest_says_when_to_look_again_and_covers_the_time_till_then() {
+    breaks("DM-06", LIVE, " minimumUpdatePeriod=\"PT2S\"", "");
+    breaks("DM-06", LIVE, "minimumUpdatePeriod=\"PT2S\"", "minimumUpdatePeriod=\"2\"");
+    breaks("DM-06", LIVE, "startNumber=", "endNumber=\"1122270752\" startNumber=");
+}
+
+#[test]
+fn dm_08_segments_are_addressed_in_one_way_and_whole() {
+    breaks("DM-08", LIVE, "$Number$", "$Nummer$");
+    breaks("DM-08", LIVE, " timescale=\"90000\"", "");
+    breaks("DM-08", LIVE, " duration=\"144000\"", "");
+    breaks("DM-08", LIVE, " startNumber=\"1122270751\"", "");
+    breaks("DM-08", LIVE, "startNumber=", "eptDelta=\"1\" startNumber=");
+    let bare = "presentationTimeOffset=\"161606988144000\"/>";
+    let timeline = "><SegmentTimeline><S d=\"1\" n=\"2\"/></SegmentTimeline></SegmentTemplate>";
+    breaks("DM-08", LIVE, bare, timeline);
+    let only = mutated(&mutated(LIVE, " duration=\"144000\"", ""), bare, timeline);
+    assert_finds("DM-08", &check(&only));
+    assert_clean("DM-08", &check(&mutated(&only, " n=\"2\"", "")));
+    assert_finds("DM-08", &check(&without(LIVE, "SegmentTemplate")));
+}
+
+#[test]
+fn dm_10_lengths_have_no_months_and_numbers_fit_a_double() {
+    breaks("DM-10", LIVE, "minBufferTime=\"PT1.6S\"", "minBufferTime=\"P1M\"");
+    breaks("DM-10", LIVE, "start=\"PT498787H0M1.6S\"", "start=\"P56Y\"");
+    breaks("DM-10", LIVE, "=\"161606988144000\"", "=\"9007199254740992\"");
+    breaks("DM-10", ENDED, "duration=\"PT4.8S\"", "duration=\"P1Y\"");
+}
+
+#[test]
+fn dm_11_the_window_is_longer_than_the_delay() {
+    breaks("DM-11", LIVE, "timeShiftBufferDepth=\"PT10M\"", "timeShiftBufferDepth=\"PT4.8S\"");
+    breaks("DM-11", LIVE, " timeShiftBufferDepth=\"PT10M\"", "");
+}
+
+/// Number, start and end of the first segments of the live manifest's pictures.
+fn segments() -> Vec<(u64, i64, i64)> {
+    (0..4)
+        .map(|n| {
+            let start = (FIRST_K.cast_signed() + n) * SEGMENT;
+            (FIRST_K + n.unsigned_abs(), start, start + SEGMENT)
+        })
+        .collect()
+}
+
+#[test]
+fn dm_12_segments_lie_within_half_a_length_of_their_number() {
+    assert_eq!(check_media(LIVE, "720p", &segments(), 90_000), []);
+    let mut displaced = segments();
+    (displaced[1].2, displaced[2].1) = (displaced[1].2 - 60_000, displaced[2].1 - 60_000);
+    assert_clean("DM-12", &check_media(LIVE, "720p", &displaced, 90_000));
+    let mut far = segments();
+    (far[1].2, far[2].1) = (far[1].2 - 75_000, far[2].1 - 75_000);
+    assert_finds("DM-12", &check_media(LIVE, "720p", &far, 90_000));
+    // Errors that add up: every segment a little too long.
+    let creeping = mutated(LIVE, "duration=\"144000\"", "duration=\"110000\"");
+    assert_finds("DM-12", &check_media(&creeping, "720p", &segments(), 90_000));
+    assert_finds("DM-12", &check_media(LIVE, "1080p", &segments(), 90_000));
+}
+
+#[test]
+fn dm_13_all_representations_of_a_set_are_aligned() {
+    breaks("DM-13", LIVE, " segmentAlignment=\"true\"", "");
+    breaks("DM-13", LIVE, "startWithSAP=\"1\"", "startWithSAP=\"3\"");
+    let closed = "codecs=\"avc1.64001f\"/>";
+    let own =
+        "codecs=\"avc1.64001f\"><SegmentTemplate availabilityTimeOffset=\"1\"/></Representation>";
+    breaks("DM-13", LIVE, closed, own);
+}
+
+#[test]
+fn dm_14_a_period_starts_exactly_at_its_media() {
+    breaks("DM-14", LIVE, "start=\"PT498787H0M1.6S\"", "start=\"PT498787H0M1.59S\"");
+    breaks("DM-14", LIVE, "\"161606988144000\"", "\"161606988144003\"");
+    breaks("DM-14", TWO_RUNS, "duration=\"PT6.4S\"", "duration=\"PT0S\"");
+    breaks("DM-14", TWO_RUNS, "duration=\"PT6.4S\"", "duration=\"PT10S\"");
+    assert_clean("DM-14", &check_media(LIVE, "720p", &segments(), 90_000));
+    let mut late = segments();
+    late[0].1 += 2;
+    assert_finds("DM-14", &check_media(LIVE, "720p", &late, 90_000));
+}
+
+#[test]
+fn dm_15_a_set_is_continuous_or_connected_but_not_both() {
+    let property = |kind: &str| {
+        format!("<SupplementalProperty schemeIdUri=\"urn:mpeg:dash:{kind}:2015\" value=\"a\"/>")
+    };
+    let (one, two) = (property("period-connectivity"), property("period-continuity"));
+    let connected = mutated(TWO_RUNS, "<Role", &format!("{one}<Role"));
+    breaks("DM-15", &connected, &one, &format!("{one}{two}"));
+}
+
+#[test]
+fn dm_16_periods_leave_at_the_front_and_come_at_the_back() {
+    let old_left = later(&without(TWO_RUNS, "Period"));
+    assert_clean("DM-16", &check_sequence(TWO_RUNS, &old_left));
+    assert_clean("DM-16", &check_sequence(LIVE, &later(TWO_RUNS)));
+    assert_finds("DM-16", &check_sequence(&old_left, TWO_RUNS));
+    assert_finds("DM-16", &check_sequence(TWO_RUNS, &later(LIVE)));
+}
+
+#[test]
+fn dm_17_missing_segments_are_not_announced_by_tricks() {
+    let trick = "availabilityTimeComplete=\"false\" startNumber=";
+    breaks("DM-17", LIVE, "startNumber=", trick);
+    let low_latency = format!("availabilityTimeOffset=\"1.2\" {trick}");
+    assert_clean("DM-17", &check(&mutated(LIVE, "startNumber=", &low_latency)));
+    let bare = "presentationTimeOffset=\"161606988144000\"/>";
+    let failover =
+        "presentationTimeOffset=\"161606988144000\"><FailoverContent/></SegmentTemplate>";
+    breaks("DM-17", LIVE, bare, failover);
+}
+
+#[test]
+fn dm_18_the_end_is_a_length_and_a_last_number() {
+    breaks("DM-18", ENDED, " duration=\"PT4.8S\"", "");
+    breaks("DM-18", ENDED, " endNumber=\"1122270757\"", "");
+    breaks("DM-18", ENDED, "minBufferTime", "mediaPresentationDuration=\"PT1H\" minBufferTime");
+    let again =
+        later(&mutated(ENDED, "minBufferTime", "minimumUpdatePeriod=\"PT2S\" minBufferTime"));
+    assert_finds("DM-18", &check_sequence(ENDED, &again));
+}
+
+#[test]
+fn dm_20_a_manifest_is_valid_and_no_id_is_there_twice() {
+    breaks("DM-20", LIVE, "</MPD>", "");
+    breaks("DM-20", LIVE, "<Representation id=\"480p\"", "<Representation id=\"720p\"");
+    breaks("DM-20", LIVE, "<AdaptationSet id=\"2\"", "<AdaptationSet id=\"1\"");
+    breaks("DM-20", TWO_RUNS, "<Period id=\"1a200000002\"", "<Period id=\"1a200000001\"");
+    let Some(schema) = Schema::find() else {
+        println!("skipped: no schema");
+        return;
+    };
+    for text in [LIVE, TWO_RUNS, ENDED] {
+        assert_eq!(check_schema(&schema, text).unwrap(), []);
+    }
+    let bad = mutated(LIVE, "startWithSAP=\"1\"", "startWithSAP=\"9\"");
+    assert_finds("DM-20", &check_schema(&schema, &bad).unwrap());
+}

@@ -98,6 +98,28 @@ mod tests {
     use super::*;
 
     #[test]
+    fn every_test_that_the_list_names_is_there() {
+        let sources = [
+            include_str!("rules/hls/tests.rs"),
+            include_str!("rules/dash/tests.rs"),
+            include_str!("rules/cmaf.rs"),
+            include_str!("../../packager/src/cmaf/tests/rows.rs"),
+        ];
+        let rows = include_str!("../CONFORMANCE.md").lines().filter_map(|line| {
+            let (row, proof) = line.strip_prefix("| ")?.split_once(" | ")?;
+            Some((row, proof.strip_prefix('`')?.split_once('`')?.0))
+        });
+        let mut proven = 0;
+        for (row, test) in rows {
+            assert!(test.starts_with(&row.to_lowercase().replace('-', "_")), "{row}: {test}");
+            let declared = format!("fn {test}(");
+            assert!(sources.iter().any(|source| source.contains(&declared)), "no test {test}");
+            proven += 1;
+        }
+        assert!(proven > 50, "{proven} rows are proven");
+    }
+
+    #[test]
     fn seconds_and_dates_are_read_to_the_nanosecond() {
         assert_eq!(nanos("1.6"), Some(1_600_000_000));
         assert_eq!(nanos("2"), Some(2_000_000_000));

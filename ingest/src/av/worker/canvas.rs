@@ -206,6 +206,9 @@ fn mix(under: u8, over: u8, cover: u8) -> u8 {
     ((under * (255 - cover) + over * cover) / 255) as u8
 }
 
+/// The largest letters of the font: enlarged they keep the roundest edges.
+const RASTER: RasterHeight = RasterHeight::Size32;
+
 /// Letters of one height, each rendered when it is first needed: the font's own rasters end at 32
 /// pixels, larger ones are its interpolated enlargement.
 struct Face {
@@ -221,8 +224,8 @@ const GLYPHS: usize = 95;
 impl Face {
     fn new(height: usize) -> Self {
         let height = height.max(8);
-        let raster = get_raster('0', FontWeight::Regular, RasterHeight::Size16);
-        let (w, h) = raster.map_or((8, 16), |glyph| (glyph.width(), glyph.height()));
+        let raster = get_raster('0', FontWeight::Regular, RASTER);
+        let (w, h) = raster.map_or((18, 32), |glyph| (glyph.width(), glyph.height()));
         Self { height, width: height * w / h, glyphs: vec![None; GLYPHS] }
     }
 
@@ -255,8 +258,8 @@ impl Face {
 /// A letter's coverage in any size, by bilinear interpolation with a steep edge so that it stays
 /// crisp.
 fn enlarge(letter: char, width: usize, height: usize) -> Vec<u8> {
-    let known = get_raster(letter, FontWeight::Regular, RasterHeight::Size16)
-        .or_else(|| get_raster('?', FontWeight::Regular, RasterHeight::Size16));
+    let known = get_raster(letter, FontWeight::Regular, RASTER)
+        .or_else(|| get_raster('?', FontWeight::Regular, RASTER));
     let Some(glyph) = known else { return vec![0; width * height] };
     let rows = glyph.raster();
     let at = |x: isize, y: isize| -> f32 {

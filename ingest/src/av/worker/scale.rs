@@ -73,13 +73,12 @@ impl Scaler {
     fn prepare(&self, from: Shape) -> Result<Prepared, Error> {
         let rect = fit(from, self.width, self.height);
         let whole = Rect { x: 0, y: 0, width: self.width, height: self.height };
-        let mut target = frame::Video::empty();
         let same =
             (from.format, from.width, from.height) == (Pixel::YUV420P, self.width, self.height);
         if same && rect == whole {
+            let target = frame::Video::empty();
             return Ok(Prepared { from, scaling: None, target });
         }
-        target.clone_from(&black(self.width, self.height));
         let context = scaling::Context::get(
             from.format,
             from.width,
@@ -99,7 +98,7 @@ impl Scaler {
 }
 
 /// A black picture.
-pub(super) fn black(width: u32, height: u32) -> frame::Video {
+fn black(width: u32, height: u32) -> frame::Video {
     let mut picture = frame::Video::new(Pixel::YUV420P, width, height);
     for (plane, value) in [(0, 16), (1, 128), (2, 128)] {
         picture.data_mut(plane).fill(value);

@@ -20,7 +20,7 @@ pub(super) async fn copy_rtmp(stats: Arc<Stats>, metrics: RtmpMetrics, cancel: C
         let refused = |s: &ingest::rtmp::server::Snapshot| s.refused.values().sum::<u64>();
         metrics.accepted.inc_by(now.connections.saturating_sub(before.connections));
         metrics.refused.inc_by(refused(&now).saturating_sub(refused(&before)));
-
+        metrics.publishers.set(i64::try_from(now.publishing).unwrap_or(i64::MAX));
         before = now;
     }
 }

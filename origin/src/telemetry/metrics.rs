@@ -49,8 +49,8 @@ pub struct HttpMetrics {
 /// What the RTMP server counts.
 #[derive(Clone, Debug, Default)]
 pub struct RtmpMetrics {
-    /// Connections that are open.
-    pub connections: Gauge,
+    /// Publications that go on now.
+    pub publishers: Gauge,
     /// Connections accepted since the start.
     pub accepted: Counter,
     /// Publishers refused since the start: wrong key, broken protocol, a source we can't use.
@@ -236,9 +236,9 @@ impl Drop for Waiting {
 impl RtmpMetrics {
     fn register(&self, registry: &mut Registry) {
         registry.register(
-            "rtmp_open_connections",
-            "RTMP connections that are open",
-            self.connections.clone(),
+            "rtmp_publishers",
+            "Publishers connected over RTMP now",
+            self.publishers.clone(),
         );
         registry.register("rtmp_connections", "RTMP connections accepted", self.accepted.clone());
         registry.register("rtmp_refusals", "Publishers refused", self.refused.clone());
@@ -349,7 +349,7 @@ mod tests {
         channel.part_published(Duration::from_millis(3));
         channel.encoder_lag.set(0.25);
         metrics.http.answered("playlist", 200).inc_by(512);
-        metrics.rtmp.connections.set(1);
+        metrics.rtmp.publishers.set(1);
         let waiting = metrics.http.wait();
         let text = metrics.encode();
         for line in [
@@ -365,7 +365,7 @@ mod tests {
             "headwater_http_requests_total{class=\"playlist\",status=\"200\"} 1",
             "headwater_http_sent_bytes_total{class=\"playlist\"} 512",
             "headwater_http_waiting_requests 1",
-            "headwater_rtmp_open_connections 1",
+            "headwater_rtmp_publishers 1",
             "# TYPE process_resident_memory_bytes gauge",
             "# TYPE process_cpu_seconds counter",
         ] {

@@ -12,6 +12,9 @@ use crate::time::{FrameRate, Rounding, Span, Timescale};
 /// Number of the first segment of [`Example::new`] at D = 1.6 s: 2026-11-25T19:00:01.600Z.
 pub(crate) const FIRST_K: u64 = 1_122_270_751;
 
+/// Discontinuity number of a first run there: 328 days and 19 hours after 2026 began.
+pub(crate) const FIRST_DISCONTINUITY: u64 = 7_891;
+
 /// A rung of a ladder.
 pub(crate) fn rung(name: &str, size: (u16, u16), bitrate: u32, rate: FrameRate) -> Rendition {
     Rendition {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::example::{Example, FIRST_K};
+use super::example::{Example, FIRST_DISCONTINUITY, FIRST_K};
 use super::{Part, Snapshot, State};
 use crate::media::RunId;
 use crate::time::{FrameRate, Span};
@@ -183,13 +183,13 @@ fn nothing_is_listed_until_every_rendition_has_something() {
 }
 
 #[test]
-fn the_first_run_counts_discontinuities_from_its_number_and_later_ones_by_one() {
+fn the_first_run_counts_discontinuities_from_the_hours_since_2026_and_later_ones_by_one() {
     let mut example = Example::new(600);
-    assert_eq!(example.run(FIRST_K).discontinuity, FIRST_K);
+    assert_eq!(example.run(FIRST_K).discontinuity, FIRST_DISCONTINUITY);
     example.push_all(FIRST_K..FIRST_K + 1);
-    assert_eq!(example.run(FIRST_K + 1).discontinuity, FIRST_K + 1);
+    assert_eq!(example.run(FIRST_K + 1).discontinuity, FIRST_DISCONTINUITY + 1);
     example.push_all(FIRST_K + 1..FIRST_K + 2);
-    assert_eq!(example.run(FIRST_K + 9).discontinuity, FIRST_K + 2);
+    assert_eq!(example.run(FIRST_K + 9).discontinuity, FIRST_DISCONTINUITY + 2);
 }
 
 #[test]
@@ -197,11 +197,11 @@ fn a_run_that_nobody_saw_leaves_its_discontinuity_number_to_the_next() {
     let mut example = Example::new(600);
     example.run(FIRST_K);
     example.push_all(FIRST_K..FIRST_K + 1);
-    assert_eq!(example.run(FIRST_K + 1).discontinuity, FIRST_K + 1);
-    assert_eq!(example.run(FIRST_K + 1).discontinuity, FIRST_K + 1);
+    assert_eq!(example.run(FIRST_K + 1).discontinuity, FIRST_DISCONTINUITY + 1);
+    assert_eq!(example.run(FIRST_K + 1).discontinuity, FIRST_DISCONTINUITY + 1);
     // This one shows up as a gap, and so counts.
-    assert_eq!(example.run(FIRST_K + 2).discontinuity, FIRST_K + 1);
-    assert_eq!(example.run(FIRST_K + 2).discontinuity, FIRST_K + 2);
+    assert_eq!(example.run(FIRST_K + 2).discontinuity, FIRST_DISCONTINUITY + 1);
+    assert_eq!(example.run(FIRST_K + 2).discontinuity, FIRST_DISCONTINUITY + 2);
 }
 
 #[test]
@@ -266,7 +266,7 @@ fn a_new_presentation_has_a_fresh_window_and_higher_numbers() {
     example.push_all(FIRST_K + 10..FIRST_K + 11);
     let snapshot = example.snapshot();
     assert_eq!(numbers(&snapshot, 0), [10]);
-    assert_eq!(snapshot.tracks[0].segments[0].run.discontinuity, FIRST_K + 1);
+    assert_eq!(snapshot.tracks[0].segments[0].run.discontinuity, FIRST_DISCONTINUITY + 1);
 }
 
 #[test]

@@ -84,15 +84,20 @@ impl Timeline {
     /// the runs as gaps of the new one, so that the one discontinuity stands before the first gap
     /// and at the same number everywhere (DESIGN §4).
     ///
-    /// A channel's first run takes `first_k` as its discontinuity number, later ones one more than
-    /// the newest run that got into a playlist: players count the tags they could see.
+    /// A channel's first run takes the hours since 2026 as its discontinuity number, later ones one
+    /// more than the newest run that got into a playlist: players count the tags they could see. So
+    /// it does not fall where the journal is lost, unless there was more than one run an hour, and it
+    /// stays small: hls.js 1.7 walks an array of that length and hangs where it is a segment number.
     pub fn begin_run(&mut self, id: RunId, first_k: u64, inits: Vec<Bytes>) -> Arc<Run> {
         self.close_all();
         let next_k = self.next_k();
         if let Some(old) = self.run.clone() {
             self.fill_all(next_k, &old);
         }
-        let discontinuity = self.last_discontinuity.map_or(first_k, |last| last.saturating_add(1));
+        let discontinuity = match self.last_discontinuity {
+            Some(last) => last.saturating_add(1),
+            None => self.hours_since_2026(first_k),
+        };
         let run = Arc::new(Run { id, discontinuity, first_k, inits });
         self.run = Some(Arc::clone(&run));
         self.fill_all(first_k, &run);
@@ -138,6 +143,14 @@ impl Timeline {
             parts: open.parts,
             gap: false,
         }));
+    }
+
+    /// Whole hours from 2026-01-01T00:00:00Z to the start of segment `k`; 0 before that.
+    fn hours_since_2026(&self, k: u64) -> u64 {
+        const SECONDS_TO_2026: i64 = 1_767_225_600;
+        let grid = &self.format.grid;
+        let seconds = grid.boundary(k) / i64::from(grid.video_scale().get());
+        u64::try_from((seconds - SECONDS_TO_2026) / 3_600).unwrap_or(0)
     }
 
     /// The newest finished segment of a rendition.

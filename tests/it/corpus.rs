@@ -1,5 +1,7 @@
 //! Replays the fuzzing corpus: what once broke a parser, and what is hardest on it.
 
+#![allow(clippy::print_stderr, reason = "a test tells what it was doing when it failed")]
+
 use std::fs;
 use std::path::Path;
 
@@ -10,11 +12,12 @@ mod targets;
 /// Calls a target with every file of its corpus; how many there are.
 fn replay(name: &str, target: fn(&[u8])) -> usize {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(name);
-    let files = fs::read_dir(&folder).unwrap();
+    let files = fs::read_dir(&folder).expect("a corpus for every target");
     let run = |file: std::io::Result<fs::DirEntry>| {
-        let path = file.unwrap().path();
-        println!("{}", path.display());
-        target(&fs::read(path).unwrap());
+        let path = file.expect("an entry of the corpus").path();
+        // Told when the test fails: the file that did it.
+        eprintln!("{}", path.display());
+        target(&fs::read(path).expect("a file of the corpus"));
     };
     files.map(run).count()
 }

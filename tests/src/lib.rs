@@ -20,6 +20,7 @@ pub mod reader;
 pub mod rules;
 pub mod server;
 pub mod wait;
+pub mod witness;
 pub mod workspace;
 
 pub use failure::{Context, Failure, Result};

@@ -94,3 +94,28 @@ async fn write(mut to: OwnedWriteHalf, mut queue: mpsc::Receiver<(Instant, Bytes
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::time::Instant;
+
+    use super::*;
+
+    #[test]
+    fn what_goes_through_is_delayed_by_what_was_set() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let proxy = DelayProxy::start(listener.local_addr().unwrap()).unwrap();
+        let mut near = std::net::TcpStream::connect(proxy.listen).unwrap();
+        let (mut far, _) = listener.accept().unwrap();
+        for millis in [0, 200] {
+            proxy.set_delay(Duration::from_millis(millis));
+            let sent = Instant::now();
+            near.write_all(&[1]).unwrap();
+            far.read_exact(&mut [0]).unwrap();
+            let took = sent.elapsed();
+            assert!(took >= Duration::from_millis(millis), "{took:?}");
+            assert!(took < Duration::from_millis(millis + 150), "{took:?}");
+        }
+    }
+}

@@ -9,7 +9,7 @@
 
 use std::io::Write;
 use std::net::{TcpListener, TcpStream};
-use std::process::{Command, ExitStatus};
+use std::process::{ChildStdout, Command, ExitStatus};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
@@ -23,13 +23,17 @@ use crate::process::{Process, Stdout};
 use crate::{Context, Failure, Result, clock, workspace};
 
 mod picture;
+pub mod relay;
 
 /// How long an encoder may take to flush and end after its input has ended.
 const FLUSH_WITHIN: Duration = Duration::from_secs(10);
+/// A frame that leaves this much after its time says that the machine is overloaded: drawing one and
+/// handing it over takes less than a millisecond.
+const LATE_AFTER: Duration = Duration::from_millis(10);
 /// Sound is handed over in blocks of this many milliseconds.
 const SOUND_BLOCK_MS: u64 = 20;
-/// How long an encoder may take to ask for its sound.
-const SOUND_ASKED_WITHIN: Duration = Duration::from_secs(10);
+/// How long an encoder may take to come up and ask for an input.
+const ASKED_WITHIN: Duration = Duration::from_secs(10);
 
 /// What a publisher sends.
 #[derive(Clone, Debug)]
@@ -165,6 +169,8 @@ pub struct Publisher {
 struct Flow {
     /// Frames handed to the encoder.
     frames: AtomicU64,
+    /// Frames that were handed over later than they should have been.
+    late: AtomicU64,
     /// The feed is to end.
     stop: AtomicBool,
     /// When frame 0 is due.
@@ -182,22 +188,38 @@ impl Flow {
 
 impl Publisher {
     fn start(source: Source, url: &str) -> Result<Self> {
+        Self::start_with(source, url, Stdout::Log)
+    }
+
+    /// Starts to encode into a pipe, as FLV.
+    fn start_piped(source: Source) -> Result<(Self, ChildStdout)> {
+        let mut publisher = Self::start_with(source, "pipe:1", Stdout::Piped)?;
+        let pipe = publisher.process.stdout()?;
+        Ok((publisher, pipe))
+    }
+
+    fn start_with(source: Source, url: &str, stdout: Stdout) -> Result<Self> {
         let dir = tempfile::tempdir().context("temporary folder")?;
-        let listener = TcpListener::bind("127.0.0.1:0").context("port for the sound")?;
-        let port = listener.local_addr().context("port for the sound")?.port();
+        let (picture_door, sound_door) = (Door::open()?, Door::open()?);
+        let ports = Ports { picture: picture_door.port, sound: sound_door.port };
         let mut command = match source.broadcaster {
-            Broadcaster::GStreamer => gstreamer(&source, port, url),
-            Broadcaster::Ffmpeg => ffmpeg(&source, Command::new("ffmpeg"), port, url),
+            Broadcaster::GStreamer => gstreamer(&source, ports, url),
+            Broadcaster::Ffmpeg => ffmpeg(&source, Command::new("ffmpeg"), ports, url),
             Broadcaster::NewerFfmpegHevc => {
-                ffmpeg(&source, Command::new(workspace::newer_ffmpeg()?), port, url)
+                ffmpeg(&source, Command::new(workspace::newer_ffmpeg()?), ports, url)
             }
         };
         let log = dir.path().join("log");
-        let mut process = Process::spawn("broadcaster", &mut command, Stdout::Log, &log)?;
-        let pictures = process.stdin()?;
+        let mut process = Process::spawn("broadcaster", &mut command, stdout, &log)?;
+        drop(process.stdin()?);
+        // The clock of the feed starts when the encoder is up, not when it was asked to come up.
+        let pictures = picture_door
+            .await_peer(|| process.exited().is_none())
+            .context(format!("an encoder that reads; it said: {}", process.log_tail(10)))?;
         let feed = Feed { start_ms: clock::now_ms(), rate: source.rate };
         let flow = Arc::new(Flow {
             frames: AtomicU64::new(0),
+            late: AtomicU64::new(0),
             stop: AtomicBool::new(false),
             start: Instant::now(),
         });
@@ -206,7 +228,7 @@ impl Publisher {
         pumps.push(std::thread::spawn(move || pump_pictures(feed, size, pictures, &shared)));
         if let Some(sound) = source.sound {
             let shared = Arc::clone(&flow);
-            pumps.push(std::thread::spawn(move || pump_sound(feed, sound, &listener, &shared)));
+            pumps.push(std::thread::spawn(move || pump_sound(feed, sound, &sound_door, &shared)));
         }
         Ok(Self { process, feed, flow, pumps, _dir: dir })
     }
@@ -219,6 +241,14 @@ impl Publisher {
     /// Frames handed to the encoder so far.
     pub fn frames(&self) -> u64 {
         self.flow.frames.load(Ordering::Relaxed)
+    }
+
+    /// How many of `frames` shown frames may be out of line because this machine, not the server,
+    /// did not keep time: none if every frame left for the encoder when it was due, else a few for
+    /// each one that did not, and a twentieth at most.
+    pub fn excused(&self, frames: u64) -> u64 {
+        let late = self.flow.late.load(Ordering::Relaxed);
+        (late * 4).min(frames / 20)
     }
 
     /// Everything the broadcaster has said.
@@ -263,6 +293,13 @@ impl Publisher {
         Ok(self.frames())
     }
 
+    /// Kills the broadcaster, as if its machine had lost power.
+    pub fn kill(&mut self) {
+        // First the process, so that a pump that waits in a write comes free.
+        self.process.signal(rustix::process::Signal::KILL);
+        self.stop_pumps();
+    }
+
     fn stop_pumps(&mut self) {
         self.flow.stop.store(true, Ordering::Relaxed);
         for pump in self.pumps.drain(..) {
@@ -274,9 +311,7 @@ impl Publisher {
 
 impl Drop for Publisher {
     fn drop(&mut self) {
-        // First the process, so that a pump that waits in a write comes free.
-        self.process.signal(rustix::process::Signal::KILL);
-        self.stop_pumps();
+        self.kill();
     }
 }
 
@@ -291,13 +326,18 @@ fn pump_pictures(feed: Feed, size: (usize, usize), mut to: impl Write, flow: &Fl
         if to.write_all(canvas.frame(n, mark)).is_err() {
             return;
         }
+        let due = Duration::from_millis(mark - feed.start_ms);
+        if flow.start.elapsed() > due + LATE_AFTER {
+            flow.late.fetch_add(1, Ordering::Relaxed);
+        }
         flow.frames.store(n + 1, Ordering::Relaxed);
     }
 }
 
 /// Writes sound when it is due, until told to end or the encoder is gone.
-fn pump_sound(feed: Feed, sound: Sound, listener: &TcpListener, flow: &Flow) {
-    let Some(mut to) = accept(listener, flow) else { return };
+fn pump_sound(feed: Feed, sound: Sound, door: &Door, flow: &Flow) {
+    let running = || !flow.stop.load(Ordering::Relaxed);
+    let Some(mut to) = door.await_peer(running) else { return };
     let rate = u64::from(sound.rate);
     let first = feed.start_ms * rate / 1000;
     let mut bytes = Vec::new();
@@ -320,30 +360,55 @@ fn pump_sound(feed: Feed, sound: Sound, listener: &TcpListener, flow: &Flow) {
     }
 }
 
-/// The encoder's connection for its sound.
-fn accept(listener: &TcpListener, flow: &Flow) -> Option<TcpStream> {
-    listener.set_nonblocking(true).ok()?;
-    let deadline = Instant::now() + SOUND_ASKED_WITHIN;
-    while Instant::now() < deadline && !flow.stop.load(Ordering::Relaxed) {
-        if let Ok((stream, _)) = listener.accept() {
-            stream.set_nonblocking(false).ok()?;
-            return Some(stream);
-        }
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    None
+/// A port on which an encoder asks for its input.
+#[derive(Debug)]
+struct Door {
+    listener: TcpListener,
+    port: u16,
 }
 
-fn ffmpeg(source: &Source, mut command: Command, sound_port: u16, url: &str) -> Command {
+/// The ports of an encoder's inputs.
+#[derive(Clone, Copy, Debug)]
+struct Ports {
+    picture: u16,
+    sound: u16,
+}
+
+impl Door {
+    fn open() -> Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0").context("port for an encoder's input")?;
+        listener.set_nonblocking(true).context("port for an encoder's input")?;
+        let port = listener.local_addr().context("port for an encoder's input")?.port();
+        Ok(Self { listener, port })
+    }
+
+    /// The encoder's connection; `None` if it does not come.
+    fn await_peer(&self, mut still: impl FnMut() -> bool) -> Option<TcpStream> {
+        let deadline = Instant::now() + ASKED_WITHIN;
+        while Instant::now() < deadline && still() {
+            if let Ok((stream, _)) = self.listener.accept() {
+                stream.set_nonblocking(false).ok()?;
+                return Some(stream);
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        None
+    }
+}
+
+fn ffmpeg(source: &Source, mut command: Command, ports: Ports, url: &str) -> Command {
     let (width, height) = source.size;
     let rate = format!("{}/{}", source.rate.num, source.rate.den);
-    command.args(["-hide_banner", "-loglevel", "info", "-y", "-thread_queue_size", "64"]);
+    // Raw input needs no probing, which would only delay the first picture.
+    let raw = ["-analyzeduration", "0", "-probesize", "32", "-thread_queue_size", "64"];
+    command.args(["-hide_banner", "-nostdin", "-loglevel", "info", "-y"]).args(raw);
     command.args(["-f", "rawvideo", "-pixel_format", "yuv420p", "-framerate", &rate]);
-    command.args(["-video_size", &format!("{width}x{height}"), "-i", "pipe:0"]);
+    command.args(["-video_size", &format!("{width}x{height}")]);
+    command.args(["-i", &format!("tcp://127.0.0.1:{}", ports.picture)]);
     if let Some(sound) = source.sound {
-        command.args(["-thread_queue_size", "64", "-f", "s16le", "-ar", &sound.rate.to_string()]);
+        command.args(raw).args(["-f", "s16le", "-ar", &sound.rate.to_string()]);
         command.args(["-ac", &sound.channels.to_string()]);
-        command.args(["-i", &format!("tcp://127.0.0.1:{sound_port}")]);
+        command.args(["-i", &format!("tcp://127.0.0.1:{}", ports.sound)]);
         command.args(["-map", "1:a", "-c:a", "aac", "-b:a", "96k"]);
     }
     let (gop, b_frames) = (source.gop.to_string(), source.b_frames.to_string());
@@ -365,23 +430,23 @@ fn ffmpeg(source: &Source, mut command: Command, sound_port: u16, url: &str) -> 
 }
 
 /// A GStreamer pipeline with the same feed. `rtmp2sink` takes the query as part of the stream name.
-fn gstreamer(source: &Source, sound_port: u16, url: &str) -> Command {
+fn gstreamer(source: &Source, ports: Ports, url: &str) -> Command {
     let (width, height) = source.size;
     let rate = format!("{}/{}", source.rate.num, source.rate.den);
     let mut command = Command::new("gst-launch-1.0");
     let mut pipeline = format!(
-        "fdsrc fd=0 ! rawvideoparse format=i420 width={width} height={height} framerate={rate} ! \
+        "tcpclientsrc host=127.0.0.1 port={} ! rawvideoparse format=i420 width={width} height={height} framerate={rate} ! \
          queue ! x264enc speed-preset=ultrafast tune=zerolatency threads=1 bframes={} \
          key-int-max={} bitrate=700 ! h264parse ! flvmux name=mux streamable=true ! \
          rtmp2sink location={url}",
-        source.b_frames, source.gop,
+        ports.picture, source.b_frames, source.gop,
     );
     if let Some(sound) = source.sound {
         pipeline.push_str(&format!(
-            " tcpclientsrc host=127.0.0.1 port={sound_port} ! rawaudioparse format=pcm \
+            " tcpclientsrc host=127.0.0.1 port={} ! rawaudioparse format=pcm \
              pcm-format=s16le sample-rate={} num-channels={} ! queue ! audioconvert ! avenc_aac ! \
              aacparse ! mux.",
-            sound.rate, sound.channels,
+            ports.sound, sound.rate, sound.channels,
         ));
     }
     command.arg("-e").args(pipeline.split_whitespace());

@@ -1,5 +1,6 @@
 //! The real program, started on ports from the system with a configuration of the test's.
 
+use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
@@ -10,6 +11,7 @@ use tempfile::TempDir;
 
 use crate::client::Client;
 use crate::process::{Process, Stdout};
+use crate::reader::hls;
 use crate::wait::{Look, until};
 use crate::{Context, Failure, Result, workspace};
 
@@ -88,61 +90,62 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts a server with these channels and waits until it is ready.
+    /// Starts `headwater serve` with these channels and waits until it is ready.
     ///
     /// # Errors
     /// If it does not become ready, with the end of its log.
     pub fn start(channels: &[ChannelConfig]) -> Result<Self> {
         let tables: String = channels.iter().map(ChannelConfig::toml).collect();
-        Self::start_with("serve", &tables)
+        on_free_ports(|[http, rtmp, admin], dir| {
+            let config = dir.join("headwater.toml");
+            let store = dir.join("data");
+            let text = format!(
+                "[http]\nlisten = \"{http}\"\n[rtmp]\nlisten = \"{rtmp}\"\n\
+                 [admin]\nlisten = \"{admin}\"\n[store]\nkind = \"fs\"\npath = {store:?}\n{tables}"
+            );
+            std::fs::write(&config, text).context("configuration of the server")?;
+            Ok(vec!["serve".into(), "--config".into(), config.into()])
+        })
     }
 
-    /// Starts `headwater <verb>` with a configuration that ends in these lines.
+    /// Starts `headwater demo` and waits until it is ready.
     ///
     /// # Errors
     /// As [`Self::start`].
-    pub fn start_with(verb: &str, tables: &str) -> Result<Self> {
-        let mut last = None;
-        for _ in 0..PORT_TRIES {
-            match Self::try_start(verb, tables) {
-                Err(failure) if failure.to_string().contains("in use") => last = Some(failure),
-                result => return result,
+    pub fn demo() -> Result<Self> {
+        on_free_ports(|[http, rtmp, admin], _| {
+            let mut arguments = vec!["demo".into()];
+            for (name, address) in [("--http", http), ("--rtmp", rtmp), ("--admin", admin)] {
+                arguments.extend([name.into(), address.to_string().into()]);
             }
-        }
-        Err(last.unwrap_or_else(|| Failure::new("no free ports")))
+            Ok(arguments)
+        })
     }
 
-    fn try_start(verb: &str, tables: &str) -> Result<Self> {
-        let program = workspace::headwater()?;
-        let dir = tempfile::Builder::new().prefix("headwater-it-").tempdir().context("folder")?;
-        let [http, rtmp, admin] = free_ports()?;
-        let config = dir.path().join("headwater.toml");
-        let store = dir.path().join("data");
-        let text = format!(
-            "[http]\nlisten = \"{http}\"\n[rtmp]\nlisten = \"{rtmp}\"\n[admin]\nlisten = \"{admin}\"\n\
-             [store]\nkind = \"fs\"\npath = {store:?}\n{tables}"
-        );
-        std::fs::write(&config, text).context("configuration of the server")?;
+    fn launch(
+        dir: TempDir,
+        [http, rtmp, admin]: [SocketAddr; 3],
+        arguments: &[OsString],
+    ) -> Result<Self> {
+        let mut command = Command::new(workspace::headwater()?);
+        command.args(arguments).current_dir(dir.path());
         let log = dir.path().join("log");
-        let mut command = Command::new(program);
-        command.arg(verb).arg("--config").arg(&config).current_dir(dir.path());
-        let mut process = Process::spawn("headwater", &mut command, Stdout::Log, &log)?;
-        let client = Client::new();
-        let ready = format!("http://{admin}/readyz");
+        let process = Process::spawn("headwater", &mut command, Stdout::Log, &log)?;
+        // From here on its log is kept whatever happens.
+        let mut server = Self { process, dir, http, rtmp, admin, client: Client::new() };
+        let ready = server.admin_url("/readyz");
         let waited = until("ready server", READY_WITHIN, || {
-            if let Some(status) = process.exited() {
+            if let Some(status) = server.process.exited() {
                 return Err(Failure::new(format!("the server ended with {status}")));
             }
-            Ok(match client.get(&ready) {
+            Ok(match server.client.get(&ready) {
                 Ok(answer) if answer.status == 200 => Look::There(()),
                 Ok(answer) => Look::NotYet(format!("/readyz answers {}", answer.status)),
                 Err(failure) => Look::NotYet(failure.to_string()),
             })
         });
-        if let Err(failure) = waited {
-            return Err(Failure::new(format!("{failure}; its log:\n{}", process.log_tail(40))));
-        }
-        Ok(Self { process, dir, http, rtmp, admin, client })
+        waited.map_err(|failure| server.explain(&failure))?;
+        Ok(server)
     }
 
     /// URL of a path at the viewers' door.
@@ -197,15 +200,25 @@ impl Server {
         waited.map_err(|failure| self.explain(&failure))
     }
 
-    /// Waits until a channel's newest whole segment has at least this number.
+    /// Numbers of the oldest and newest segment that every playlist of a channel lists.
+    ///
+    /// # Errors
+    /// If a playlist can't be read or is empty.
+    pub fn numbers(&self, channel: &str) -> Result<(u64, u64)> {
+        let lists = hls::fetch(&self.client, &self.url(&format!("/live/{channel}/index.m3u8")))?;
+        let first = lists.iter().filter_map(|(_, list)| list.objects.first()).map(|o| o.k).max();
+        let last = lists.iter().filter_map(|(_, list)| list.objects.last()).map(|o| o.k).min();
+        first.zip(last).context("an empty playlist")
+    }
+
+    /// Waits until every playlist of a channel lists segment `k`.
     ///
     /// # Errors
     /// As [`Self::wait_playable`].
     pub fn wait_segment(&self, channel: &str, k: u64, bound: Duration) -> Result {
         let waited = until(&format!("segment {k} of {channel}"), bound, || {
-            let status = self.status(channel)?;
-            let last = status["last_segment"].as_u64();
-            Ok(Look::at(last.filter(|l| *l >= k).map(drop), format!("last is {last:?}")))
+            let (_, last) = self.numbers(channel)?;
+            Ok(Look::at((last >= k).then_some(()), format!("the newest is {last}")))
         });
         waited.map_err(|failure| self.explain(&failure))
     }
@@ -254,6 +267,25 @@ pub fn publish_url(rtmp: SocketAddr, channel: &str, key: Option<&str>) -> String
         Some(key) => format!("rtmp://{rtmp}/live/{channel}?key={key}"),
         None => format!("rtmp://{rtmp}/live/{channel}"),
     }
+}
+
+/// Starts a server whose arguments are made of addresses and a folder; again with other ports if
+/// another program was faster to take one.
+fn on_free_ports(
+    arguments: impl Fn([SocketAddr; 3], &Path) -> Result<Vec<OsString>>,
+) -> Result<Server> {
+    let mut last = None;
+    for _ in 0..PORT_TRIES {
+        let prefix = tempfile::Builder::new().prefix("headwater-it-").tempdir();
+        let dir = prefix.context("temporary folder")?;
+        let ports = free_ports()?;
+        let arguments = arguments(ports, dir.path())?;
+        match Server::launch(dir, ports, &arguments) {
+            Err(failure) if failure.to_string().contains("in use") => last = Some(failure),
+            result => return result,
+        }
+    }
+    Err(last.unwrap_or_else(|| Failure::new("no free ports")))
 }
 
 /// Addresses with ports that were free a moment ago.

@@ -1,4 +1,4 @@
-//! Where things are: the program under test, test peers, schemas.
+//! Where things are: the program under test and test peers.
 
 use std::path::{Path, PathBuf};
 
@@ -69,13 +69,4 @@ pub fn newer_ffmpeg() -> Result<PathBuf> {
 
 fn architecture() -> &'static str {
     if cfg!(target_arch = "aarch64") { "arm64" } else { "x64" }
-}
-
-/// The schema of DASH manifests (ISO/IEC 23009-1), which is not ours to ship: the file named by
-/// `HEADWATER_DASH_SCHEMA`, or `../shared/schema/DASH-MPD.xsd` beside the repository. `None` when
-/// there is none; tests then say that they skip.
-pub fn dash_schema() -> Option<PathBuf> {
-    let named = std::env::var_os("HEADWATER_DASH_SCHEMA").map(PathBuf::from);
-    let path = named.unwrap_or_else(|| root().join("../shared/schema/DASH-MPD.xsd"));
-    path.is_file().then_some(path)
 }

@@ -1,12 +1,9 @@
-//! DASH manifests: number-addressed live MPDs read by roxmltree, and validated by xmllint.
-
-use std::process::Command;
-use std::time::Duration;
+//! DASH manifests: number-addressed live MPDs, read by roxmltree.
 
 use roxmltree::{Document, Node};
 
 use super::{Object, resolve};
-use crate::{Context, Failure, Result, process, workspace};
+use crate::{Context, Result};
 
 /// Nanoseconds in a second.
 const SECOND: i64 = 1_000_000_000;
@@ -210,25 +207,6 @@ fn date_ns(text: &str) -> Option<i64> {
     );
     let (_, list) = m3u8_rs::parse_media_playlist(list.as_bytes()).ok()?;
     list.segments.first()?.program_date_time?.timestamp_nanos_opt()
-}
-
-/// Validates an MPD against the schema; false, and nothing is validated, if there is no schema.
-///
-/// # Errors
-/// With xmllint's words if the MPD is not valid.
-pub fn validate(text: &str) -> Result<bool> {
-    let Some(schema) = workspace::dash_schema() else { return Ok(false) };
-    let dir = tempfile::tempdir().context("temporary folder")?;
-    let file = dir.path().join("manifest.mpd");
-    std::fs::write(&file, text).context("MPD for xmllint")?;
-    let mut command = Command::new("xmllint");
-    command.args(["--nonet", "--noout", "--schema"]).arg(schema).arg(&file);
-    let output = process::run("xmllint", &mut command, Duration::from_secs(20))?;
-    if output.status.success() {
-        Ok(true)
-    } else {
-        Err(Failure::new(format!("the MPD is not valid: {}\n{text}", output.stderr)))
-    }
 }
 
 #[cfg(test)]

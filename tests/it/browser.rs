@@ -1,0 +1,65 @@
+//! The pages in a real browser, through the scripts of `tests/browser`.
+
+use std::process::Command;
+use std::time::Duration;
+
+use harness::publisher::Source;
+use harness::server::{ChannelConfig, Server};
+use harness::{Context, Failure, Result, process, workspace};
+use packager::time::FrameRate;
+use serde_json::Value;
+
+/// Plays a watch page; gives what the script saw.
+pub(crate) fn play(url: &str, format: &str, seconds: u64, more: &[&str]) -> Result<Value> {
+    let mut command = Command::new("node");
+    command.arg(workspace::root().join("tests/browser/play.mjs"));
+    command.args(["--url", url, "--format", format, "--seconds", &seconds.to_string()]);
+    command.args(more);
+    // Chromium and the first picture have their own, shorter bounds in the script.
+    let bound = Duration::from_secs(seconds + 60);
+    let output = process::run("play.mjs", &mut command, bound)?;
+    let line = String::from_utf8_lossy(&output.stdout).into_owned();
+    let seen: Value = serde_json::from_str(line.trim())
+        .context(format!("play.mjs said {line:?} and {}", output.stderr))?;
+    if output.status.success() { Ok(seen) } else { Err(Failure::new(format!("{seen:#}"))) }
+}
+
+/// What holds whenever a page plays: no stall, no error, sound, and the rendition asked for.
+pub(crate) fn plays_well(seen: &Value, seconds: u64) {
+    let whole = format!("{seen:#}");
+    assert_eq!(seen["stalls"], 0, "{whole}");
+    assert_eq!(seen["errors"], Value::Array(vec![]), "{whole}");
+    assert_eq!(seen["consoleErrors"], Value::Array(vec![]), "{whole}");
+    assert_eq!(seen["soundOn"], true, "{whole}");
+    assert!(seen["playedSeconds"].as_f64() >= Some(seconds as f64 * 0.9), "{whole}");
+    assert!(seen["latencySamples"].as_u64() >= Some(seconds), "the clock was not read: {whole}");
+}
+
+fn plays_in(format: &str) -> Result {
+    const SECONDS: u64 = 20;
+    let server = Server::start(&[ChannelConfig::tiny("a")])?;
+    let mut publisher =
+        Source::tiny(FrameRate::new(30, 1)).publish(&server.publish_url("a", None))?;
+    server.wait_playable("a", Duration::from_secs(10))?;
+    // dash.js plays three segments behind the edge, so that there must be as many.
+    let (first, _) = server.numbers("a")?;
+    server.wait_segment("a", first + 3, Duration::from_secs(20))?;
+    let seen = play(&server.url("/watch/a"), format, SECONDS, &["--select", "96p"])?;
+    publisher.check()?;
+    plays_well(&seen, SECONDS);
+    assert_eq!(seen["format"], format, "{seen:#}");
+    assert!(seen["switchMs"].is_number(), "it did not switch to 96p: {seen:#}");
+    // The bar of 5 s is for the demo alone on a machine; here the tests share it.
+    assert!(seen["timeToFirstFrameMs"].as_f64() <= Some(10_000.0), "{seen:#}");
+    Ok(())
+}
+
+#[test]
+fn the_page_plays_hls_with_sound_and_switches_renditions() -> Result {
+    plays_in("hls")
+}
+
+#[test]
+fn the_page_plays_dash_with_sound_and_switches_renditions() -> Result {
+    plays_in("dash")
+}

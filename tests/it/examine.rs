@@ -1,0 +1,170 @@
+//! What every good recording of a channel has in common, judged by its decoded clock.
+
+use std::collections::BTreeMap;
+
+use harness::publisher::{Feed, Publisher};
+use harness::reader::{Frame, Sound, ffmpeg, full_mark};
+use harness::witness::{Record, Track};
+use harness::{Context, Failure, Result};
+use ingest::av::mark;
+
+/// Most that a picture may show after the moment that was drawn into it: the encoders of the
+/// broadcaster and the adaptive buffer, on a machine that is shared.
+const MOST_DELAY_NS: i64 = 1_500_000_000;
+/// Most that a tick's sound may be away from its picture.
+const MOST_LIP_ERROR_NS: i64 = 40_000_000;
+
+/// A decoded frame with the source's frame that it shows.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Shown {
+    pub(crate) pts_ns: i64,
+    pub(crate) mark_ms: u64,
+    pub(crate) source: u64,
+}
+
+/// The frames of a decoded stream with the frames of the source that they show.
+pub(crate) fn shown(frames: &[Frame], feed: Feed) -> Result<Vec<Shown>> {
+    let each = frames.iter().enumerate().map(|(index, frame)| {
+        let mark = frame.mark.context(format!("frame {index} bears no mark"))?;
+        let source =
+            feed.frame_of(mark).context(format!("frame {index}: mark {mark} of nobody"))?;
+        let mark_ms = full_mark(mark, feed.start_ms);
+        Ok(Shown { pts_ns: frame.pts_ns, mark_ms, source })
+    });
+    each.collect()
+}
+
+/// The frames from a second after the first one. Before that, a run's first picture stands where its
+/// segment began before the source, and the adaptive buffer finds its size.
+pub(crate) fn settled(shown: &[Shown], feed: Feed) -> &[Shown] {
+    let second = u64::from(feed.rate.num.div_ceil(feed.rate.den));
+    let first = shown.first().map_or(0, |s| s.source);
+    let from = shown.iter().position(|s| s.source >= first + second).unwrap_or(shown.len());
+    &shown[from..]
+}
+
+/// The source's frames go by one by one: none doubled, none lost, once the source has settled, but
+/// for `excused` frames. Times grow by whole frames from the very first.
+pub(crate) fn every_frame_once(shown: &[Shown], feed: Feed, excused: u64) -> Result {
+    let frame_ns = 1_000_000_000 * i64::from(feed.rate.den) / i64::from(feed.rate.num);
+    for pair in shown.windows(2) {
+        let step = pair[1].pts_ns - pair[0].pts_ns;
+        // Times are rounded to ticks of at least 1/24000 s.
+        if (step - frame_ns).abs() > 50_000 {
+            return Err(Failure::new(format!("time goes on by {step} ns, a frame is {frame_ns}")));
+        }
+    }
+    let mut wrong = Vec::new();
+    for pair in settled(shown, feed).windows(2) {
+        if pair[1].source != pair[0].source + 1 {
+            wrong.push((pair[0].source, pair[1].source));
+        }
+    }
+    if wrong.len() as u64 <= excused {
+        Ok(())
+    } else {
+        let of = shown.len();
+        Err(Failure::new(format!("of {of} frames, {} don't follow: {wrong:?}", wrong.len())))
+    }
+}
+
+/// The time of a picture is the time drawn into it plus the same delay, to a frame, all along.
+pub(crate) fn constant_delay(shown: &[Shown], feed: Feed, excused: u64) -> Result {
+    let last = shown.last().context("no frame was decoded")?;
+    let delay = |s: &Shown| s.pts_ns - s.mark_ms as i64 * 1_000_000;
+    let expected = delay(last);
+    if !(0..=MOST_DELAY_NS).contains(&expected) {
+        return Err(Failure::new(format!("pictures are shown {expected} ns after their moment")));
+    }
+    let frame_ns = 1_000_000_000 * i64::from(feed.rate.den) / i64::from(feed.rate.num);
+    // A mark is rounded to a millisecond.
+    let off = |one: &&Shown| (delay(one) - expected).abs() > frame_ns + 1_000_000;
+    let settled = settled(shown, feed);
+    let wrong: Vec<u64> = settled.iter().filter(off).map(|s| s.source).collect();
+    if wrong.len() as u64 <= excused {
+        Ok(())
+    } else {
+        Err(Failure::new(format!("frames are shown at another delay than the last: {wrong:?}")))
+    }
+}
+
+/// All renditions show the same picture at the same time.
+pub(crate) fn renditions_agree(renditions: &[(String, Vec<Shown>)]) -> Result {
+    let Some(((_, first), others)) = renditions.split_first() else { return Ok(()) };
+    let known: BTreeMap<i64, u64> = first.iter().map(|s| (s.pts_ns, s.source)).collect();
+    for (name, shown) in others {
+        let mut same = 0;
+        for one in shown {
+            match known.get(&one.pts_ns) {
+                Some(source) if *source == one.source => same += 1,
+                Some(source) => {
+                    let text = format!("{name} shows {} where another shows {source}", one.source);
+                    return Err(Failure::new(format!("{text}, at {}", one.pts_ns)));
+                }
+                // A rendition may have been read one segment further.
+                None => {}
+            }
+        }
+        if same * 2 < shown.len() {
+            return Err(Failure::new(format!("{name} shares {same} of {} times", shown.len())));
+        }
+    }
+    Ok(())
+}
+
+/// Every tick sounds when the picture shows the full second that it tells; gives their number.
+pub(crate) fn lips_in_sync(sound: &Sound, shown: &[Shown]) -> Result<usize> {
+    let mut heard = 0;
+    for tick in mark::read_ticks(&sound.samples, sound.rate) {
+        let at =
+            sound.start_ns + tick.offset_samples as i64 * 1_000_000_000 / i64::from(sound.rate);
+        let Some(picture) = shown.iter().rev().find(|s| s.pts_ns <= at) else { continue };
+        if shown.last().is_some_and(|last| last.pts_ns == picture.pts_ns)
+            || shown.first().is_some_and(|first| first.source == picture.source)
+        {
+            // Beyond the pictures, or over the picture that fills the start.
+            continue;
+        }
+        let clock_ns = picture.mark_ms as i64 * 1_000_000 + (at - picture.pts_ns);
+        let off =
+            (clock_ns - i64::from(tick.second_mod_64) * 1_000_000_000).rem_euclid(64_000_000_000);
+        let off = if off > 32_000_000_000 { off - 64_000_000_000 } else { off };
+        if off.abs() > MOST_LIP_ERROR_NS {
+            let text = format!("tick {} sounds {off} ns after its picture", tick.second_mod_64);
+            return Err(Failure::new(text));
+        }
+        heard += 1;
+    }
+    Ok(heard)
+}
+
+/// The pictures of a track, decoded by ffmpeg.
+pub(crate) fn decoded(track: &Track, feed: Feed) -> Result<Vec<Shown>> {
+    let name = &track.rendition.name;
+    let frames = ffmpeg::frames_of_bytes(&track.joined()?).context(name)?;
+    let samples: usize =
+        track.segments.values().flat_map(|s| &s.fragments).map(|f| f.samples.len()).sum();
+    if samples != frames.len() {
+        return Err(Failure::new(format!("{name}: {} of {samples} frames decode", frames.len())));
+    }
+    shown(&frames, feed).context(name)
+}
+
+/// Everything above on a whole record: what a viewer of any rendition must have seen and heard.
+/// Gives the number of ticks heard.
+pub(crate) fn whole(record: &Record, publisher: &Publisher) -> Result<usize> {
+    record.clean()?;
+    let feed = publisher.feed();
+    let mut renditions = Vec::new();
+    for track in record.tracks.iter().filter(|t| !t.rendition.audio) {
+        let shown = decoded(track, feed)?;
+        let excused = publisher.excused(shown.len() as u64);
+        every_frame_once(&shown, feed, excused).context(&track.rendition.name)?;
+        constant_delay(&shown, feed, excused).context(&track.rendition.name)?;
+        renditions.push((track.rendition.name.clone(), shown));
+    }
+    renditions_agree(&renditions)?;
+    let sound = ffmpeg::sound_of_bytes(&record.track("audio")?.joined()?)?;
+    let (_, shown) = renditions.first().context("a video rendition")?;
+    lips_in_sync(&sound, shown)
+}

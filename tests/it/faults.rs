@@ -1,0 +1,157 @@
+//! Faults of the source: viewers see a still picture at most, and never a discontinuity.
+
+use std::time::Duration;
+
+use harness::publisher::relay::{Body, Edit, Relay, Tag};
+use harness::publisher::{Publisher, Source};
+use harness::reader::{ffmpeg, full_mark};
+use harness::server::{ChannelConfig, Server};
+use harness::wait::{Look, until};
+use harness::witness::{Record, Watch, Witness};
+use harness::{Context, Failure, Result};
+use packager::time::FrameRate;
+
+use crate::examine;
+
+const RATE: FrameRate = FrameRate::new(25, 1);
+const PLAYABLE_WITHIN: Duration = Duration::from_secs(10);
+
+/// Waits for `more` segments after the newest one.
+fn wait_more(server: &Server, more: u64) -> Result {
+    let (_, last) = server.numbers("a")?;
+    server.wait_segment("a", last + more, Duration::from_secs(30))
+}
+
+/// Nothing was broken, and all is one run.
+fn one_run(record: &Record) -> Result {
+    record.clean()?;
+    for track in &record.tracks {
+        let name = &track.rendition.name;
+        if track.inits.len() != 1 || track.segments.values().any(|s| s.object.discontinuity) {
+            return Err(Failure::new(format!("{name}: a new run")));
+        }
+    }
+    Ok(())
+}
+
+/// Publishes through a relay and examines that few of the source's frames were lost or doubled.
+fn survives(edit: Edit, segments: u64, most_odd: u64) -> Result {
+    let server = Server::start(&[ChannelConfig::tiny("a")])?;
+    let witness = Witness::start(Watch::new(&server.url(""), "a"));
+    let relay = Relay::start(Source::tiny(RATE), &server.rtmp.to_string(), "a", edit)?;
+    server.wait_playable("a", PLAYABLE_WITHIN)?;
+    wait_more(&server, segments)?;
+    assert!(relay.is_running(), "the source was thrown out:\n{}", server.log());
+    let record = witness.finish()?;
+    one_run(&record)?;
+    let feed = relay.publisher().feed();
+    for track in record.tracks.iter().filter(|t| !t.rendition.audio) {
+        let shown = examine::decoded(track, feed)?;
+        let moving = examine::settled(&shown, feed);
+        let mut odd = 0;
+        for pair in moving.windows(2) {
+            let step = i128::from(pair[1].source) - i128::from(pair[0].source);
+            assert!(step >= 0, "the picture goes back from {} by {step}", pair[0].source);
+            odd += (step - 1).unsigned_abs();
+        }
+        let name = &track.rendition.name;
+        let most = most_odd + relay.publisher().excused(shown.len() as u64);
+        assert!(odd <= u128::from(most), "{name}: {odd} frames lost or doubled");
+    }
+    Ok(())
+}
+
+/// Moves the times of everything after `from_ms` by `shift_ms`, modulo 2^32.
+fn shifted(from_ms: u32, shift_ms: u32) -> Edit {
+    Box::new(move |mut tag: Tag| {
+        if tag.at_ms >= from_ms {
+            tag.at_ms = tag.at_ms.wrapping_add(shift_ms);
+        }
+        vec![tag]
+    })
+}
+
+#[test]
+fn a_source_whose_times_jump_ahead_by_an_hour_goes_on() -> Result {
+    survives(shifted(4_000, 3_600_000), 4, 4)
+}
+
+#[test]
+fn a_source_whose_times_start_anew_goes_on() -> Result {
+    survives(shifted(4_000, 4_000_u32.wrapping_neg()), 4, 4)
+}
+
+#[test]
+fn a_source_whose_32_bit_clock_wraps_goes_on_without_a_trace() -> Result {
+    survives(shifted(0, 4_000_u32.wrapping_neg()), 4, 0)
+}
+
+#[test]
+fn sound_alone_for_three_seconds_is_waited_out() -> Result {
+    let mut config = None;
+    let mut seen_key = false;
+    let edit: Edit = Box::new(move |tag: Tag| match tag.body {
+        Body::VideoConfig(_) if !seen_key => {
+            config = Some(tag);
+            vec![]
+        }
+        Body::Video { key, .. } if !seen_key => {
+            seen_key = key && tag.at_ms >= 3_000;
+            if seen_key { config.take().into_iter().chain([tag]).collect() } else { vec![] }
+        }
+        _ => vec![tag],
+    });
+    survives(edit, 4, 0)
+}
+
+#[test]
+fn a_second_publisher_of_another_size_takes_over_in_the_same_run() -> Result {
+    let server = Server::start(&[ChannelConfig::tiny("a").with_key("k")])?;
+    let witness = Witness::start(Watch::new(&server.url(""), "a"));
+    let url = server.publish_url("a", Some("k"));
+    let mut first = Source::tiny(RATE).publish(&url)?;
+    server.wait_playable("a", PLAYABLE_WITHIN)?;
+    wait_more(&server, 2)?;
+    first.check()?;
+    let second = Source::tiny(FrameRate::new(30, 1)).with_size(480, 270).publish(&url)?;
+    first.wait(Duration::from_secs(15)).context("the first publisher is told to end")?;
+    wait_more(&server, 4)?;
+    one_run(&witness.finish()?).map(drop)?;
+    ends_with(&server, &second)
+}
+
+#[test]
+fn a_publisher_back_within_hold_goes_on_in_the_same_run() -> Result {
+    let server = Server::start(&[ChannelConfig::tiny("a").with_key("k")])?;
+    let witness = Witness::start(Watch::new(&server.url(""), "a"));
+    let url = server.publish_url("a", Some("k"));
+    let mut first = Source::tiny(RATE).publish(&url)?;
+    server.wait_playable("a", PLAYABLE_WITHIN)?;
+    first.kill();
+    until("holding channel", Duration::from_secs(10), || {
+        let state = server.status("a")?["state"].clone();
+        Ok(Look::at((state == "holding").then_some(()), state.to_string()))
+    })?;
+    // Slate on time while nobody publishes.
+    wait_more(&server, 2)?;
+    let second = Source::tiny(RATE).publish(&url)?;
+    wait_more(&server, 4)?;
+    one_run(&witness.finish()?)?;
+    ends_with(&server, &second)
+}
+
+/// The newest segments show what this publisher sends.
+fn ends_with(server: &Server, publisher: &Publisher) -> Result {
+    let lists = harness::reader::hls::fetch(&server.client, &server.url("/live/a/index.m3u8"))?;
+    let (_, playlist) = lists.first().context("a rendition")?;
+    let object = playlist.objects.last().context("a segment")?;
+    let init = server.client.get(&object.init)?.ok(&object.init)?.body;
+    let bytes = server.client.get(&object.url)?.ok(&object.url)?.body;
+    let frames = ffmpeg::frames_of_bytes(&harness::reader::join(&init, &[bytes]))?;
+    let feed = publisher.feed();
+    for frame in frames {
+        let mark = full_mark(frame.mark.context("a mark")?, feed.start_ms);
+        assert!(mark >= feed.start_ms, "shows {mark}, the publisher began at {}", feed.start_ms);
+    }
+    Ok(())
+}

@@ -1,0 +1,89 @@
+//! Real broadcasters of every kind: each frame comes out once, at the right time, in every
+//! rendition, with its sound.
+
+use std::time::{Duration, Instant};
+
+use harness::Result;
+use harness::publisher::{Broadcaster, Publisher, Sound, Source};
+use harness::server::{ChannelConfig, Server};
+use harness::witness::{Record, Watch, Witness};
+use packager::time::FrameRate;
+
+use crate::examine;
+
+/// Segments to look at: 8 to 10 s with the lengths that the grid makes of a wish of 2 s.
+const SEGMENTS: u64 = 5;
+/// How long after its start a broadcaster's channel must be playable. The bar of 3 s after the first
+/// key frame is for the demo alone on a machine; here encoders of four processes share two cores.
+const PLAYABLE_WITHIN: Duration = Duration::from_secs(10);
+
+/// Publishes to a server of its own and gives what a witness saw of the first segments.
+fn take(source: Source) -> Result<(Record, Publisher)> {
+    let server = Server::start(&[ChannelConfig::tiny("a").with_key("k")])?;
+    let witness = Witness::start(Watch::new(&server.url(""), "a"));
+    let mut publisher = source.publish(&server.publish_url("a", Some("k")))?;
+    let started = Instant::now();
+    let playable = server.wait_playable("a", PLAYABLE_WITHIN);
+    publisher.check()?;
+    playable?;
+    let (first, _) = server.numbers("a")?;
+    server.wait_segment("a", first + SEGMENTS - 1, Duration::from_secs(20))?;
+    publisher.check()?;
+    let record = witness.finish()?;
+    assert!(started.elapsed() < Duration::from_secs(40));
+    publisher.kill();
+    server.stop()?;
+    Ok((record, publisher))
+}
+
+/// The same, with everything examined; the sound must have been heard.
+fn comes_out_whole(source: Source) -> Result {
+    let audible = source.sound.is_some();
+    let (record, publisher) = take(source)?;
+    let ticks = examine::whole(&record, &publisher)?;
+    assert_eq!(ticks >= 4, audible, "{ticks} ticks heard");
+    Ok(())
+}
+
+const STEREO_44: Option<Sound> = Some(Sound { rate: 44_100, channels: 2 });
+const MONO_48: Option<Sound> = Some(Sound { rate: 48_000, channels: 1 });
+
+#[test]
+fn film_at_24_comes_out_whole() -> Result {
+    comes_out_whole(Source::tiny(FrameRate::new(24, 1)))
+}
+
+#[test]
+fn video_at_25_with_sound_at_44100_comes_out_whole() -> Result {
+    comes_out_whole(Source::tiny(FrameRate::new(25, 1)).with_sound(STEREO_44))
+}
+
+#[test]
+fn video_at_29_97_with_b_frames_comes_out_whole() -> Result {
+    comes_out_whole(Source::tiny(FrameRate::new(30_000, 1001)).with_b_frames(2))
+}
+
+#[test]
+fn video_at_30_with_mono_sound_comes_out_whole() -> Result {
+    comes_out_whole(Source::tiny(FrameRate::new(30, 1)).with_sound(MONO_48))
+}
+
+#[test]
+fn video_at_50_without_sound_comes_out_whole_and_silent() -> Result {
+    comes_out_whole(Source::tiny(FrameRate::new(50, 1)).with_sound(None))
+}
+
+#[test]
+fn video_at_60_with_b_frames_comes_out_whole() -> Result {
+    comes_out_whole(Source::tiny(FrameRate::new(60, 1)).with_b_frames(3))
+}
+
+#[test]
+fn hevc_by_enhanced_rtmp_comes_out_whole() -> Result {
+    comes_out_whole(Source::tiny(FrameRate::new(25, 1)).by(Broadcaster::NewerFfmpegHevc))
+}
+
+#[test]
+fn a_gstreamer_broadcast_comes_out_whole() -> Result {
+    comes_out_whole(Source::tiny(FrameRate::new(30, 1)).by(Broadcaster::GStreamer))
+}

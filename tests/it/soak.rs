@@ -1,0 +1,102 @@
+//! The long real-time runs: `make soak`. Without `HEADWATER_SOAK=1` they say so and pass.
+
+use std::time::{Duration, Instant};
+
+use harness::server::Server;
+use harness::wait::{Look, until};
+use harness::witness::{Watch, Witness};
+use harness::{Context, Result};
+
+use crate::browser::{play, plays_well};
+
+/// The bar: first key frame accepted → playable.
+const PLAYABLE_WITHIN: Duration = Duration::from_secs(3);
+/// Memory may grow by no more than this after it has settled.
+const MOST_GROWTH: u64 = 5 << 20;
+const SETTLED_AFTER: Duration = Duration::from_secs(120);
+const LENGTH: Duration = Duration::from_secs(600);
+
+fn asked_for() -> bool {
+    std::env::var_os("HEADWATER_SOAK").is_some_and(|value| value != "0")
+}
+
+#[test]
+fn twenty_starts_of_the_demo_are_playable_within_three_seconds() -> Result {
+    if !asked_for() {
+        return Ok(());
+    }
+    let mut worst = Duration::ZERO;
+    for _ in 0..20 {
+        let server = Server::demo()?;
+        until("source of the demo", Duration::from_secs(10), || {
+            let source = server.status("demo")?["source"].clone();
+            Ok(Look::at(source.is_object().then_some(()), "no source yet"))
+        })?;
+        let accepted = Instant::now();
+        server.wait_playable("demo", Duration::from_secs(10))?;
+        worst = worst.max(accepted.elapsed());
+        server.stop()?;
+    }
+    assert!(worst <= PLAYABLE_WITHIN, "the slowest start took {worst:?}");
+    Ok(())
+}
+
+#[test]
+fn ten_minutes_of_the_demo_keep_time_and_memory() -> Result {
+    if !asked_for() {
+        return Ok(());
+    }
+    let server = Server::demo()?;
+    server.wait_playable("demo", Duration::from_secs(10))?;
+    let witness = Witness::start(Watch::new(&server.url(""), "demo"));
+    let begun = Instant::now();
+    let mut settled: Option<u64> = None;
+    let mut most = 0;
+    until("end of the soak", LENGTH + Duration::from_secs(60), || {
+        if begun.elapsed() >= SETTLED_AFTER {
+            let now = server.resident_bytes();
+            settled.get_or_insert(now);
+            most = most.max(now);
+        }
+        std::thread::sleep(Duration::from_secs(1));
+        Ok(Look::at((begun.elapsed() >= LENGTH).then_some(()), "it goes on"))
+    })?;
+    let settled = settled.context("memory")?;
+    let record = witness.finish()?;
+    record.clean()?;
+    for track in &record.tracks {
+        let length = Duration::from_nanos(span_ns(track)?);
+        assert!(
+            length + Duration::from_secs(10) >= LENGTH,
+            "{length:?} of {}",
+            track.rendition.name
+        );
+    }
+    let growth = most.saturating_sub(settled);
+    assert!(growth <= MOST_GROWTH, "memory grew by {growth} bytes from {settled}");
+    server.stop()
+}
+
+fn span_ns(track: &harness::witness::Track) -> Result<u64> {
+    let (first, last) = (track.segments.values().next(), track.segments.values().next_back());
+    let (first, last) = first.zip(last).context("segments")?;
+    let ticks = u128::from(last.end() - first.start());
+    Ok((ticks * 1_000_000_000 / u128::from(track.timescale()?)) as u64)
+}
+
+#[test]
+fn the_demo_plays_for_a_minute_in_both_players() -> Result {
+    if !asked_for() {
+        return Ok(());
+    }
+    for format in ["hls", "dash"] {
+        let server = Server::demo()?;
+        server.wait_playable("demo", Duration::from_secs(10))?;
+        let seen = play(&server.url("/watch/demo"), format, 60, &["--select", "360p"])?;
+        plays_well(&seen, 60);
+        assert!(seen["switchMs"].is_number(), "it did not switch: {seen:#}");
+        assert!(seen["openToFirstFrameMs"].as_f64() <= Some(5_000.0), "{seen:#}");
+        server.stop()?;
+    }
+    Ok(())
+}

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use harness::publisher::{Feed, Publisher};
-use harness::reader::{Frame, Sound, ffmpeg, full_mark};
+use harness::reader::{Frame, Sound, ffmpeg, full_mark, hls, join};
+use harness::server::Server;
 use harness::witness::{Record, Track};
 use harness::{Context, Failure, Result};
 use ingest::av::mark;
@@ -136,6 +137,17 @@ pub(crate) fn lips_in_sync(sound: &Sound, shown: &[Shown]) -> Result<usize> {
         heard += 1;
     }
     Ok(heard)
+}
+
+/// The pictures of the newest segment of a channel's first rendition, decoded by ffmpeg.
+pub(crate) fn newest(server: &Server, channel: &str) -> Result<Vec<Frame>> {
+    let url = server.url(&format!("/live/{channel}/index.m3u8"));
+    let lists = hls::fetch(&server.client, &url)?;
+    let (_, playlist) = lists.first().context("a rendition")?;
+    let object = playlist.objects.last().context("a segment")?;
+    let init = server.client.get(&object.init)?.ok(&object.init)?.body;
+    let bytes = server.client.get(&object.url)?.ok(&object.url)?.body;
+    ffmpeg::frames_of_bytes(&join(&init, &[bytes]))
 }
 
 /// The pictures of a track, decoded by ffmpeg.

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use harness::proxy::DelayProxy;
 use harness::publisher::relay::{Body, Edit, Relay, Tag};
 use harness::publisher::{Publisher, Source};
-use harness::reader::{ffmpeg, full_mark};
-use harness::server::{ChannelConfig, Server};
+use harness::reader::full_mark;
+use harness::server::{ChannelConfig, Server, publish_url};
 use harness::wait::{Look, until};
 use harness::witness::{Record, Watch, Witness};
 use harness::{Context, Failure, Result};
@@ -140,14 +141,31 @@ fn a_publisher_back_within_hold_goes_on_in_the_same_run() -> Result {
     ends_with(&server, &second)
 }
 
+#[test]
+fn a_path_that_becomes_slower_by_400_ms_costs_less_than_a_second_of_frames() -> Result {
+    let server = Server::start(&[ChannelConfig::tiny("a")])?;
+    let witness = Witness::start(Watch::new(&server.url(""), "a"));
+    let proxy = DelayProxy::start(server.rtmp)?;
+    let mut publisher = Source::tiny(RATE).publish(&publish_url(proxy.listen, "a", None))?;
+    server.wait_playable("a", PLAYABLE_WITHIN)?;
+    wait_more(&server, 2)?;
+    proxy.set_delay(Duration::from_millis(400));
+    wait_more(&server, 4)?;
+    publisher.check()?;
+    let record = witness.finish()?;
+    one_run(&record)?;
+    // The buffer grows in steps, each with a picture that stands.
+    let second = u64::from(RATE.num);
+    for track in record.tracks.iter().filter(|t| !t.rendition.audio) {
+        let shown = examine::decoded(track, publisher.feed())?;
+        examine::every_frame_once(&shown, publisher.feed(), second)?;
+    }
+    Ok(())
+}
+
 /// The newest segments show what this publisher sends.
 fn ends_with(server: &Server, publisher: &Publisher) -> Result {
-    let lists = harness::reader::hls::fetch(&server.client, &server.url("/live/a/index.m3u8"))?;
-    let (_, playlist) = lists.first().context("a rendition")?;
-    let object = playlist.objects.last().context("a segment")?;
-    let init = server.client.get(&object.init)?.ok(&object.init)?.body;
-    let bytes = server.client.get(&object.url)?.ok(&object.url)?.body;
-    let frames = ffmpeg::frames_of_bytes(&harness::reader::join(&init, &[bytes]))?;
+    let frames = examine::newest(server, "a")?;
     let feed = publisher.feed();
     for frame in frames {
         let mark = full_mark(frame.mark.context("a mark")?, feed.start_ms);

@@ -8,6 +8,7 @@
 
 mod bad_input;
 mod browser;
+mod clocks;
 mod corpus;
 mod examine;
 mod faults;

@@ -52,6 +52,8 @@ pub struct Source {
     pub broadcaster: Broadcaster,
     /// More arguments for the output, such as another audio codec.
     pub output_args: Vec<String>,
+    /// How long after its moment a picture, and its sound, reach the encoder.
+    pub lag: Duration,
 }
 
 /// A publisher's sound.
@@ -85,6 +87,7 @@ impl Source {
             gop: rate.num.div_ceil(rate.den),
             broadcaster: Broadcaster::Ffmpeg,
             output_args: Vec::new(),
+            lag: Duration::ZERO,
         }
     }
 
@@ -115,6 +118,12 @@ impl Source {
     /// The same with more arguments for the encoder's output.
     pub fn with_output_args(mut self, args: &[&str]) -> Self {
         self.output_args = args.iter().map(|a| (*a).to_owned()).collect();
+        self
+    }
+
+    /// The same with pictures and sound that reach the encoder this long after their moment.
+    pub fn with_lag(mut self, lag: Duration) -> Self {
+        self.lag = lag;
         self
     }
 
@@ -173,7 +182,7 @@ struct Flow {
     late: AtomicU64,
     /// The feed is to end.
     stop: AtomicBool,
-    /// When frame 0 is due.
+    /// When frame 0 is due at the encoder.
     start: Instant,
 }
 
@@ -221,7 +230,7 @@ impl Publisher {
             frames: AtomicU64::new(0),
             late: AtomicU64::new(0),
             stop: AtomicBool::new(false),
-            start: Instant::now(),
+            start: Instant::now() + source.lag,
         });
         let mut pumps = Vec::new();
         let (size, shared) = (source.size, Arc::clone(&flow));
@@ -327,7 +336,7 @@ fn pump_pictures(feed: Feed, size: (usize, usize), mut to: impl Write, flow: &Fl
             return;
         }
         let due = Duration::from_millis(mark - feed.start_ms);
-        if flow.start.elapsed() > due + LATE_AFTER {
+        if Instant::now() > flow.start + due + LATE_AFTER {
             flow.late.fetch_add(1, Ordering::Relaxed);
         }
         flow.frames.store(n + 1, Ordering::Relaxed);

@@ -10,7 +10,10 @@ use packager::media::Name;
 use packager::timeline::Snapshot;
 use tokio::sync::watch;
 
+mod backlog;
+mod encoder;
 mod intake;
+mod making;
 mod packaging;
 mod restart;
 mod status;

@@ -14,6 +14,7 @@ use packager::segmenter::{self, Output, PartChunk, Segmenter};
 use packager::timeline::{Format, Part, Run, Snapshot, Timeline};
 use tokio::sync::watch;
 
+use super::making;
 use crate::store::{ChannelStore, StoredFormat, StoredRendition};
 use crate::telemetry::metrics::{ChannelMetrics, RenditionMetrics};
 
@@ -21,6 +22,8 @@ use crate::telemetry::metrics::{ChannelMetrics, RenditionMetrics};
 #[derive(Debug)]
 pub(super) struct Packaging {
     format: Arc<Format>,
+    /// The rungs the operator wished for.
+    wishes: Vec<String>,
     store: Arc<ChannelStore>,
     snapshots: watch::Sender<Option<Arc<Snapshot>>>,
     metrics: ChannelMetrics,
@@ -48,6 +51,14 @@ pub(super) enum Error {
     /// No run has begun.
     #[error("a sample came before its run began")]
     NoRun,
+    /// The run would use numbers again.
+    #[error("the run begins at segment {first_k}, and segments below {next_k} are used")]
+    UsedNumber {
+        /// Where it would begin.
+        first_k: u64,
+        /// The lowest number that is free.
+        next_k: u64,
+    },
     /// The sample does not fit the run.
     #[error(transparent)]
     Segmenter(#[from] segmenter::Error),
@@ -56,19 +67,29 @@ pub(super) enum Error {
 impl Packaging {
     pub(super) fn new(
         format: Arc<Format>,
+        wishes: Vec<String>,
         store: Arc<ChannelStore>,
         snapshots: watch::Sender<Option<Arc<Snapshot>>>,
         metrics: ChannelMetrics,
     ) -> Self {
         let recovered = store.recovered();
+        let last_k = making::last_k(recovered, &format.grid);
+        if last_k != recovered.last_k {
+            tracing::warn!(
+                before = recovered.last_k,
+                now = last_k,
+                "segments have another length than before: their numbers begin anew, and players reload"
+            );
+        }
         Self {
             format,
+            wishes,
             snapshots,
             metrics,
             timeline: None,
             current: None,
             last_discontinuity: recovered.last_discontinuity,
-            last_k: recovered.last_k,
+            last_k,
             last_run_millis: 0,
             publish_ms: 0.0,
             store,
@@ -83,13 +104,20 @@ impl Packaging {
     }
 
     /// Begins a run at segment `first_k`, at `now_millis` since the epoch.
+    ///
+    /// # Errors
+    /// [`Error::UsedNumber`].
     pub(super) async fn begin_run(
         &mut self,
         renditions: Arc<[Rendition]>,
         first_k: u64,
         now_millis: u64,
-    ) {
+    ) -> Result<(), Error> {
         self.finish_run().await;
+        let next_k = self.next_k();
+        if first_k < next_k {
+            return Err(Error::UsedNumber { first_k, next_k });
+        }
         // Ids sort by time and are never used twice, also when a worker dies within a millisecond.
         self.last_run_millis = now_millis.max(self.last_run_millis + 1);
         let id = RunId::from_millis(self.last_run_millis);
@@ -118,6 +146,7 @@ impl Packaging {
         self.store.begin_run(&run, &renditions).await;
         let metrics = renditions.iter().map(|r| self.metrics.rendition(r.name.as_str())).collect();
         self.current = Some(Current { run, segmenter, metrics });
+        Ok(())
     }
 
     /// Stores what players may rely on from now on, if it is new.
@@ -125,6 +154,7 @@ impl Packaging {
         let format = StoredFormat {
             grid: self.format.grid,
             publish_delay: self.format.publish_delay,
+            wishes: self.wishes.clone(),
             renditions: renditions.iter().map(StoredRendition::from).collect(),
         };
         if self.store.recovered().format.as_ref() != Some(&format) {

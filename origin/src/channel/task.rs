@@ -1,13 +1,13 @@
 //! The channel's task: one loop that owns everything about a channel.
 //!
 //! ```text
-//! publisher ─► intake ─► worker ─► packaging ─► store, snapshot
-//!                │ (rate and ladder decided once, then stored as the channel's format)
+//! publisher ─► intake, backlog ─► encoder ─► packaging ─► store, snapshot
+//!                 │ (rate and ladder decided once, then stored as the channel's format)
 //! ```
 //! The loop waits for four things: a new publisher (who takes over at once), the publisher's next
-//! unit, what the worker makes, and the end of `hold`. Without a source the worker goes on by
-//! itself, so the output never waits. A worker that dies is started again, slower each time it dies
-//! young; the segments it did not make are gaps.
+//! unit, what the encoder makes, and the end of `hold`. Without a source the encoder goes on by
+//! itself, so the output never waits. One that dies or hangs is started again with the backlog,
+//! slower each time it fails young; the segments it did not make are gaps.
 //!
 //! It cuts nothing and encodes nothing.
 
@@ -15,22 +15,23 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ingest::av::ladder::{self, Plan, Wish};
 use ingest::av::protocol::{ClockBase, Stats};
 use ingest::av::rate::RateFinder;
-use ingest::av::supervisor::{self, Input, LadderConfig, Output};
+use ingest::av::supervisor::{LadderConfig, Output};
 use ingest::hub::{Closed, Session, Subscription};
-use ingest::source::{DataMessage, Unit};
-use packager::grid::Grid;
-use packager::media::{AudioConfig, Rendition, VideoConfig};
-use packager::time::{FrameRate, Rounding, Span, Timescale};
-use packager::timeline::{Format, Snapshot};
-use tokio::sync::{mpsc, watch};
+use ingest::source::{DataMessage, Protocol, Unit};
+use packager::media::Rendition;
+use packager::time::{FrameRate, Rounding, Span, Timescale, Timestamp};
+use packager::timeline::{Format, Snapshot, State};
+use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
+use super::backlog::Backlog;
+use super::encoder::{Encoder, Event, at};
 use super::intake::Intake;
+use super::making::{self, Making};
 use super::packaging::Packaging;
 use super::restart::Backoff;
 use super::status::{Health, LeftOut, RenditionStatus, SourceStatus, Status};
@@ -39,17 +40,15 @@ use crate::config;
 use crate::store::ChannelStore;
 use crate::telemetry::metrics::ChannelMetrics;
 
-/// Sample rate of a ladder's audio.
-const AUDIO_RATE: u32 = 48_000;
 /// Upper bound of the time from the end of a part to its being fetchable (DESIGN §4).
 const PUBLISH_DELAY: Span = Span::millis(150);
-/// 1/10^6 s: what the frame rate is found in.
-const MICROS: Timescale = match Timescale::new(1_000_000) {
-    Some(scale) => scale,
-    None => panic!("a million is not zero"),
-};
 /// How often the status is brought up to date without an event.
 const STATUS_EVERY: Duration = Duration::from_millis(500);
+/// A source without a picture for so long is told to people: some send sound for seconds first.
+const PICTURE_WITHIN: Duration = Duration::from_secs(10);
+/// A run that begins later than this lies ahead of the clock: its channel's numbers were used by a
+/// clock that was wrong.
+const AHEAD: Duration = Duration::from_secs(10);
 
 /// What a channel's task is made of.
 #[derive(Debug)]
@@ -68,14 +67,13 @@ pub(crate) struct Context {
 struct Task {
     context: Context,
     source: Option<Source>,
-    /// Configurations of the newest source, for a worker that starts in its midst.
-    last_video: Option<VideoConfig>,
-    last_audio: Option<AudioConfig>,
-    /// What the channel makes, once it is fixed.
-    making: Option<Making>,
-    worker: Option<Worker>,
+    /// What an encoder needs to begin with the newest source, also after that has gone.
+    backlog: Backlog,
+    /// What the channel makes, once it is fixed, and the packaging that follows from it.
+    making: Option<(Making, Packaging)>,
+    encoder: Option<Encoder>,
     backoff: Backoff,
-    /// When a worker that died may start again.
+    /// When an encoder that was lost may start again.
     restart_at: Option<Instant>,
     /// When a channel without a source ends, or an ended one goes off the air.
     deadline: Option<Instant>,
@@ -89,24 +87,9 @@ struct Source {
     rate: RateFinder,
     /// The frame rate, once it is found.
     found: Option<FrameRate>,
+    /// By when it should have sent a picture.
+    picture_by: Option<Instant>,
     status: SourceStatus,
-}
-
-/// The channel's format and ladder, and the packaging that follows from them.
-struct Making {
-    grid: Grid,
-    plan: Plan,
-    packaging: Packaging,
-}
-
-/// A running worker.
-struct Worker {
-    input: Input,
-    outputs: mpsc::Receiver<Output>,
-    /// Whether it has begun its run.
-    started: bool,
-    /// What it last said of itself.
-    stats: Stats,
 }
 
 /// Runs a channel until cancelled.
@@ -122,7 +105,7 @@ pub(crate) async fn run(
         tokio::select! {
             biased;
             () = cancelled.cancelled() => break,
-            output = next_output(&mut task.worker) => task.take_output(output).await,
+            event = next_event(&mut task.encoder) => task.take_event(event).await,
             session = subscription.next() => match session {
                 Some(session) => task.take_source(session).await,
                 None => break,
@@ -131,18 +114,18 @@ pub(crate) async fn run(
                 Some(unit) => task.take_unit(unit).await,
                 None => task.lose_source().await,
             },
-            () = at(task.restart_at) => task.start_worker(),
+            () = at(task.restart_at) => task.start_encoder(),
             () = at(task.deadline) => task.pass_deadline().await,
-            _ = tick.tick() => task.report(),
+            _ = tick.tick() => task.look_around(),
         }
     }
     task.stop().await;
 }
 
-/// The worker's next output, or never while there is none.
-async fn next_output(worker: &mut Option<Worker>) -> Option<Output> {
-    match worker {
-        Some(worker) => worker.outputs.recv().await,
+/// What comes next of the encoder, or never while there is none.
+async fn next_event(encoder: &mut Option<Encoder>) -> Event {
+    match encoder {
+        Some(encoder) => encoder.next().await,
         None => std::future::pending().await,
     }
 }
@@ -155,24 +138,15 @@ async fn next_unit(source: &mut Option<Source>) -> Option<Unit> {
     }
 }
 
-/// Resolves at an instant, or never.
-async fn at(instant: Option<Instant>) {
-    match instant {
-        Some(instant) => tokio::time::sleep_until(instant).await,
-        None => std::future::pending().await,
-    }
-}
-
 impl Task {
     fn new(context: Context) -> Self {
         let status = Status { since: context.clock.now_millis(), ..Status::default() };
         Self {
             context,
             source: None,
-            last_video: None,
-            last_audio: None,
+            backlog: Backlog::default(),
             making: None,
-            worker: None,
+            encoder: None,
             backoff: Backoff::default(),
             restart_at: None,
             deadline: None,
@@ -185,44 +159,53 @@ impl Task {
         info!(channel = %self.context.config.name, peer = %session.peer, "source arrived");
         if let Some(old) = self.source.take() {
             old.session.close(Closed::TakenOver);
-            self.tell_worker_source_lost();
+            self.tell_encoder_source_lost();
         }
         let status = SourceStatus {
-            protocol: "rtmp".into(),
+            protocol: protocol_word(session.protocol).into(),
             peer: session.peer.to_string(),
             ..SourceStatus::default()
         };
-        let rate = RateFinder::new(self.context.config.fps);
-        self.source = Some(Source { session, intake: Intake::new(), rate, found: None, status });
+        self.backlog = Backlog::new(self.encoder.is_some());
+        self.source = Some(Source {
+            session,
+            intake: Intake::new(),
+            rate: RateFinder::new(self.context.config.fps),
+            found: None,
+            picture_by: Some(Instant::now() + PICTURE_WITHIN),
+            status,
+        });
         if self.status.state == Health::Ended
-            && let Some(making) = &mut self.making
+            && let Some((_, packaging)) = &mut self.making
         {
-            making.packaging.forget_window();
+            packaging.forget_window();
         }
         self.deadline = None;
-        self.enter(if self.encoding() { Health::Live } else { Health::Starting });
+        self.enter(if self.on_air() { Health::Live } else { Health::Starting });
         self.report();
     }
 
-    /// Whether a worker has begun its run.
-    fn encoding(&self) -> bool {
-        self.worker.as_ref().is_some_and(|w| w.started)
+    /// Whether viewers have something that goes on: a run, or segments that another will follow.
+    fn on_air(&self) -> bool {
+        self.encoder.as_ref().is_some_and(Encoder::has_begun)
+            || self.context.snapshots.borrow().as_ref().is_some_and(|s| s.state == State::Live)
     }
 
     /// One unit of the source.
     async fn take_unit(&mut self, unit: Unit) {
         let Some(source) = &mut self.source else { return };
         source.intake.observe(&unit);
+        self.backlog.keep(&unit);
         match &unit {
             Unit::VideoConfig(config) => {
                 if let Some(rate) = config.rate {
                     source.rate.claim(rate);
                 }
-                self.last_video = Some(config.clone());
             }
-            Unit::AudioConfig(config) => self.last_audio = Some(config.clone()),
+            Unit::AudioConfig(_) => {}
             Unit::Video(sample) => {
-                let at = sample.dts.ticks_in(MICROS, Rounding::Nearest);
+                source.picture_by = None;
+                let at = sample.dts.ticks_in(Timescale::MICROS, Rounding::Nearest);
                 if source.found.is_none()
                     && let Some(decision) = source.rate.push(at)
                 {
@@ -241,14 +224,10 @@ impl Task {
                 debug!(channel = %self.context.config.name, name = %data.name, "data message");
             }
         }
-        if let Some(worker) = &mut self.worker {
-            // A worker that lags drops up to the next key frame; it never slows the source down.
-            worker.input.send(&unit);
-            return;
-        }
-        source.intake.wait(unit);
-        if self.restart_at.is_none() && self.decide_format() {
-            self.start_worker();
+        if let Some(encoder) = &mut self.encoder {
+            encoder.feed(&unit);
+        } else if self.restart_at.is_none() && self.decide_format() {
+            self.start_encoder();
         }
     }
 
@@ -258,116 +237,80 @@ impl Task {
             return true;
         }
         let Some(source) = &self.source else { return false };
-        let stored = self.context.store.recovered().format.as_ref();
-        let stored_rate = stored.map(|format| format.grid.rate);
-        let rate = self.context.config.fps.or(stored_rate).or(source.found);
+        let Context { config, store, snapshots, metrics, .. } = &self.context;
+        let rate = making::rate(config, store.recovered(), source.found);
         let (Some(video), Some(rate)) = (source.intake.video(), rate) else { return false };
         let size = (video.width, video.height);
-        let making = self.make(size, rate);
+        let making = Making::decide(config, store.recovered(), size, rate);
         info!(
-            channel = %self.context.config.name,
+            channel = %config.name,
             fps = %rate,
             source = %format_args!("{}x{}", size.0, size.1),
             rungs = making.plan.rungs.len(),
             left_out = making.plan.left_out.len(),
             "format decided"
         );
-        self.making = Some(making);
+        let format =
+            Format { grid: making.grid, window: config.window, publish_delay: PUBLISH_DELAY };
+        let packaging = Packaging::new(
+            Arc::new(format),
+            making::wishes(config),
+            Arc::clone(store),
+            snapshots.clone(),
+            metrics.clone(),
+        );
+        self.making = Some((making, packaging));
         true
     }
 
-    /// What the channel makes of a source of this size at this rate.
-    fn make(&self, size: (u16, u16), rate: FrameRate) -> Making {
-        let config = &self.context.config;
-        let wishes: Vec<Wish> = config
-            .ladder
-            .iter()
-            .map(|rung| Wish {
-                name: rung.name.clone(),
-                height: rung.height,
-                bitrate: rung.bitrate,
-            })
-            .collect();
-        // A channel that ran before keeps its rungs, whatever this source's size: players read the
-        // multivariant playlist once.
-        let stored = self.context.store.recovered().format.as_ref();
-        let plan = stored
-            .and_then(|format| {
-                format.renditions.iter().find_map(|r| r.size.map(|top| (format, top)))
-            })
-            .map(|(format, top)| (format, ladder::plan(top, &wishes, rate)))
-            .filter(|(format, plan)| {
-                let names = format.renditions.iter().filter(|r| r.size.is_some()).map(|r| &*r.name);
-                names.eq(plan.rungs.iter().map(|rung| rung.name.as_str()))
-            })
-            .map_or_else(|| ladder::plan(size, &wishes, rate), |(_, plan)| plan);
-        let grid = Grid::choose(rate, AUDIO_RATE, config.segment, config.part);
-        let format = Format { grid, window: config.window, publish_delay: PUBLISH_DELAY };
-        let packaging = Packaging::new(
-            Arc::new(format),
-            Arc::clone(&self.context.store),
-            self.context.snapshots.clone(),
-            self.context.metrics.clone(),
-        );
-        Making { grid, plan, packaging }
-    }
-
-    /// Starts a worker and hands it what the source has sent so far.
-    fn start_worker(&mut self) {
+    /// Starts an encoder and hands it the backlog. Without a source it goes on from there.
+    fn start_encoder(&mut self) {
         self.restart_at = None;
-        let Some(making) = &self.making else { return };
+        let Some((making, packaging)) = &self.making else { return };
         let config = LadderConfig {
             program: self.context.program.clone(),
             rungs: making.plan.rungs.clone(),
             grid: making.grid,
-            first_k_min: making.packaging.next_k(),
+            first_k_min: packaging.next_k(),
             clock: ClockBase {
                 utc_minus_monotonic_nanos: self.context.clock.utc_minus_monotonic_nanos(),
             },
         };
-        let (input, outputs) = match supervisor::spawn(config) {
-            Ok(ends) => ends,
+        match Encoder::start(config) {
+            Ok(mut encoder) => {
+                self.backlog.hand_over().iter().for_each(|unit| encoder.feed(unit));
+                if self.source.is_none() {
+                    encoder.lose_source();
+                }
+                self.encoder = Some(encoder);
+            }
             Err(error) => {
                 self.fail(format!("the encoder does not start: {error}"));
-                return self.schedule_restart();
-            }
-        };
-        let mut worker = Worker { input, outputs, started: false, stats: Stats::default() };
-        if let Some(source) = &mut self.source {
-            let waiting = source.intake.take_waiting();
-            let has_config = waiting.iter().any(|u| matches!(u, Unit::VideoConfig(_)));
-            if !has_config {
-                if let Some(video) = &self.last_video {
-                    worker.input.send(&Unit::VideoConfig(video.clone()));
-                }
-                if let Some(audio) = &self.last_audio {
-                    worker.input.send(&Unit::AudioConfig(audio.clone()));
-                }
-            }
-            for unit in &waiting {
-                worker.input.send(unit);
+                self.schedule_restart();
             }
         }
-        self.worker = Some(worker);
     }
 
-    /// Notes that the worker must start again, when it may.
+    /// Notes that the encoder must start again, when it may.
     fn schedule_restart(&mut self) {
         self.status.worker_restarts += 1;
         self.context.metrics.worker_restarts.inc();
         self.restart_at = Some(Instant::now() + self.backoff.after_death(Instant::now()));
     }
 
-    /// Something the worker made or said.
-    async fn take_output(&mut self, output: Option<Output>) {
-        match output {
-            Some(Output::Started { renditions, first_k }) => {
-                self.begin_run(renditions, first_k).await
+    /// Something came of the encoder.
+    async fn take_event(&mut self, event: Event) {
+        match event {
+            Event::Output(Output::Started { renditions, first_k }) => {
+                self.begin_run(renditions, first_k).await;
             }
-            Some(Output::Sample { rendition, sample, .. }) => self.package(rendition, sample).await,
-            Some(Output::Stats(stats)) => self.take_stats(stats),
-            Some(Output::Exited { reason }) => self.lose_worker(&reason).await,
-            None => self.lose_worker("its outputs ended").await,
+            Event::Output(Output::Sample { rendition, sample, .. }) => {
+                self.package(rendition, sample).await;
+            }
+            Event::Output(Output::Stats(stats)) => self.take_stats(stats),
+            Event::Output(Output::Exited { reason }) | Event::Lost(reason) => {
+                self.lose_encoder(&reason).await;
+            }
         }
     }
 
@@ -377,26 +320,40 @@ impl Task {
         self.status.latency.encode_ms = f64::from(stats.encode_us) / 1000.0;
         let metrics = &self.context.metrics;
         metrics.encoder_lag.set(f64::from(stats.lag_ms) / 1000.0);
-        let Some(worker) = &mut self.worker else { return };
-        for (kind, now, before) in [
-            ("jump", stats.jumps, worker.stats.jumps),
-            ("late", stats.replaced, worker.stats.replaced),
-        ] {
-            let new = now.saturating_sub(before);
+        let Some(encoder) = &mut self.encoder else { return };
+        let before = encoder.last_stats();
+        let jumps = stats.jumps.saturating_sub(before.jumps);
+        let replaced = stats.replaced.saturating_sub(before.replaced);
+        encoder.note_stats(stats);
+        for (kind, new) in [("jump", jumps), ("late", replaced)] {
             metrics.repaired(kind, new);
             self.status.timestamp_repairs += new;
         }
-        worker.stats = stats;
     }
 
     async fn begin_run(&mut self, renditions: Vec<Rendition>, first_k: u64) {
-        let now = self.context.clock.now_millis();
-        let (Some(making), Some(worker)) = (&mut self.making, &mut self.worker) else { return };
-        worker.started = true;
+        let now = self.context.clock.now();
+        let (Some((making, packaging)), Some(encoder)) = (&mut self.making, &mut self.encoder)
+        else {
+            return;
+        };
         let renditions: Arc<[Rendition]> = renditions.into();
-        making.packaging.begin_run(Arc::clone(&renditions), first_k, now).await;
+        let millis = self.context.clock.now_millis();
+        let begun = packaging.begin_run(Arc::clone(&renditions), first_k, millis).await;
+        if let Err(error) = begun {
+            return self.lose_encoder(&error.to_string()).await;
+        }
+        let start = Timestamp::new(making.grid.boundary(first_k), making.grid.video_scale());
+        let ahead = until(now, start);
+        encoder.begin(ahead);
         self.status.renditions = renditions.iter().map(describe).collect();
         info!(channel = %self.context.config.name, first_k, "run began");
+        if ahead > AHEAD {
+            self.fail(format!(
+                "the clock is {} s behind the channel's last segment; nothing is made until then",
+                ahead.as_secs()
+            ));
+        }
         if self.source.is_some() {
             self.enter(Health::Live);
         }
@@ -404,29 +361,28 @@ impl Task {
     }
 
     async fn package(&mut self, rendition: usize, sample: packager::media::Sample) {
-        let Some(making) = &mut self.making else { return };
-        if let Err(error) = making.packaging.push(rendition, sample).await {
-            // The run is broken: the worker's clock or its key frames are not what they must be.
-            self.lose_worker(&error.to_string()).await;
+        let Some((_, packaging)) = &mut self.making else { return };
+        if let Err(error) = packaging.push(rendition, sample).await {
+            // The run is broken: the encoder's clock or its key frames are not what they must be.
+            self.lose_encoder(&error.to_string()).await;
         }
     }
 
-    async fn lose_worker(&mut self, reason: &str) {
-        // Dropping its input ends a worker that still runs.
-        self.worker = None;
-        if let Some(making) = &mut self.making {
-            making.packaging.finish_run().await;
+    async fn lose_encoder(&mut self, reason: &str) {
+        self.encoder = None;
+        if let Some((_, packaging)) = &mut self.making {
+            packaging.finish_run().await;
         }
         self.fail(format!("the encoder stopped: {reason}"));
         self.schedule_restart();
     }
 
-    /// The source is gone; the worker goes on without it until `hold` has passed.
+    /// The source is gone; what is on the air goes on without it until `hold` has passed.
     async fn lose_source(&mut self) {
         self.source = None;
-        self.tell_worker_source_lost();
+        self.tell_encoder_source_lost();
         info!(channel = %self.context.config.name, "source lost");
-        if self.encoding() {
+        if self.on_air() {
             self.enter(Health::Holding);
             self.deadline = Some(Instant::now() + self.context.config.hold);
         } else {
@@ -435,9 +391,9 @@ impl Task {
         self.report();
     }
 
-    fn tell_worker_source_lost(&mut self) {
-        if let Some(worker) = &mut self.worker {
-            worker.input.source_lost();
+    fn tell_encoder_source_lost(&mut self) {
+        if let Some(encoder) = &mut self.encoder {
+            encoder.lose_source();
         }
     }
 
@@ -445,9 +401,10 @@ impl Task {
     async fn pass_deadline(&mut self) {
         self.deadline = None;
         if self.status.state == Health::Ended {
-            if let Some(making) = &mut self.making {
-                making.packaging.forget_window();
+            if let Some((_, packaging)) = &mut self.making {
+                packaging.forget_window();
             }
+            self.status.renditions.clear();
             self.enter(Health::Idle);
         } else {
             self.end().await;
@@ -457,15 +414,16 @@ impl Task {
 
     /// Ends the channel: ENDLIST, and off the air after `window`.
     async fn end(&mut self) {
-        self.worker = None;
+        self.encoder = None;
         self.restart_at = None;
+        self.backlog = Backlog::default();
         let window = Duration::from_millis(
             self.context.config.window.ticks_in(Timescale::MILLIS, Rounding::Ceil),
         );
         let listed = self.context.snapshots.borrow().is_some();
         match &mut self.making {
-            Some(making) if listed => {
-                making.packaging.end().await;
+            Some((_, packaging)) if listed => {
+                packaging.end().await;
                 info!(channel = %self.context.config.name, "channel ended");
                 self.enter(Health::Ended);
                 self.deadline = Some(Instant::now() + window);
@@ -479,9 +437,9 @@ impl Task {
         if let Some(source) = self.source.take() {
             source.session.close(Closed::ShuttingDown);
         }
-        self.worker = None;
-        if let Some(making) = &mut self.making {
-            making.packaging.finish_run().await;
+        self.encoder = None;
+        if let Some((_, packaging)) = &mut self.making {
+            packaging.finish_run().await;
         }
         self.context.store.flush().await;
     }
@@ -498,13 +456,25 @@ impl Task {
         }
     }
 
+    /// What is done now and then.
+    fn look_around(&mut self) {
+        let late = |by: &mut Instant| *by <= Instant::now();
+        if self.source.as_mut().is_some_and(|source| source.picture_by.take_if(late).is_some()) {
+            self.fail(format!(
+                "the source has sent no picture for {} s; the channel waits for one",
+                PICTURE_WITHIN.as_secs()
+            ));
+        }
+        self.report();
+    }
+
     /// Publishes the status as of now.
     fn report(&mut self) {
         self.status.source = self.source.as_mut().map(|source| {
             source.intake.describe(&mut source.status);
             source.status.clone()
         });
-        if let Some(making) = &self.making {
+        if let Some((making, packaging)) = &self.making {
             let millis = |span: Span| span.ticks as f64 * 1000.0 / f64::from(span.scale.get());
             self.status.segment_ms = Some(millis(making.grid.segment()).round() as u64);
             self.status.part_ms = Some((millis(making.grid.part()) * 10.0).round() / 10.0);
@@ -515,13 +485,26 @@ impl Task {
                 .iter()
                 .map(|l| LeftOut { name: l.name.to_string(), reason: l.reason.clone() })
                 .collect();
-            self.status.latency.package_ms = making.packaging.mean_publish_ms();
+            self.status.latency.package_ms = packaging.mean_publish_ms();
         }
         let listed = self.context.snapshots.borrow().clone();
         self.status.first_segment = listed.as_ref().and_then(|s| s.first_k());
         self.status.last_segment = listed.as_ref().and_then(|s| s.last_k());
         self.context.metrics.state(self.status.state.word());
         self.context.status.send_replace(Arc::new(self.status.clone()));
+    }
+}
+
+/// How long from one instant to another; nothing if that has passed.
+fn until(now: Timestamp, then: Timestamp) -> Duration {
+    let nanos = |at: Timestamp| at.ticks_in(Timescale::NANOS, Rounding::Nearest);
+    Duration::from_nanos(u64::try_from(nanos(then).saturating_sub(nanos(now))).unwrap_or(0))
+}
+
+/// A protocol as the status names it.
+fn protocol_word(protocol: Protocol) -> &'static str {
+    match protocol {
+        Protocol::Rtmp => "rtmp",
     }
 }
 
@@ -540,3 +523,6 @@ fn describe(rendition: &Rendition) -> RenditionStatus {
         bitrate: rendition.average_bitrate,
     }
 }
+
+#[cfg(test)]
+mod tests;

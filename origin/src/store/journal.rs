@@ -20,7 +20,7 @@ use std::sync::Arc;
 
 use packager::grid::Grid;
 use packager::media::{Config, Rendition};
-use packager::time::{Span, Timescale};
+use packager::time::{Rounding, Span, Timescale, Timestamp};
 use packager::timeline::{Run, Segment};
 use serde::{Deserialize, Serialize};
 
@@ -43,8 +43,22 @@ pub struct StoredFormat {
     pub grid: Grid,
     /// Upper bound of the time between the end of a part and its being fetchable.
     pub publish_delay: Span,
+    /// Names of the rungs the operator wished for, made or not.
+    #[serde(default)]
+    pub wishes: Vec<String>,
     /// The renditions, in the order of the timeline.
     pub renditions: Vec<StoredRendition>,
+}
+
+impl StoredFormat {
+    /// The last number that counts as used on another grid where `last_k` was the last on this one:
+    /// the one before the first segment that begins at or after the end of `last_k`.
+    pub fn renumbered(&self, last_k: u64, grid: &Grid) -> u64 {
+        let end =
+            Timestamp::new(self.grid.boundary(last_k.saturating_add(1)), self.grid.video_scale());
+        let end = end.ticks_in(grid.video_scale(), Rounding::Ceil);
+        grid.number_at(end.saturating_sub(1))
+    }
 }
 
 /// A rendition as the multivariant playlist promised it.
@@ -159,7 +173,13 @@ impl State {
     /// Adds a record.
     pub(super) fn apply(&mut self, record: Record) {
         match record {
-            Record::Format(format) => self.format = Some(format),
+            Record::Format(format) => {
+                // The numbers used so far are those of the grid before.
+                if let (Some(before), Some(last_k)) = (&self.format, &mut self.last_k) {
+                    *last_k = before.renumbered(*last_k, &format.grid);
+                }
+                self.format = Some(format);
+            }
             Record::Mark { last_k, last_discontinuity } => {
                 self.last_k = self.last_k.max(last_k);
                 self.last_discontinuity = self.last_discontinuity.max(last_discontinuity);

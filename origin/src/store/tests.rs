@@ -265,6 +265,7 @@ async fn a_second_store_on_the_same_directory_is_refused_while_the_first_lives()
 async fn numbers_and_format_survive_a_restart_and_old_media_does_not() {
     let fixture = Fixture::new(limits());
     let format = StoredFormat {
+        wishes: vec!["720p".into()],
         grid: packager::grid::Grid::choose(
             packager::time::FrameRate::new(30, 1),
             48_000,

@@ -140,3 +140,23 @@ fn records_that_could_not_be_written_come_with_the_next_that_can() {
     journal.append(segment(7)).unwrap();
     assert_eq!(Journal::open(path).unwrap().state, state(&[run("0190c0ffee0", 7), segment(7)]));
 }
+
+#[test]
+fn another_segment_length_counts_the_numbers_used_anew() {
+    let format = |segment_ms| {
+        let rate = packager::time::FrameRate::new(30, 1);
+        let grid = Grid::choose(rate, 48_000, Span::millis(segment_ms), Span::millis(300));
+        let publish_delay = Span::millis(150);
+        StoredFormat { grid, publish_delay, wishes: Vec::new(), renditions: Vec::new() }
+    };
+    let (short, long) = (format(2_000), format(4_000));
+    let used = 1_104_576_903;
+    let records = [Record::Format(short.clone()), segment(used), Record::Format(long.clone())];
+    let last_k = state(&records).last_k.unwrap();
+    let end = short.grid.boundary(used + 1);
+    assert!(long.grid.boundary(last_k + 1) >= end && long.grid.boundary(last_k) < end);
+    let again: Vec<_> = state(&records).records().collect();
+    assert_eq!(state(&again).last_k, Some(last_k), "and once only");
+    let same = [Record::Format(short.clone()), segment(used), Record::Format(short)];
+    assert_eq!(state(&same).last_k, Some(used));
+}

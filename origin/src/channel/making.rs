@@ -1,0 +1,180 @@
+//! What a channel makes: decided once, from the configuration, what is stored of earlier processes,
+//! and the source, in this order.
+//!
+//! A pure decision; see DESIGN §4, "The channel's format".
+
+use ingest::av::ladder::{self, Plan, Wish};
+use packager::grid::Grid;
+use packager::time::FrameRate;
+
+use crate::config;
+use crate::store::{Recovered, StoredFormat};
+
+/// Sample rate of a ladder's audio.
+const AUDIO_RATE: u32 = 48_000;
+
+/// The grid and the ladder of a channel.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Making {
+    /// Segment and part lengths.
+    pub(super) grid: Grid,
+    /// The rungs, and those left out.
+    pub(super) plan: Plan,
+}
+
+/// The frame rate of a channel: the operator's wish, else what it had before, else what its source
+/// was found to have.
+pub(super) fn rate(
+    config: &config::Channel,
+    recovered: &Recovered,
+    found: Option<FrameRate>,
+) -> Option<FrameRate> {
+    let stored = recovered.format.as_ref().map(|format| format.grid.rate);
+    config.fps.or(stored).or(found)
+}
+
+impl Making {
+    /// What a channel makes of a source of this size at this rate.
+    ///
+    /// A channel that ran before keeps its rungs, whatever this source's size is: players read the
+    /// multivariant playlist once.
+    pub(super) fn decide(
+        config: &config::Channel,
+        recovered: &Recovered,
+        size: (u16, u16),
+        rate: FrameRate,
+    ) -> Self {
+        let wishes: Vec<Wish> = config
+            .ladder
+            .iter()
+            .map(|rung| Wish {
+                name: rung.name.clone(),
+                height: rung.height,
+                bitrate: rung.bitrate,
+            })
+            .collect();
+        let kept = recovered.format.as_ref().and_then(|format| kept(format, &wishes, rate));
+        let plan = kept.unwrap_or_else(|| ladder::plan(size, &wishes, rate));
+        Self { grid: Grid::choose(rate, AUDIO_RATE, config.segment, config.part), plan }
+    }
+}
+
+/// The plan that gave the stored rungs, unless the operator wishes for others now.
+fn kept(stored: &StoredFormat, wishes: &[Wish], rate: FrameRate) -> Option<Plan> {
+    let names = wishes.iter().map(|wish| wish.name.as_str());
+    let highest = stored.renditions.iter().find_map(|rendition| rendition.size)?;
+    names.eq(stored.wishes.iter().map(String::as_str)).then(|| ladder::plan(highest, wishes, rate))
+}
+
+/// The rungs the operator wishes for, by name: another list is another ladder.
+pub(super) fn wishes(config: &config::Channel) -> Vec<String> {
+    config.ladder.iter().map(|rung| rung.name.to_string()).collect()
+}
+
+/// The last number that counts as used on `grid`, of what was stored.
+///
+/// Numbers are those of the stored grid. When the operator has changed the length of a segment they
+/// begin anew on the new grid, behind the end of the last segment: a number that is kept would lie
+/// years ahead of the clock, and the channel would wait for it.
+pub(super) fn last_k(recovered: &Recovered, grid: &Grid) -> Option<u64> {
+    let last_k = recovered.last_k?;
+    Some(recovered.format.as_ref().map_or(last_k, |stored| stored.renumbered(last_k, grid)))
+}
+
+#[cfg(test)]
+mod tests {
+    use packager::media::Name;
+    use packager::time::{Span, Timescale};
+
+    use super::*;
+    use crate::store::StoredRendition;
+
+    const FULL_HD: (u16, u16) = (1920, 1080);
+
+    fn config() -> config::Channel {
+        config::Channel::named(Name::parse("news").unwrap())
+    }
+
+    fn stored(config: &config::Channel, making: &Making, last_k: Option<u64>) -> Recovered {
+        let rendition = |name: &str, size| StoredRendition {
+            name: name.into(),
+            timescale: Timescale::MPEG,
+            codec: String::new(),
+            size,
+            average_bitrate: 0,
+            peak_bitrate: 0,
+        };
+        let rungs = making.plan.rungs.iter();
+        let mut renditions: Vec<_> =
+            rungs.map(|r| rendition(r.name.as_str(), Some((r.width, r.height)))).collect();
+        renditions.push(rendition("audio", None));
+        let (grid, publish_delay) = (making.grid, Span::millis(150));
+        let format = Some(StoredFormat { grid, publish_delay, wishes: wishes(config), renditions });
+        Recovered { last_discontinuity: None, last_k, format }
+    }
+
+    fn names(making: &Making) -> Vec<&str> {
+        making.plan.rungs.iter().map(|rung| rung.name.as_str()).collect()
+    }
+
+    #[test]
+    fn a_rate_is_the_operators_else_the_stored_else_the_sources() {
+        let (mut config, empty) = (config(), Recovered::default());
+        let [r25, r30, r50] = [25, 30, 50].map(|n| FrameRate::new(n, 1));
+        let before = stored(&config, &Making::decide(&config, &empty, FULL_HD, r30), None);
+        assert_eq!(rate(&config, &empty, None), None);
+        assert_eq!(rate(&config, &empty, Some(r25)), Some(r25));
+        assert_eq!(rate(&config, &before, Some(r25)), Some(r30));
+        config.fps = Some(r50);
+        assert_eq!(rate(&config, &before, Some(r25)), Some(r50));
+    }
+
+    #[test]
+    fn a_smaller_source_gets_the_rungs_the_channel_had() {
+        let (config, rate) = (config(), FrameRate::new(30, 1));
+        let first = Making::decide(&config, &Recovered::default(), FULL_HD, rate);
+        let small = Making::decide(&config, &Recovered::default(), (640, 360), rate);
+        assert_ne!(names(&first), names(&small), "else this shows nothing");
+        let later = Making::decide(&config, &stored(&config, &first, None), (640, 360), rate);
+        assert_eq!(names(&later), names(&first));
+    }
+
+    #[test]
+    fn a_ladder_the_operator_changed_is_planned_anew() {
+        let (mut config, rate) = (config(), FrameRate::new(30, 1));
+        let first = Making::decide(&config, &Recovered::default(), FULL_HD, rate);
+        let before = stored(&config, &first, None);
+        let highest = config.ladder.remove(0);
+        let fewer = Making::decide(&config, &before, FULL_HD, rate);
+        assert_eq!(names(&fewer), names(&first)[1..]);
+        let before = stored(&config, &fewer, None);
+        config.ladder.insert(0, highest);
+        assert_eq!(names(&Making::decide(&config, &before, FULL_HD, rate)), names(&first));
+    }
+
+    #[test]
+    fn numbers_go_on_while_the_segments_keep_their_length() {
+        let (mut config, rate) = (config(), FrameRate::new(30, 1));
+        let first = Making::decide(&config, &Recovered::default(), FULL_HD, rate);
+        let before = stored(&config, &first, Some(1_100_000_000));
+        assert_eq!(last_k(&before, &first.grid), Some(1_100_000_000));
+        config.part = Span::millis(400);
+        let parts = Making::decide(&config, &before, FULL_HD, rate);
+        assert_eq!(last_k(&before, &parts.grid), Some(1_100_000_000));
+        assert_eq!(last_k(&Recovered::default(), &first.grid), None);
+    }
+
+    #[test]
+    fn numbers_begin_anew_behind_the_last_segment_when_its_length_changes() {
+        let (mut config, rate) = (config(), FrameRate::new(30, 1));
+        let first = Making::decide(&config, &Recovered::default(), FULL_HD, rate);
+        let before = stored(&config, &first, Some(1_100_000_000));
+        config.segment = Span::millis(4_000);
+        let longer = Making::decide(&config, &before, FULL_HD, rate);
+        assert_ne!(longer.grid.segment_ticks, first.grid.segment_ticks, "else this shows nothing");
+        let next = last_k(&before, &longer.grid).unwrap() + 1;
+        let end = first.grid.boundary(1_100_000_001);
+        assert!(longer.grid.boundary(next) >= end);
+        assert!(longer.grid.boundary(next - 1) < end);
+    }
+}

@@ -174,9 +174,11 @@ impl State {
     pub(super) fn apply(&mut self, record: Record) {
         match record {
             Record::Format(format) => {
-                // The numbers used so far are those of the grid before.
-                if let (Some(before), Some(last_k)) = (&self.format, &mut self.last_k) {
-                    *last_k = before.renumbered(*last_k, &format.grid);
+                let before = self.format.as_ref().filter(|before| before.grid != format.grid);
+                if let Some(before) = before {
+                    // Numbers and media so far are those of the grid before, of an earlier process.
+                    self.last_k = self.last_k.map(|k| before.renumbered(k, &format.grid));
+                    self.forget_media();
                 }
                 self.format = Some(format);
             }

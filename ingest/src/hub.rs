@@ -159,10 +159,14 @@ impl Hub {
             ending: ending.clone(),
         };
         let room = Arc::new(Semaphore::new(QUEUE_KIB as usize));
+        // Locked across both, so that of two who come at once the later in the queue is the one who
+        // stays.
+        let mut current = lock(&door.current);
         door.sessions.try_send(session).map_err(|_| Refusal::ShuttingDown)?;
-        if let Some(before) = lock(&door.current).replace(ending.clone()) {
+        if let Some(before) = current.replace(ending.clone()) {
             before.end(Closed::TakenOver);
         }
+        drop(current);
         Ok(Publication { channel: door.access.channel.clone(), units, room, ending })
     }
 }

@@ -1,9 +1,14 @@
 //! The ladder with a real worker process: real coded sources in, its output decoded and looked at.
 #![allow(clippy::expect_used, clippy::unwrap_used, missing_docs)]
 
+#[path = "ladder/faults.rs"]
+mod faults;
 #[path = "ladder/fixture.rs"]
 mod fixture;
+#[path = "ladder/sources.rs"]
+mod sources;
 
+use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use fixture::{Recipe, Timed};
@@ -14,7 +19,7 @@ use ingest::av::supervisor::{BroadcastConfig, Input, LadderConfig, Output, broad
 use ingest::source::Unit;
 use packager::grid::Grid;
 use packager::media::{Rendition, Sample};
-use packager::time::{FrameRate, Span};
+use packager::time::{FrameRate, Span, Timestamp};
 use tokio::sync::mpsc::Receiver;
 use tokio::time::{Instant, sleep_until, timeout};
 
@@ -29,6 +34,7 @@ const SMALL: Recipe = Recipe {
     rate: (30, 1),
     seconds: 4,
     zero: ZERO,
+    noise: false,
     video: &["-tune", "zerolatency"],
     sound: Some((48_000, 2)),
 };
@@ -56,11 +62,15 @@ fn clock() -> ClockBase {
 }
 
 fn start(wishes: &[&str], source: (u16, u16), rate: FrameRate) -> Ladder {
+    start_program(fixture::worker(), wishes, source, rate)
+}
+
+fn start_program(program: PathBuf, wishes: &[&str], source: (u16, u16), rate: FrameRate) -> Ladder {
     let clock = clock();
     let wishes: Vec<_> = wishes.iter().map(|wish| wish.parse().unwrap()).collect();
     let grid = Grid::choose(rate, 48_000, Span::millis(1_600), Span::millis(300));
     let config = LadderConfig {
-        program: fixture::worker(),
+        program,
         rungs: plan(source, &wishes, rate).rungs,
         grid,
         first_k_min: 0,

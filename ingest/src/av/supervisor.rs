@@ -5,8 +5,9 @@
 //! ```
 //! The worker is the given program with the one argument `worker`; its standard input is our end of
 //! a socket pair, so nothing but the standard streams is inherited. It ends when that socket closes,
-//! is killed when it does not, and always waited for. What it writes to standard error goes to the
-//! log line by line.
+//! is killed when it does not, and always waited for. A ladder that has begun never pauses, so one
+//! that is silent for two segments hangs and is killed. What a worker writes to standard error goes
+//! to the log line by line, as far as it is not a flood.
 //!
 //! **When the worker lags:** [`Input::send`] never waits and never grows. A full queue drops the
 //! sample, then every picture up to the next one where decoding can start; configurations and the
@@ -55,6 +56,10 @@ const QUEUE_OUTPUTS: usize = 256;
 const FURTHEST: i64 = 1 << 60;
 /// How long a worker may take to end by itself.
 const GRACE: Duration = Duration::from_secs(2);
+/// How long a worker may take to read a message. It looks at its socket every second at the least.
+const DEADLINE_WRITE: Duration = Duration::from_secs(10);
+/// Shortest silence of a ladder that counts as hanging: a machine that is busy for a moment is none.
+const MIN_SILENCE: Duration = Duration::from_secs(4);
 
 /// What a ladder's worker is told.
 #[derive(Clone, Debug)]
@@ -252,15 +257,18 @@ fn coded(sample: &SourceSample) -> CodedSample {
 /// # Errors
 /// If the process can't be started.
 pub fn spawn(config: LadderConfig) -> io::Result<(Input, mpsc::Receiver<Output>)> {
+    let two_segments = 2 * config.grid.segment().ticks_in(Timescale::MILLIS, Rounding::Ceil);
+    let silence = MIN_SILENCE.max(Duration::from_millis(two_segments));
     let role =
         Role::Ladder { rungs: config.rungs, grid: config.grid, first_k_min: config.first_k_min };
-    start(&config.program, config.clock, role)
+    start(&config.program, config.clock, role, silence)
 }
 
 fn start(
     program: &Path,
     clock: ClockBase,
     role: Role,
+    silence: Duration,
 ) -> io::Result<(Input, mpsc::Receiver<Output>)> {
     let (ours, theirs) = StdUnixStream::pair()?;
     ours.set_nonblocking(true)?;
@@ -285,7 +293,8 @@ fn start(
     let (results, outputs) = mpsc::channel(QUEUE_OUTPUTS);
     let bytes = Arc::new(AtomicUsize::new(0));
     let start = ToWorker::Start(Start { version: protocol::VERSION, clock, role }).to_wire();
-    tokio::spawn(supervise(child, socket, start, messages, Arc::clone(&bytes), results));
+    let writing = (start, messages, Arc::clone(&bytes));
+    tokio::spawn(supervise(child, socket, writing, results, silence));
     let input = Input { queue, bytes, pending: Pending::default(), broken: false, dropped: 0 };
     Ok((input, outputs))
 }
@@ -300,10 +309,9 @@ fn inherited(name: &OsStr) -> bool {
 async fn supervise(
     mut child: Child,
     socket: UnixStream,
-    start: Wire,
-    messages: mpsc::Receiver<Wire>,
-    bytes: Arc<AtomicUsize>,
+    (start, messages, bytes): (Wire, mpsc::Receiver<Wire>, Arc<AtomicUsize>),
     results: mpsc::Sender<Output>,
+    silence: Duration,
 ) {
     let pid = child.id().unwrap_or_default();
     if let Some(stderr) = child.stderr.take() {
@@ -313,12 +321,15 @@ async fn supervise(
     let (reading, writing) = socket.into_split();
     let mut failure = None;
     let ended = {
-        let read = read_all(reading, &results, &mut failure, pid);
+        let read = read_all(reading, &results, &mut failure, pid, silence);
         let write = write_all(writing, start, messages, &bytes);
         tokio::pin!(read, write);
         tokio::select! {
             ended = &mut read => ended,
-            // All is written and the socket is closed towards the worker: it finishes by itself.
+            // Nobody is left to read, so nothing is worth finishing.
+            () = results.closed() => Ended::Unwanted,
+            // All is written and the socket is closed towards the worker: it finishes by itself. Or
+            // it does not read any more: it is gone, or soon will be.
             _ = &mut write => match tokio::time::timeout(GRACE, &mut read).await {
                 Ok(ended) => ended,
                 Err(_) => Ended::Hung,
@@ -341,6 +352,9 @@ async fn supervise(
         (Some(reason), _) => reason,
         (None, Ended::Closed) => format!("the worker ended: {status}"),
         (None, Ended::Hung) => "the worker did not end by itself and was killed".to_owned(),
+        (None, Ended::Silent) => {
+            format!("the worker made nothing for {} s and was killed", silence.as_secs())
+        }
         (None, Ended::Unwanted) => "the channel no longer reads".to_owned(),
         (None, Ended::Broken(error)) => format!("the worker sent nonsense: {error}"),
     };
@@ -353,6 +367,7 @@ async fn supervise(
 enum Ended {
     Closed,
     Hung,
+    Silent,
     Unwanted,
     Broken(protocol::Error),
 }
@@ -362,11 +377,17 @@ async fn read_all(
     results: &mpsc::Sender<Output>,
     failure: &mut Option<String>,
     pid: u32,
+    silence: Duration,
 ) -> Ended {
+    // Before the first picture, and the first segment's time, there is nothing to say.
+    let mut begun = false;
     loop {
         let mut head = [0; HEAD];
-        if socket.read_exact(&mut head).await.is_err() {
-            return Ended::Closed;
+        let limit = if begun { silence } else { Duration::MAX };
+        match tokio::time::timeout(limit, socket.read_exact(&mut head)).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(_)) => return Ended::Closed,
+            Err(_) => return Ended::Silent,
         }
         let (length, kind) = match protocol::read_head(head) {
             Ok(read) => read,
@@ -378,6 +399,7 @@ async fn read_all(
                 Output::Started { renditions, first_k }
             }
             Ok(FromWorker::Sample { rendition, sample, captured, encoded }) => {
+                begun = true;
                 Output::Sample { rendition: usize::from(rendition), sample, captured, encoded }
             }
             Ok(FromWorker::Stats(stats)) => Output::Stats(stats),
@@ -390,7 +412,8 @@ async fn read_all(
                 continue;
             }
             Ok(FromWorker::Failed { reason }) => {
-                *failure = Some(reason);
+                // What comes after the first one follows from it.
+                failure.get_or_insert(reason);
                 continue;
             }
             Err(error) => return Ended::Broken(error),
@@ -432,12 +455,19 @@ async fn write_all(
 
 async fn write(socket: &mut tokio::net::unix::OwnedWriteHalf, wire: Wire) -> io::Result<()> {
     let mut rest = bytes::Buf::chain(wire.head, wire.payload);
-    socket.write_all_buf(&mut rest).await
+    match tokio::time::timeout(DEADLINE_WRITE, socket.write_all_buf(&mut rest)).await {
+        Ok(written) => written,
+        Err(_) => Err(io::ErrorKind::TimedOut.into()),
+    }
 }
 
 async fn log_lines(stderr: tokio::process::ChildStderr, pid: u32) {
     /// A line longer than this is cut: it is a dump and not a message.
     const MAX_LINE: u64 = 4096;
+    /// FFmpeg has several lines to say about every damaged picture; so many in [`PERIOD`] tell enough.
+    const MAX_LINES: u32 = 20;
+    const PERIOD: Duration = Duration::from_secs(10);
+    let (mut period, mut lines) = (Instant::now(), 0u32);
     let mut reader = BufReader::new(stderr);
     let mut line = Vec::new();
     loop {
@@ -445,6 +475,16 @@ async fn log_lines(stderr: tokio::process::ChildStderr, pid: u32) {
         match (&mut reader).take(MAX_LINE).read_until(b'\n', &mut line).await {
             Ok(0) | Err(_) => return,
             Ok(_) => {
+                if period.elapsed() > PERIOD {
+                    if lines > MAX_LINES {
+                        tracing::warn!(pid, "worker: {} more lines", lines - MAX_LINES);
+                    }
+                    (period, lines) = (Instant::now(), 0);
+                }
+                lines = lines.saturating_add(1);
+                if lines > MAX_LINES {
+                    continue;
+                }
                 let text = String::from_utf8_lossy(&line);
                 tracing::warn!(pid, "worker: {}", text.trim_end());
             }

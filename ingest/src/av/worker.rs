@@ -4,14 +4,16 @@
 //! socket ─► main thread: decode ─► pictures (output clock) ─► a thread per rung ─┐
 //!                 └──────────────► sound (sample clock) ────► AAC thread ────────┴► link ─► socket
 //! ```
-//! A worker reads one socket and writes it back; it opens no file and no other socket. It ends when
-//! the socket closes, and dies with its parent at the latest. Threads never wait for each other
-//! without a limit: a peer that does not read for [`link`]'s patience ends the worker.
+//! A worker reads one socket and writes it back; it can open no file and no other socket. It ends
+//! when the socket closes or one of its threads does, and dies with its parent at the latest. Threads
+//! never wait for each other without a limit: a peer that does not read for [`link`]'s patience ends
+//! the worker.
 
 use std::io::Read;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use rustix::process::{Resource, Rlimit, Signal};
@@ -46,6 +48,8 @@ enum Error {
     Protocol(#[from] protocol::Error),
     #[error("the first message is not a start")]
     NotStarted,
+    #[error("a part of the ladder stopped working")]
+    Crippled,
     #[error("{what}: {error}")]
     Media { what: &'static str, error: ffmpeg_next::Error },
     #[error("{what}: {error}")]
@@ -62,7 +66,7 @@ impl Error {
 /// Runs a worker on standard input, which must be a socket to the supervisor. The exit code is 0
 /// after an orderly end.
 pub fn main() -> ExitCode {
-    confine();
+    dies_with_parent();
     ffmpeg_next::log::set_level(ffmpeg_next::log::Level::Error);
     let socket = match std::io::stdin().as_fd().try_clone_to_owned() {
         Ok(fd) => UnixStream::from(fd),
@@ -70,7 +74,8 @@ pub fn main() -> ExitCode {
     };
     let Ok(writing) = socket.try_clone() else { return ExitCode::FAILURE };
     let Ok((link, writer)) = link::open(writing) else { return ExitCode::FAILURE };
-    let result = run(Messages { socket }, &link);
+    confine();
+    let result = run(Messages { socket: Arc::new(socket) }, &link);
     if let Err(error) = &result {
         link.send(&FromWorker::Failed { reason: error.to_string() });
     }
@@ -80,20 +85,27 @@ pub fn main() -> ExitCode {
     if result.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Gives up what a worker needs no more. Failing to is no reason not to run.
-fn confine() {
+/// Has the kernel end this process when the server is gone.
+fn dies_with_parent() {
+    // Failing to is no reason not to run: the socket's end is noticed too.
     let _ = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
+}
+
+/// Gives up what a worker that has its socket needs no more. Failing to is no reason not to run.
+fn confine() {
     let limit = |bytes| Rlimit { current: Some(bytes), maximum: Some(bytes) };
     let _ = rustix::process::setrlimit(Resource::Data, limit(MEMORY_LIMIT));
     let _ = rustix::process::setrlimit(Resource::Core, limit(0));
+    // No new descriptor: neither a file nor a socket, whatever a hostile stream makes of a decoder.
+    let _ = rustix::process::setrlimit(Resource::Nofile, limit(0));
 }
 
-fn run(mut messages: Messages, link: &Link) -> Result<(), Error> {
+fn run(messages: Messages, link: &Link) -> Result<(), Error> {
     ffmpeg_next::init().map_err(Error::media("starting FFmpeg"))?;
     let Some(ToWorker::Start(start)) = messages.next()? else { return Err(Error::NotStarted) };
     match start.role {
         Role::Ladder { rungs, grid, first_k_min } => {
-            ladder::run(&mut messages, link, start.clock, &rungs, grid, first_k_min)
+            ladder::run(&messages, link, start.clock, &rungs, grid, first_k_min)
         }
         Role::Broadcast(scene) => broadcast::run(messages, link, start.clock, &scene),
     }
@@ -101,21 +113,26 @@ fn run(mut messages: Messages, link: &Link) -> Result<(), Error> {
 
 /// The messages on the socket, in order.
 struct Messages {
-    socket: UnixStream,
+    socket: Arc<UnixStream>,
 }
 
 impl Messages {
+    /// What they come from, for those who may have to end them.
+    fn socket(&self) -> Arc<UnixStream> {
+        Arc::clone(&self.socket)
+    }
+
     /// The next one; `None` when the server has closed the socket.
-    fn next(&mut self) -> Result<Option<ToWorker>, Error> {
+    fn next(&self) -> Result<Option<ToWorker>, Error> {
         let mut head = [0; HEAD];
-        match self.socket.read_exact(&mut head) {
+        match (&*self.socket).read_exact(&mut head) {
             Ok(()) => {}
             Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => return Ok(None),
             Err(error) => return Err(error.into()),
         }
         let (length, kind) = protocol::read_head(head)?;
         let mut body = BytesMut::zeroed(length);
-        self.socket.read_exact(&mut body)?;
+        (&*self.socket).read_exact(&mut body)?;
         let body: Bytes = body.freeze();
         Ok(Some(ToWorker::from_body(kind, body)?))
     }

@@ -215,6 +215,11 @@ impl Connection {
                 self.obey(event).await?;
             }
             self.flush(stream).await?;
+            // A peer that never stops sending what does not count is as late as a silent one.
+            let (late, deadline) = self.deadline();
+            if tokio::time::Instant::now() >= deadline {
+                return Err(late);
+            }
         }
     }
 

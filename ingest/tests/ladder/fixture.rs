@@ -2,14 +2,14 @@
 //! really decoded by it.
 
 use std::io::{Read, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use ingest::av::mark;
 use ingest::source::{SourceSample, Unit};
-use packager::codec::{aac, h264};
+use packager::codec::{aac, h264, h265, nal};
 use packager::media::{Rendition, Sample, VideoConfig};
 use packager::time::{Timescale, Timestamp};
 
@@ -24,6 +24,8 @@ pub(crate) struct Recipe {
     pub(crate) zero: u64,
     /// More options of the ffmpeg command, for its video encoder.
     pub(crate) video: &'static [&'static str],
+    /// Noise behind the marks, another in every picture, instead of a moving slope.
+    pub(crate) noise: bool,
     /// Sample rate and channels, or no sound at all.
     pub(crate) sound: Option<(u32, u32)>,
 }
@@ -38,24 +40,7 @@ pub(crate) struct Timed {
 pub(crate) fn source(recipe: Recipe) -> Vec<Timed> {
     let folder = tempfile::tempdir().expect("a folder");
     let (num, den) = recipe.rate;
-    let picture = folder.path().join("picture.yuv");
-    let mut file = std::io::BufWriter::new(std::fs::File::create(&picture).expect("a file"));
-    let (w, h) = (recipe.width, recipe.height);
-    for n in 0..u64::from(recipe.seconds * num / den) {
-        let mut luma = vec![60u8; w * h];
-        for (index, pixel) in luma.iter_mut().enumerate() {
-            *pixel = ((index % w + index / w + 3 * n as usize) % 160 + 40) as u8;
-        }
-        let millis = recipe.zero + n * 1000 * u64::from(den) / u64::from(num);
-        mark::draw(&mut luma, w, w, h, millis);
-        file.write_all(&luma).expect("written");
-        file.write_all(&vec![128u8; w / 2 * (h / 2) * 2]).expect("written");
-    }
-    drop(file);
-    let mut command = Command::new("ffmpeg");
-    command.args(["-v", "error", "-f", "rawvideo", "-pix_fmt", "yuv420p"]);
-    command.args(["-video_size", &format!("{w}x{h}"), "-framerate", &format!("{num}/{den}"), "-i"]);
-    command.arg(&picture);
+    let mut command = picture_input(&recipe, folder.path());
     if let Some((rate, channels)) = recipe.sound {
         let sound = folder.path().join("sound.f32");
         let first = recipe.zero as i64 * i64::from(rate) / 1000;
@@ -71,9 +56,74 @@ pub(crate) fn source(recipe: Recipe) -> Vec<Timed> {
     }
     command.args(["-c:v", "libx264", "-preset", "ultrafast", "-g", &(num / den).to_string()]);
     command.args(recipe.video).args(["-flvflags", "no_duration_filesize", "-f", "flv", "-"]);
+    flv(&run(command))
+}
+
+/// The same picture as H.265 and without sound, taken out of a bare stream with a delimiter before
+/// each access unit: Debian's ffmpeg writes no H.265 into FLV.
+pub(crate) fn h265_source(recipe: Recipe) -> Vec<Timed> {
+    /// nal_unit_type of an access unit delimiter.
+    const DELIMITER: [u8; 6] = [0, 0, 0, 1, 35 << 1, 1];
+    let folder = tempfile::tempdir().expect("a folder");
+    let (num, den) = recipe.rate;
+    let mut command = picture_input(&recipe, folder.path());
+    let options = format!("keyint={}:bframes=0:aud=1:log-level=error", num / den);
+    command.args(["-c:v", "libx265", "-preset", "ultrafast", "-x265-params", &options]);
+    command.args(recipe.video).args(["-f", "hevc", "-"]);
+    let stream = run(command);
+    let mut starts: Vec<_> = (0..stream.len() - DELIMITER.len())
+        .filter(|at| stream[*at..].starts_with(&DELIMITER))
+        .collect();
+    let config = h265::config_from_annex_b(&stream[..starts[1]]).expect("parameter sets");
+    let mut units = vec![Timed { at: Duration::ZERO, unit: Unit::VideoConfig(config) }];
+    starts.push(stream.len());
+    for (n, pair) in starts.windows(2).enumerate() {
+        let data = nal::from_annex_b(&stream[pair[0]..pair[1]]).expect("an access unit");
+        let millis = n as i64 * 1000 * i64::from(den) / i64::from(num);
+        let at = Timestamp::new(millis, Timescale::MILLIS);
+        let sync = h265::is_irap(&data);
+        let sample = SourceSample { dts: at, pts: at, sync, data, received: Instant::now() };
+        let at = Duration::from_millis(millis.unsigned_abs());
+        units.push(Timed { at, unit: Unit::Video(sample) });
+    }
+    units
+}
+
+/// An ffmpeg command with the drawn picture as its first input.
+fn picture_input(recipe: &Recipe, folder: &Path) -> Command {
+    let (num, den) = recipe.rate;
+    let picture = folder.join("picture.yuv");
+    let mut file = std::io::BufWriter::new(std::fs::File::create(&picture).expect("a file"));
+    let (w, h) = (recipe.width, recipe.height);
+    let mut noise = 1u32;
+    for n in 0..u64::from(recipe.seconds * num / den) {
+        let mut luma = vec![60u8; w * h];
+        for (index, pixel) in luma.iter_mut().enumerate() {
+            *pixel = match recipe.noise {
+                false => ((index % w + index / w + 3 * n as usize) % 160 + 40) as u8,
+                true => {
+                    noise = noise.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                    (noise >> 24) as u8
+                }
+            };
+        }
+        let millis = recipe.zero + n * 1000 * u64::from(den) / u64::from(num);
+        mark::draw(&mut luma, w, w, h, millis);
+        file.write_all(&luma).expect("written");
+        file.write_all(&vec![128u8; w / 2 * (h / 2) * 2]).expect("written");
+    }
+    drop(file);
+    let mut command = Command::new("ffmpeg");
+    command.args(["-v", "error", "-f", "rawvideo", "-pix_fmt", "yuv420p"]);
+    command.args(["-video_size", &format!("{w}x{h}"), "-framerate", &format!("{num}/{den}"), "-i"]);
+    command.arg(&picture);
+    command
+}
+
+fn run(mut command: Command) -> Vec<u8> {
     let output = command.stderr(Stdio::inherit()).output().expect("ffmpeg runs");
     assert!(output.status.success());
-    flv(&output.stdout)
+    output.stdout
 }
 
 /// Takes FLV tags apart (Adobe Flash Video File Format 10.1, annex E).

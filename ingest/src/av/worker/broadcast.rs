@@ -89,7 +89,7 @@ pub(super) fn run(
 }
 
 /// Notices the end of the socket, and a stop, while the main thread keeps time.
-fn watch(mut messages: Messages, stop: Arc<AtomicBool>) -> std::io::Result<()> {
+fn watch(messages: Messages, stop: Arc<AtomicBool>) -> std::io::Result<()> {
     std::thread::Builder::new().name("watch".into()).spawn(move || {
         while let Ok(Some(message)) = messages.next() {
             if message == ToWorker::Stop {

@@ -1,8 +1,10 @@
 //! The ladder's role: reads the source's samples, decodes them on the main thread, and lets the
 //! output's threads run.
 
+use std::net::Shutdown;
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use packager::grid::Grid;
@@ -22,12 +24,17 @@ use crate::av::protocol::{ClockBase, CodedSample, FromWorker, ToWorker, monotoni
 
 /// A source further ahead of the clock than this is read no faster than it is shown, nanoseconds.
 const AHEAD: i64 = 500_000_000;
+/// The same for sound, which may come well before its picture and then waits on the desk.
+const SOUND_AHEAD: i64 = 2_000_000_000;
+/// Furthest that a picture is shown from its decoding time: ten pictures reordered at 5 fps. What is
+/// stamped further away would stand in the way of all that follow.
+const MAX_COMPOSITION: i64 = 2_000_000_000;
 /// Longest single wait for that: the socket's end is noticed in between, nanoseconds.
 const NAP: i64 = 1_000_000_000;
 
 /// Runs a ladder until the server stops it or closes the socket.
 pub(super) fn run(
-    messages: &mut Messages,
+    messages: &Messages,
     link: &Link,
     clock: ClockBase,
     rungs: &[Rung],
@@ -48,18 +55,51 @@ pub(super) fn run(
 
     let board = Arc::new(Board::new(grid, clock, Arc::clone(&meter)));
     let desk = Arc::new(Desk::new(clock, Arc::clone(&meter)));
-    let sound = spawn_sound(Arc::clone(&desk), encoder, audio_index, link.clone())?;
+    let sentinel = Sentinel::new(messages);
+    let sound =
+        spawn_sound(Arc::clone(&desk), encoder, audio_index, link.clone(), sentinel.clone())?;
     let start = Start { grid, first_k_min, renditions };
-    let picture = spawn_picture(Arc::clone(&board), Arc::clone(&desk), lanes, start, link.clone())?;
+    let board_too = Arc::clone(&board);
+    let picture =
+        spawn_picture(board_too, Arc::clone(&desk), lanes, start, link.clone(), sentinel.clone())?;
 
     let mut source = Source::new(grid, clock, Arc::clone(&board), &desk, meter, link.clone());
-    let result = source.read(messages);
+    let mut result = source.read(messages);
+    if sentinel.has_seen_an_end() {
+        result = result.and(Err(Error::Crippled));
+    }
     board.close();
     desk.close();
     // Panics in them are on standard error already.
     let _ = picture.join();
     let _ = sound.join();
     result
+}
+
+/// Sees to it that the worker does not live on without one of its output's threads: each holds a
+/// clone, and the first one dropped ends the reading of messages.
+#[derive(Clone)]
+struct Sentinel {
+    socket: Arc<UnixStream>,
+    ended: Arc<AtomicBool>,
+}
+
+impl Sentinel {
+    fn new(messages: &Messages) -> Self {
+        Self { socket: messages.socket(), ended: Arc::default() }
+    }
+
+    fn has_seen_an_end(&self) -> bool {
+        self.ended.load(Relaxed)
+    }
+}
+
+impl Drop for Sentinel {
+    fn drop(&mut self) {
+        self.ended.store(true, Relaxed);
+        // It can only fail where the socket is closed already.
+        let _ = self.socket.shutdown(Shutdown::Read);
+    }
 }
 
 fn audio_rendition(encoder: &AudioEncoder, grid: &Grid) -> Result<Rendition, Error> {
@@ -88,8 +128,10 @@ fn spawn_picture(
     mut lanes: Vec<Lane>,
     start: Start,
     link: Link,
+    sentinel: Sentinel,
 ) -> std::io::Result<std::thread::JoinHandle<()>> {
     std::thread::Builder::new().name("clock".into()).spawn(move || {
+        let _sentinel = sentinel;
         if let Some((slot, first)) = board.first() {
             let ticks = slot.saturating_mul(i64::from(start.grid.rate.frame_ticks()));
             let first_k = start.grid.number_at(ticks).max(start.first_k_min);
@@ -108,10 +150,12 @@ fn spawn_sound(
     mut encoder: AudioEncoder,
     rendition: u8,
     link: Link,
+    sentinel: Sentinel,
 ) -> std::io::Result<std::thread::JoinHandle<()>> {
-    std::thread::Builder::new()
-        .name("sound".into())
-        .spawn(move || desk.run(&mut encoder, rendition, &link))
+    std::thread::Builder::new().name("sound".into()).spawn(move || {
+        let _sentinel = sentinel;
+        desk.run(&mut encoder, rendition, &link);
+    })
 }
 
 /// The source as this worker sees it: its decoders and where its times fall.
@@ -149,7 +193,7 @@ impl Source {
         }
     }
 
-    fn read(&mut self, messages: &mut Messages) -> Result<(), Error> {
+    fn read(&mut self, messages: &Messages) -> Result<(), Error> {
         while let Some(message) = messages.next()? {
             match message {
                 ToWorker::Start(_) => return Err(Error::NotStarted),
@@ -180,9 +224,11 @@ impl Source {
 
     fn video(&mut self, sample: &CodedSample) {
         let Some((place, received)) = self.place(Kind::Video, sample) else { return };
-        self.hold_back(sample.dts.saturating_add(place));
+        self.hold_back(sample.dts.saturating_add(place), AHEAD);
+        let composition = sample.pts.saturating_sub(sample.dts);
+        let composition = if composition.abs() > MAX_COMPOSITION { 0 } else { composition };
         let origin = Origin {
-            at: sample.pts.saturating_add(place),
+            at: sample.dts.saturating_add(place).saturating_add(composition),
             received,
             generation: self.mapper.generation(),
         };
@@ -198,6 +244,7 @@ impl Source {
 
     fn audio(&mut self, sample: &CodedSample) {
         let Some((place, _)) = self.place(Kind::Audio, sample) else { return };
+        self.hold_back(sample.dts.saturating_add(place), SOUND_AHEAD);
         let Some(sound) = &mut self.sound else { return };
         let (placer, link) = (&mut self.placer, &self.link);
         let before = sound.damaged;
@@ -220,14 +267,14 @@ impl Source {
             self.link.log(false, "the source's clock jumped; closed");
         }
         if self.mapper.replaced > replaced {
-            self.link.log(false, "the source stayed late; placed anew");
+            self.link.log(false, "the source stayed out of place; placed anew");
         }
         Some((place?, sample.received))
     }
 
-    /// Does not let a source run ahead of the clock.
-    fn hold_back(&self, dts: i64) {
-        let ahead = dts.saturating_sub(self.clock.utc_nanos()).saturating_sub(AHEAD);
+    /// Does not let a source run further ahead of the clock than `limit`.
+    fn hold_back(&self, dts: i64, limit: i64) {
+        let ahead = dts.saturating_sub(self.clock.utc_nanos()).saturating_sub(limit);
         if ahead > 0 {
             std::thread::sleep(Duration::from_nanos(ahead.min(NAP).unsigned_abs()));
         }

@@ -91,12 +91,116 @@ fn a_clock_that_runs_off_is_followed_slowly() {
     assert_eq!((mapper.jumps, mapper.replaced), (0, 0));
 }
 
+/// Plays picture and sound every 20 ms for `steps` steps, each with its source time moved by what
+/// the functions say (`None`: not sent); returns how far each sample of sound and of picture lies
+/// from its arrival, in ms.
+fn played(
+    mapper: &mut Mapper,
+    steps: std::ops::Range<i64>,
+    video: impl Fn(i64) -> Option<i64>,
+    audio: impl Fn(i64) -> Option<i64>,
+) -> (Vec<Option<i64>>, Vec<Option<i64>>) {
+    let (mut pictures, mut sounds) = (Vec::new(), Vec::new());
+    for n in steps {
+        let at = n * 20;
+        let mut place = |track, moved: i64| {
+            let dts = (at + moved) * MS;
+            let offset = mapper.place(track, true, dts, NOW + at * MS)?;
+            Some((dts + offset - NOW) / MS - at)
+        };
+        if let Some(moved) = video(n) {
+            pictures.push(place(Track::Video, moved));
+        }
+        if let Some(moved) = audio(n) {
+            sounds.push(place(Track::Audio, moved));
+        }
+    }
+    (pictures, sounds)
+}
+
 #[test]
-fn sound_on_another_clock_than_the_picture_is_left_out() {
+fn sound_on_another_clock_than_the_picture_is_placed_by_its_arrival() {
+    for apart in [-1_000_000, -2_000, 4_000, 3_600_000] {
+        let mut mapper = Mapper::default();
+        let (pictures, sounds) =
+            played(&mut mapper, 0..200, |_| Some(1_000_000), |_| Some(1_000_000 + apart));
+        assert!(pictures.iter().all(|place| *place == Some(0)));
+        let silent = sounds.iter().take_while(|place| place.is_none()).count();
+        assert!((1..=17).contains(&silent), "{apart}: {silent}");
+        assert!(sounds[silent..].iter().all(|place| *place == Some(0)), "{apart}: {sounds:?}");
+    }
+}
+
+#[test]
+fn sound_well_ahead_of_its_picture_waits_for_it() {
     let mut mapper = Mapper::default();
-    mapper.place(Track::Video, true, 1_000_000 * MS, NOW);
-    assert_eq!(mapper.place(Track::Audio, true, 0, NOW), None);
-    assert!(mapper.place(Track::Audio, true, 1_000_020 * MS, NOW).is_some());
+    let (_, sounds) = played(&mut mapper, 0..100, |_| Some(0), |_| Some(1_500));
+    assert!(sounds.iter().all(|place| *place == Some(1_500)), "the two stay in step");
+    assert_eq!(mapper.replaced, 0);
+}
+
+#[test]
+fn a_jump_of_one_track_alone_leaves_the_other_in_place() {
+    for jump in [-3_600_000, -2_000, 2_000, 3_600_000] {
+        let from = |begin: i64| move |n: i64| Some(if n >= begin { jump } else { 0 });
+        let mut mapper = Mapper::default();
+        let (pictures, sounds) = played(&mut mapper, 0..300, |_| Some(0), from(100));
+        assert!(pictures.iter().chain(&sounds).all(|place| *place == Some(0)), "sound by {jump}");
+        let mut mapper = Mapper::default();
+        let (pictures, sounds) = played(&mut mapper, 0..300, from(100), |_| Some(0));
+        assert!(pictures.iter().chain(&sounds).all(|place| *place == Some(0)), "picture by {jump}");
+    }
+}
+
+#[test]
+fn single_samples_stamped_hours_away_are_put_where_they_belong() {
+    // Every second a picture an hour ahead, and another sound sample an hour back.
+    let mut mapper = Mapper::default();
+    let (pictures, sounds) = played(
+        &mut mapper,
+        0..500,
+        |n| Some(if n % 50 == 10 { 3_600_000 } else { 0 }),
+        |n| Some(if n % 50 == 30 { -3_600_000 } else { 0 }),
+    );
+    assert!(pictures.iter().chain(&sounds).all(|place| *place == Some(0)));
+    assert_eq!(mapper.video.offset, mapper.audio.offset, "one clock again");
+}
+
+#[test]
+fn sound_goes_on_when_the_picture_stops_and_when_it_is_back_with_another_clock() {
+    let mut mapper = Mapper::default();
+    let video = |n| match n {
+        0..100 => Some(0),
+        100..1_000 => None,
+        _ => Some(-20_000),
+    };
+    let (pictures, sounds) = played(&mut mapper, 0..1_200, video, |_| Some(0));
+    assert!(sounds.iter().all(|place| *place == Some(0)), "never out of place");
+    assert!(pictures.iter().all(|place| *place == Some(0)));
+}
+
+#[test]
+fn sound_that_comes_after_the_picture_has_jumped_is_in_step_with_it() {
+    let mut mapper = Mapper::default();
+    let (_, sounds) = played(
+        &mut mapper,
+        0..300,
+        |n| Some(if n >= 100 { 50_000 } else { 0 }),
+        |n| (n >= 200).then_some(50_000),
+    );
+    assert!(sounds.iter().all(|place| *place == Some(0)));
+    assert_eq!(mapper.jumps, 1);
+}
+
+#[test]
+fn a_long_hiccup_that_is_caught_up_slowly_does_not_leave_the_picture_late() {
+    // Four seconds of nothing, then the backlog at five times the speed.
+    let mut mapper = Mapper::default();
+    let arrival = |n: i64| (n * 33).max(if n > 60 { 6_000 + (n - 60) * 33 / 5 } else { 0 });
+    let places = mapped(&mut mapper, (0..600).map(|n| (n * 33, arrival(n))));
+    let behind = places.last().copied().flatten().expect("a place") - 599 * 33;
+    assert!(behind.abs() <= 40, "{behind} ms behind");
+    assert_eq!(mapper.replaced, 2);
 }
 
 #[test]

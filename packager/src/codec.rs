@@ -35,6 +35,9 @@ pub const MAX_REFERENCES: u32 = 16;
 /// Longest sequence parameter set, in bytes. Real ones are below 100; the longest legal ones carry
 /// scaling lists and stay below this.
 pub const MAX_SPS: usize = 1024;
+/// Largest configuration record, in bytes: x265 puts a banner of 2 KiB into it. A longer one would
+/// stand in every init segment.
+const MAX_RECORD: usize = 16 * 1024;
 /// How far the coded size may exceed the picture: one macroblock pair or coding tree block.
 const MAX_CROP: u32 = 64;
 
@@ -143,6 +146,27 @@ pub fn picture(config: &VideoConfig) -> Result<Picture, Error> {
         VideoCodec::H264 => h264::picture(&config.record),
         VideoCodec::H265 => h265::picture(&config.record),
     }
+}
+
+/// Holds the sequence parameter sets inside an access unit against the limits: a decoder follows them
+/// as it does those of the configuration. Framing that is broken is [`nal::check`]'s to report.
+///
+/// # Errors
+/// One of them is broken or over a limit; offsets are from the start of the access unit.
+pub fn check_in_band(
+    access_unit: &[u8],
+    length: nal::LengthSize,
+    codec: VideoCodec,
+) -> Result<(), Error> {
+    for unit in nal::Units::new(access_unit, length).map_while(Result::ok) {
+        if nal::is_sequence(codec, unit.kind(codec)) {
+            match codec {
+                VideoCodec::H264 => h264::sequence_parameter_set(unit.bytes, unit.offset)?,
+                VideoCodec::H265 => h265::sequence_parameter_set(unit.bytes, unit.offset)?,
+            };
+        }
+    }
+    Ok(())
 }
 
 /// The picture's size if it is within the limits. `coded` is what a decoder allocates.

@@ -66,10 +66,13 @@ pub async fn serve(listener: TcpListener, hub: Hub, stats: Arc<Stats>, cancel: C
             }
         };
         stats.connected();
-        let Some(pass) = gate.enter(peer.ip()) else {
-            stats.refused("too many connections");
-            debug!(%peer, "rtmp connection refused: too many that are not authenticated");
-            continue;
+        let pass = match gate.enter(peer.ip(), Instant::now()) {
+            Ok(pass) => pass,
+            Err(shut) => {
+                stats.refused(shut.label());
+                debug!(%peer, reason = shut.label(), "rtmp connection refused");
+                continue;
+            }
         };
         prepare(&stream);
         let connection = Connection::new(peer, hub.clone(), stats.clone(), Some(pass));

@@ -193,7 +193,6 @@ async fn no_segment_of_a_noisy_picture_is_a_quarter_above_its_peak() {
             let rate = *bytes as f64 * 8.0 / seconds;
             let percent = rate * 100.0 / f64::from(rendition.peak_bitrate);
             assert!(percent <= 125.0, "{} {k}: {percent} %", rendition.name);
-            eprintln!("{} {k}: {percent:.1} %", rendition.name);
         }
         assert!(segments.len() >= 4);
     }

@@ -12,7 +12,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 
 use super::bits::{BitReader, ByteReader};
 use super::nal::{AnnexB, LengthSize, Units};
-use super::{MAX_SPS, Picture, vui};
+use super::{MAX_RECORD, MAX_SPS, Picture, vui};
 use crate::media::{VideoCodec, VideoConfig};
 use crate::time::FrameRate;
 
@@ -128,6 +128,13 @@ pub fn is_idr(sample: &[u8]) -> bool {
 
 /// What the first sequence parameter set of a record says; all of them are held against the limits.
 pub fn picture(record: &[u8]) -> Result<Picture, Error> {
+    if record.len() > MAX_RECORD {
+        return Err(Error::TooLong {
+            what: "AVCDecoderConfigurationRecord",
+            len: record.len(),
+            max: MAX_RECORD,
+        });
+    }
     length_size(record)?;
     let mut bytes = ByteReader::new(record);
     if bytes.u8("configurationVersion")? != 1 {
@@ -166,7 +173,7 @@ pub fn picture(record: &[u8]) -> Result<Picture, Error> {
 }
 
 /// Reads a sequence parameter set (header byte included) that starts at `offset` of the input.
-fn sequence_parameter_set(nal: &[u8], offset: usize) -> Result<Picture, Error> {
+pub(super) fn sequence_parameter_set(nal: &[u8], offset: usize) -> Result<Picture, Error> {
     if nal.len() > MAX_SPS {
         return Err(Error::TooLong { what: "SPS", len: nal.len(), max: MAX_SPS });
     }

@@ -14,7 +14,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 
 use super::bits::{BitReader, ByteReader};
 use super::nal::{AnnexB, LengthSize, Units};
-use super::{MAX_SPS, Picture, vui};
+use super::{MAX_RECORD, MAX_SPS, Picture, vui};
 use crate::media::{VideoCodec, VideoConfig};
 use crate::time::FrameRate;
 
@@ -26,8 +26,6 @@ const VPS: u8 = 32;
 const SPS: u8 = 33;
 /// nal_unit_type of a picture parameter set.
 const PPS: u8 = 34;
-/// Largest record, in bytes: x265 puts a banner of 2 KiB into it.
-const MAX_RECORD: usize = 16 * 1024;
 /// Most arrays in a record: one for each kind of parameter set and SEI, and room for extensions.
 const MAX_ARRAYS: u8 = 8;
 
@@ -194,7 +192,7 @@ pub fn picture(record: &[u8]) -> Result<Picture, Error> {
 }
 
 /// Reads a sequence parameter set (header bytes included) that starts at `offset` of the input.
-fn sequence_parameter_set(nal: &[u8], offset: usize) -> Result<Picture, Error> {
+pub(super) fn sequence_parameter_set(nal: &[u8], offset: usize) -> Result<Picture, Error> {
     if nal.len() > MAX_SPS {
         return Err(Error::TooLong { what: "SPS", len: nal.len(), max: MAX_SPS });
     }

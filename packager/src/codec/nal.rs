@@ -180,6 +180,8 @@ pub struct AccessUnit {
     pub sei: usize,
     /// Whether decoding can start here: an IDR (H.264) or IRAP picture (H.265).
     pub random_access: bool,
+    /// Whether there is a sequence parameter set, which a decoder would follow.
+    pub sequence: bool,
 }
 
 /// Walks a whole length-prefixed access unit and holds it against the limits.
@@ -200,6 +202,7 @@ pub fn check(
             }
         }
         found.random_access |= is_random_access(codec, kind);
+        found.sequence |= is_sequence(codec, kind);
     }
     Ok(found)
 }
@@ -208,6 +211,14 @@ fn is_sei(codec: VideoCodec, kind: u8) -> bool {
     match codec {
         VideoCodec::H264 => kind == 6,
         VideoCodec::H265 => matches!(kind, 39 | 40),
+    }
+}
+
+/// Whether a NAL unit of this type is a sequence parameter set.
+pub(super) fn is_sequence(codec: VideoCodec, kind: u8) -> bool {
+    match codec {
+        VideoCodec::H264 => kind == 7,
+        VideoCodec::H265 => kind == 33,
     }
 }
 

@@ -192,6 +192,9 @@ impl Media {
             self.counts.broken = self.counts.broken.saturating_add(1);
             return Ok(None);
         };
+        if unit.sequence {
+            packager::codec::check_in_band(data, length, codec).map_err(Error::VideoConfig)?;
+        }
         self.counts.video = self.counts.video.saturating_add(1);
         let pts = Timestamp::new(at.ticks.saturating_add(i64::from(composition)), at.scale);
         Ok(Some(Unit::Video(SourceSample {

@@ -466,6 +466,20 @@ fn a_picture_too_large_to_decode_is_refused_to_the_peer() {
 }
 
 #[test]
+fn a_picture_that_brings_a_parameter_set_too_large_to_decode_is_refused_to_the_peer() {
+    let mut client = Client::publishing();
+    client.send(kind::VIDEO, 0, &[b"\x17\0\0\0\0".as_slice(), &avcc()].concat());
+    let record = avcc_of(16_384);
+    let length = u16::from_be_bytes([record[6], record[7]]);
+    let sps = &record[8..8 + usize::from(length)];
+    let picture = [&[0, 0], &record[6..8], sps, b"\0\0\0\x02\x65\x88"].concat();
+    client.send(kind::VIDEO, 0, &[b"\x17\x01\0\0\0".as_slice(), &picture].concat());
+    let (error, codes) = client.failure();
+    assert!(error.to_string().contains("16384x16384"), "{error}");
+    assert_eq!(codes, ["NetStream.Publish.Rejected"]);
+}
+
+#[test]
 fn aggregates_are_taken_apart() {
     let mut client = Client::publishing();
     let tag = |kind: u8, time: u32, body: &[u8]| {

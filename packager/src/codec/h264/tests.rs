@@ -269,3 +269,11 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_record_longer_than_any_real_one_is_refused() {
+    let mut long = vec![0; MAX_RECORD + 1];
+    long[0] = 1;
+    let error = config(Bytes::from(long)).unwrap_err();
+    assert!(matches!(error, Error::TooLong { what: "AVCDecoderConfigurationRecord", .. }));
+}

@@ -79,7 +79,10 @@ fn more_than_64_kib_of_sei_is_refused_in_both_codecs() {
             out
         };
         let found = check(&access_unit(4), LengthSize::Four, codec).unwrap();
-        assert_eq!(found, AccessUnit { nals: 5, sei: 65_536, random_access: true });
+        assert_eq!(
+            found,
+            AccessUnit { nals: 5, sei: 65_536, random_access: true, sequence: false }
+        );
         let too_much = Error::TooMuchSei { offset: 4 * 0x4004 };
         assert_eq!(check(&access_unit(5), LengthSize::Four, codec), Err(too_much));
     }

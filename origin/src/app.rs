@@ -42,6 +42,8 @@ pub use demo::demo;
 /// How long everything together may take to end: below the 30 s that supervisors wait before they
 /// kill.
 const SHUTDOWN_WITHIN: Duration = Duration::from_secs(10);
+/// How much of that viewers may take who are being answered.
+const VIEWERS_WITHIN: Duration = Duration::from_secs(5);
 /// A segment is at most 6 s by wish, and half as much again beside a displaced boundary.
 const LONGEST_SEGMENT: Duration = Duration::from_secs(9);
 
@@ -124,6 +126,9 @@ struct Server {
     rtmp: SocketAddr,
     admin: SocketAddr,
     clock: Arc<SystemClock>,
+    /// The tasks that answer viewers.
+    front: TaskTracker,
+    /// All others.
     tasks: TaskTracker,
     /// Cancelled in this order.
     stop_http: CancellationToken,
@@ -151,7 +156,7 @@ impl Server {
             .map_err(|source| Error::System { what: "can't find my own program file", source })?;
         let clock = Arc::new(SystemClock::new());
         let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION")));
-        let tasks = TaskTracker::new();
+        let (front, tasks) = (TaskTracker::new(), TaskTracker::new());
         let (stop_http, stop_ingest, stop_rest) =
             (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
 
@@ -160,17 +165,20 @@ impl Server {
         }));
         let mut channels = Channels::new();
         let mut stores = BTreeMap::new();
+        let mut counted = Vec::new();
         for wishes in &config.channels {
             let name = &wishes.name;
             let Some(subscription) = subscriptions.remove(name) else { continue };
             let channel_store = store.channel(name).map_err(failed)?;
             let (snapshots, snapshot) = watch::channel(None);
             let (status_sender, status) = watch::channel(Arc::default());
+            let channel_metrics = metrics.channel(name.as_str());
+            counted.push((Arc::clone(&channel_store), channel_metrics.store.clone()));
             let context = channel::Context {
                 config: wishes.clone(),
                 clock: Arc::clone(&clock) as Arc<dyn Clock>,
                 store: Arc::clone(&channel_store),
-                metrics: metrics.channel(name.as_str()),
+                metrics: channel_metrics,
                 program: program.clone(),
                 snapshots,
                 status: status_sender,
@@ -182,6 +190,7 @@ impl Server {
         }
         let channels = Arc::new(channels);
 
+        tasks.spawn(counters::copy_stores(counted, stop_rest.clone()));
         let keeper = Arc::clone(&clock);
         let stop_clock = stop_rest.clone();
         tasks.spawn(async move { keeper.keep(stop_clock).await });
@@ -202,7 +211,7 @@ impl Server {
                 ..Default::default()
             },
         };
-        tasks.spawn(http::serve(http_listener, context, stop_http.clone()));
+        front.spawn(http::serve(http_listener, context, stop_http.clone()));
         let context = admin::Context {
             channels,
             doors: config.channels.iter().map(door_of).collect(),
@@ -218,6 +227,7 @@ impl Server {
             rtmp: rtmp_address,
             admin: admin_address,
             clock,
+            front,
             tasks,
             stop_http,
             stop_ingest,
@@ -228,12 +238,21 @@ impl Server {
 
     /// Takes everything down, waiting requests first.
     async fn stop(self) {
-        self.stop_http.cancel();
-        self.stop_ingest.cancel();
-        self.stop_rest.cancel();
-        self.tasks.close();
-        if tokio::time::timeout(SHUTDOWN_WITHIN, self.tasks.wait()).await.is_err() {
-            warn!(left = self.tasks.len(), "some tasks did not end in time");
+        let all = async {
+            self.stop_http.cancel();
+            self.front.close();
+            // Answers still being written have a grace of their own, shorter than this.
+            if tokio::time::timeout(VIEWERS_WITHIN, self.front.wait()).await.is_err() {
+                warn!("some viewers are still being answered");
+            }
+            self.stop_ingest.cancel();
+            self.stop_rest.cancel();
+            self.tasks.close();
+            self.tasks.wait().await;
+        };
+        if tokio::time::timeout(SHUTDOWN_WITHIN, all).await.is_err() {
+            let left = self.front.len() + self.tasks.len();
+            warn!(left, "some tasks did not end in time");
         }
         info!("stopped");
     }

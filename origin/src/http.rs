@@ -19,6 +19,7 @@ use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, Method, Response, Uri};
 use packager::media::Name;
+use packager::time::{self, Timescale, Timestamp};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -36,7 +37,6 @@ mod route;
 mod serve;
 mod standing;
 mod text;
-mod time;
 
 pub use render::Options;
 pub(crate) use serve::serve as serve_connections;
@@ -154,7 +154,9 @@ impl Origin {
                 })
             }
             Route::Time => {
-                let now = time::iso(self.context.clock.now_millis());
+                // Whole milliseconds: UTCTiming, urn:mpeg:dash:utc:http-iso:2014.
+                let millis = self.context.clock.now_millis().cast_signed();
+                let now = time::iso(Timestamp::new(millis, Timescale::MILLIS));
                 Ok(Found::text(Class::Time, Text::new(now)))
             }
             Route::ChannelList => json(&self.list()),

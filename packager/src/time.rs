@@ -9,7 +9,9 @@
 use std::fmt;
 use std::num::NonZeroU32;
 
+mod calendar;
 mod unroll;
+pub use calendar::iso;
 pub use unroll::Unroller;
 
 /// Units per second. 90000 for most video, the sample rate for audio.

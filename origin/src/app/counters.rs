@@ -1,4 +1,5 @@
-//! Brings the counters of `ingest` into the program's metrics, which `ingest` knows nothing of.
+//! Brings the counters of `ingest` and of the store into the program's metrics, which they know
+//! nothing of.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,7 +7,8 @@ use std::time::Duration;
 use ingest::rtmp::server::Stats;
 use tokio_util::sync::CancellationToken;
 
-use crate::telemetry::metrics::RtmpMetrics;
+use crate::store::{self, ChannelStore};
+use crate::telemetry::metrics::{RtmpMetrics, StoreMetrics};
 
 /// Scrapes come every few seconds; a second old is new enough.
 const EVERY: Duration = Duration::from_secs(1);
@@ -22,5 +24,54 @@ pub(super) async fn copy_rtmp(stats: Arc<Stats>, metrics: RtmpMetrics, cancel: C
         metrics.refused.inc_by(refused(&now).saturating_sub(refused(&before)));
         metrics.publishers.set(i64::try_from(now.publishing).unwrap_or(i64::MAX));
         before = now;
+    }
+}
+
+/// Copies the counters of channels' stores until cancelled.
+pub(super) async fn copy_stores(
+    stores: Vec<(Arc<ChannelStore>, StoreMetrics)>,
+    cancel: CancellationToken,
+) {
+    let mut before = vec![store::Stats::default(); stores.len()];
+    let mut tick = tokio::time::interval(EVERY);
+    while cancel.run_until_cancelled(tick.tick()).await.is_some() {
+        for ((store, metrics), before) in stores.iter().zip(&mut before) {
+            let now = store.stats();
+            copy_store(metrics, *before, now);
+            *before = now;
+        }
+    }
+}
+
+fn copy_store(metrics: &StoreMetrics, before: store::Stats, now: store::Stats) {
+    for (gauge, value) in [
+        (&metrics.segments, now.segments),
+        (&metrics.memory, now.memory_bytes),
+        (&metrics.journal, now.journal_bytes),
+    ] {
+        gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
+    }
+    for (counter, before, now) in [
+        (&metrics.write_errors, before.write_errors, now.write_errors),
+        (&metrics.late_writes, before.late_writes, now.late_writes),
+        (&metrics.lost_segments, before.lost_segments, now.lost_segments),
+    ] {
+        counter.inc_by(now.saturating_sub(before));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::telemetry::metrics::Metrics;
+
+    #[test]
+    fn what_a_store_counts_is_added_once() {
+        let metrics = Metrics::new("test").channel("news").store;
+        let first = store::Stats { write_errors: 2, memory_bytes: 9, ..Default::default() };
+        let second = store::Stats { write_errors: 5, memory_bytes: 7, ..Default::default() };
+        copy_store(&metrics, store::Stats::default(), first);
+        copy_store(&metrics, first, second);
+        assert_eq!((metrics.write_errors.get(), metrics.memory.get()), (5, 7));
     }
 }

@@ -67,6 +67,12 @@ struct ChannelFamilies {
     worker_restarts: Family<ChannelLabel, Counter>,
     repairs: Family<RepairLabels, Counter>,
     encoder_lag: Family<ChannelLabel, Gauge<f64, std::sync::atomic::AtomicU64>>,
+    store_segments: Family<ChannelLabel, Gauge>,
+    store_memory: Family<ChannelLabel, Gauge>,
+    store_journal: Family<ChannelLabel, Gauge>,
+    store_write_errors: Family<ChannelLabel, Counter>,
+    store_late_writes: Family<ChannelLabel, Counter>,
+    store_lost_segments: Family<ChannelLabel, Counter>,
     part_publish: Family<ChannelLabel, Histogram, fn() -> Histogram>,
 }
 
@@ -83,7 +89,26 @@ pub struct ChannelMetrics {
     pub worker_restarts: Counter,
     /// Seconds the encoder is behind the output clock.
     pub encoder_lag: Gauge<f64, std::sync::atomic::AtomicU64>,
+    /// Of its store.
+    pub store: StoreMetrics,
     part_publish: Histogram,
+}
+
+/// What a channel's store counts.
+#[derive(Clone, Debug)]
+pub struct StoreMetrics {
+    /// Segments that can be fetched.
+    pub segments: Gauge,
+    /// Bytes of media in memory.
+    pub memory: Gauge,
+    /// Size of the journal in bytes.
+    pub journal: Gauge,
+    /// Writes that failed.
+    pub write_errors: Counter,
+    /// Writes the live edge did not wait for.
+    pub late_writes: Counter,
+    /// Segments dropped from memory before they were on disk.
+    pub lost_segments: Counter,
 }
 
 /// What one rendition of a channel counts.
@@ -166,6 +191,14 @@ impl Metrics {
             ingest_frames: families.ingest_frames.get_or_create_owned(&label),
             worker_restarts: families.worker_restarts.get_or_create_owned(&label),
             encoder_lag: families.encoder_lag.get_or_create_owned(&label),
+            store: StoreMetrics {
+                segments: families.store_segments.get_or_create_owned(&label),
+                memory: families.store_memory.get_or_create_owned(&label),
+                journal: families.store_journal.get_or_create_owned(&label),
+                write_errors: families.store_write_errors.get_or_create_owned(&label),
+                late_writes: families.store_late_writes.get_or_create_owned(&label),
+                lost_segments: families.store_lost_segments.get_or_create_owned(&label),
+            },
             part_publish: families.part_publish.get_or_create_owned(&label),
             families,
         };
@@ -256,6 +289,12 @@ impl ChannelFamilies {
             worker_restarts: Family::default(),
             repairs: Family::default(),
             encoder_lag: Family::default(),
+            store_segments: Family::default(),
+            store_memory: Family::default(),
+            store_journal: Family::default(),
+            store_write_errors: Family::default(),
+            store_late_writes: Family::default(),
+            store_lost_segments: Family::default(),
             part_publish: Family::new_with_constructor(|| Histogram::new(PUBLISH_BUCKETS)),
         }
     }
@@ -295,12 +334,40 @@ impl ChannelFamilies {
             Unit::Seconds,
             self.encoder_lag.clone(),
         );
+        self.register_store(registry);
         registry.register_with_unit(
             "part_publish_latency",
             "From the last frame of a part out of the encoder to the part being fetchable",
             Unit::Seconds,
             self.part_publish.clone(),
         );
+    }
+}
+
+impl ChannelFamilies {
+    fn register_store(&self, registry: &mut Registry) {
+        registry.register(
+            "store_segments",
+            "Segments that can be fetched",
+            self.store_segments.clone(),
+        );
+        for (name, help, family) in [
+            ("store_memory", "Media held in memory", &self.store_memory),
+            ("store_journal", "Size of the journal", &self.store_journal),
+        ] {
+            registry.register_with_unit(name, help, Unit::Bytes, family.clone());
+        }
+        for (name, help, family) in [
+            ("store_write_errors", "Writes that failed", &self.store_write_errors),
+            ("store_late_writes", "Writes the live edge did not wait for", &self.store_late_writes),
+            (
+                "store_lost_segments",
+                "Segments dropped from memory before they were on disk",
+                &self.store_lost_segments,
+            ),
+        ] {
+            registry.register(name, help, family.clone());
+        }
     }
 }
 
@@ -348,6 +415,8 @@ mod tests {
         channel.rendition("720p").segments.inc();
         channel.part_published(Duration::from_millis(3));
         channel.encoder_lag.set(0.25);
+        channel.store.memory.set(4_096);
+        channel.store.write_errors.inc();
         metrics.http.answered("playlist", 200).inc_by(512);
         metrics.rtmp.publishers.set(1);
         let waiting = metrics.http.wait();
@@ -362,6 +431,9 @@ mod tests {
             "headwater_part_publish_latency_seconds_count{channel=\"news\"} 1",
             "headwater_part_publish_latency_seconds_bucket{le=\"0.005\",channel=\"news\"} 1",
             "headwater_encoder_lag_seconds{channel=\"news\"} 0.25",
+            "headwater_store_memory_bytes{channel=\"news\"} 4096",
+            "headwater_store_write_errors_total{channel=\"news\"} 1",
+            "headwater_store_late_writes_total{channel=\"news\"} 0",
             "headwater_http_requests_total{class=\"playlist\",status=\"200\"} 1",
             "headwater_http_sent_bytes_total{class=\"playlist\"} 512",
             "headwater_http_waiting_requests 1",

@@ -8,10 +8,10 @@ use std::fmt::Write;
 use std::sync::Arc;
 
 use super::Options;
-use super::decimal::{date, seconds};
+use super::decimal::seconds;
 use super::multivariant::VERSION;
 use crate::media::Rendition;
-use crate::time::{Rounding, Span, Timescale, Timestamp};
+use crate::time::{Rounding, Span, Timescale, Timestamp, iso};
 use crate::timeline::{Segment, Snapshot, State};
 
 /// Up to this length of window, in seconds, every segment carries its date; a longer one would be
@@ -81,7 +81,7 @@ impl<'a> Writer<'a> {
             || segment.k.is_multiple_of(DATE_EVERY)
             || self.last.is_some_and(|last| last.gap)
         {
-            let start = date(Timestamp::new(segment.start, scale));
+            let start = iso(Timestamp::new(segment.start, scale));
             writeln!(self.text, "#EXT-X-PROGRAM-DATE-TIME:{start}")?;
         }
         let duration = seconds(Span::new(segment.duration, scale), Rounding::Nearest);

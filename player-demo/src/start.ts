@@ -16,7 +16,7 @@ const notice = element("notice", HTMLElement);
 const clock = new ServerClock();
 const rows = new Map<string, HTMLLIElement>();
 
-setText(element("publish-url", HTMLElement), `rtmp://${location.hostname}/live/`);
+setText(element("publish-url", HTMLElement), `rtmp://${location.hostname}/live`);
 
 async function refresh(): Promise<void> {
   try {

@@ -159,7 +159,8 @@ async fn a_source_of_the_outputs_rate_is_shown_picture_by_picture_with_its_sound
     let Ladder { mut input, outputs, grid, clock } =
         start(&["180p", "96p"], (320, 180), FrameRate::new(30, 1));
     let gathering = gather(outputs, grid);
-    let before = grid.number_at(clock.utc_nanos() / 1_000 * 9 / 100);
+    // Three segments of lead-in, so that players start at once.
+    let before = grid.number_at(clock.utc_nanos() / 1_000 * 9 / 100) - 3;
     play(&mut input, &source, 5_000_000).await;
     let made = finish(input, gathering).await;
 

@@ -31,6 +31,10 @@ const SOUND_AHEAD: i64 = 2_000_000_000;
 const MAX_COMPOSITION: i64 = 2_000_000_000;
 /// Longest single wait for that: the socket's end is noticed in between, nanoseconds.
 const NAP: i64 = 1_000_000_000;
+/// Segments before that of the first picture which show it too, with silence, where their numbers
+/// are free. Players stay three segments behind the live edge, so they start at once and inside what
+/// there is: dash.js 5 hangs in Chromium when it is to start at the very beginning of a Period.
+const LEAD_IN: u64 = 3;
 
 /// Runs a ladder until the server stops it or closes the socket.
 pub(super) fn run(
@@ -134,7 +138,8 @@ fn spawn_picture(
         let _sentinel = sentinel;
         if let Some((slot, first)) = board.first() {
             let ticks = slot.saturating_mul(i64::from(start.grid.rate.frame_ticks()));
-            let first_k = start.grid.number_at(ticks).max(start.first_k_min);
+            let first_k =
+                start.grid.number_at(ticks).saturating_sub(LEAD_IN).max(start.first_k_min);
             link.send(&FromWorker::Started { renditions: start.renditions, first_k });
             desk.begin(start.grid.audio_boundary(first_k));
             board.run(first_k, first, &mut lanes, &link);

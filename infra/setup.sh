@@ -12,7 +12,8 @@ build_packages=(build-essential pkg-config clang libclang-dev
   libavcodec-dev libavformat-dev libavutil-dev libavfilter-dev libswscale-dev libswresample-dev)
 test_packages=(ffmpeg chromium libxml2-utils nginx libnginx-mod-rtmp curl python3-venv
   gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-good
-  gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly gstreamer1.0-libav)
+  gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly gstreamer1.0-libav
+  obs-studio libgl1-mesa-dri xvfb xauth)
 
 say() { printf 'setup: %s\n' "$*" >&2; }
 

@@ -4,6 +4,7 @@
 use std::time::{Duration, Instant};
 
 use harness::Result;
+use harness::publisher::obs::{self, Obs};
 use harness::publisher::{Broadcaster, Publisher, Sound, Source};
 use harness::server::{ChannelConfig, Server};
 use harness::witness::{Record, Watch, Witness};
@@ -13,6 +14,8 @@ use crate::examine;
 
 /// Segments to look at: 8 to 10 s with the lengths that the grid makes of a wish of 2 s.
 const SEGMENTS: u64 = 5;
+/// Segments at the start of a run that hold its first picture still.
+const LEAD_IN: u64 = 3;
 /// How long after its start a broadcaster's channel must be playable. The bar of 3 s after the first
 /// key frame is for the demo alone on a machine; here encoders of four processes share two cores.
 const PLAYABLE_WITHIN: Duration = Duration::from_secs(10);
@@ -27,7 +30,7 @@ fn take(source: Source) -> Result<(Record, Publisher)> {
     publisher.check()?;
     playable?;
     let (first, _) = server.numbers("a")?;
-    server.wait_segment("a", first + SEGMENTS - 1, Duration::from_secs(20))?;
+    server.wait_segment("a", first + LEAD_IN + SEGMENTS - 1, Duration::from_secs(20))?;
     publisher.check()?;
     let record = witness.finish()?;
     assert!(started.elapsed() < Duration::from_secs(40));
@@ -86,4 +89,27 @@ fn hevc_by_enhanced_rtmp_comes_out_whole() -> Result {
 #[test]
 fn a_gstreamer_broadcast_comes_out_whole() -> Result {
     comes_out_whole(Source::tiny(FrameRate::new(30, 1)).by(Broadcaster::GStreamer))
+}
+
+/// What OBS draws bears no clock: its dialect of RTMP and its times are what is tried.
+#[test]
+fn obs_studio_broadcasts_without_a_gap_or_a_discontinuity() -> Result {
+    if !obs::installed() {
+        return Err(harness::Failure::new("OBS is missing: run `infra/setup.sh test`"));
+    }
+    let server = Server::start(&[ChannelConfig::tiny("a").with_key("k")])?;
+    let witness = Witness::start(Watch::new(&server.url(""), "a"));
+    let obs = Obs::stream_to(&format!("rtmp://{}/live", server.rtmp), "a?key=k")?;
+    // OBS starts a whole desktop program with a software renderer first.
+    let started = server.wait_playable("a", Duration::from_secs(60));
+    assert!(started.is_ok(), "{started:?}; OBS said:\n{}", obs.log_tail());
+    let (first, _) = server.numbers("a")?;
+    server.wait_segment("a", first + LEAD_IN + SEGMENTS - 1, Duration::from_secs(30))?;
+    let record = witness.finish()?;
+    record.clean()?;
+    let source = server.status("a")?["source"].clone();
+    assert_eq!(source["size"], serde_json::json!([640, 360]), "{source}");
+    assert!(source["audio"].is_string(), "{source}");
+    drop(obs);
+    server.stop()
 }

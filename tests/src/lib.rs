@@ -10,6 +10,7 @@
 //! it waited for. [`architecture`] reads the source code: who may name whom.
 
 pub mod architecture;
+pub mod bench;
 pub mod client;
 pub mod clock;
 pub mod failure;

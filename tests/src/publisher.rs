@@ -22,6 +22,7 @@ use tempfile::TempDir;
 use crate::process::{Process, Stdout};
 use crate::{Context, Failure, Result, clock, workspace};
 
+pub mod obs;
 mod picture;
 pub mod relay;
 

@@ -173,6 +173,11 @@ impl Server {
         self.dir.path()
     }
 
+    /// Process id of the program.
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
     /// Its resident memory with that of its children, in bytes.
     pub fn resident_bytes(&self) -> u64 {
         self.process.resident_bytes()

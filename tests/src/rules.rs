@@ -49,7 +49,7 @@ fn nanos(text: &str) -> Option<u64> {
 }
 
 /// Nanoseconds since the epoch of an ISO 8601 date in UTC.
-fn date_nanos(text: &str) -> Option<u64> {
+pub fn date_nanos(text: &str) -> Option<u64> {
     let (date, time) = text.strip_suffix('Z')?.split_once('T')?;
     let mut date = date.split('-').map(|field| field.parse::<u64>().ok());
     let (year, month, day) = (date.next()??, date.next()??, date.next()??);
@@ -104,6 +104,10 @@ mod tests {
             include_str!("rules/dash/tests.rs"),
             include_str!("rules/cmaf.rs"),
             include_str!("../../packager/src/cmaf/tests/rows.rs"),
+            include_str!("../../origin/src/http/tests.rs"),
+            include_str!("../../origin/src/http/tests/held.rs"),
+            include_str!("../it/faults.rs"),
+            include_str!("../it/rows.rs"),
         ];
         let rows = include_str!("../CONFORMANCE.md").lines().filter_map(|line| {
             let (row, proof) = line.strip_prefix("| ")?.split_once(" | ")?;

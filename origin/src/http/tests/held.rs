@@ -97,7 +97,7 @@ async fn the_next_part_and_segment_are_waited_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn media_is_waited_for_twice_a_segment_and_not_longer() {
+async fn ht_10_media_is_waited_for_twice_a_segment_and_not_longer() {
     let origin = Fixture::live(3).await;
     for file in [format!("96p/{}.m4s", FIRST_K + 3), format!("96p/{}.0.m4s", FIRST_K + 3)] {
         let begin = Instant::now();

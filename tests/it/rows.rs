@@ -1,0 +1,77 @@
+//! Conformance rows that only a running server can prove, each named by its row.
+
+use std::time::Duration;
+
+use harness::publisher::{Publisher, Source};
+use harness::server::{ChannelConfig, Server};
+use harness::wait::{Look, until};
+use harness::{Context, Result, clock};
+use packager::time::FrameRate;
+
+/// A channel that is playable, and who publishes it.
+fn playable(config: ChannelConfig) -> Result<(Server, Publisher)> {
+    let server = Server::start(&[config])?;
+    let source = Source::tiny(FrameRate::new(30, 1));
+    let publisher = source.publish(&server.publish_url("a", None))?;
+    server.wait_playable("a", Duration::from_secs(15))?;
+    Ok((server, publisher))
+}
+
+/// Paths of the segments that a media playlist lists, oldest first, and of its init segment.
+fn listed(server: &Server) -> Result<(Vec<String>, String)> {
+    let text = server.client.text(&server.url("/live/a/96p/index.m3u8"))?;
+    let absolute = |uri: &str| format!("/live/a/{}", uri.trim_start_matches("../"));
+    let segments = text.lines().filter(|l| l.ends_with(".m4s")).map(absolute).collect();
+    let map = text.split("URI=\"").nth(1).and_then(|rest| rest.split('"').next());
+    Ok((segments, absolute(map.context("an EXT-X-MAP")?)))
+}
+
+#[test]
+fn hm_15_no_request_for_media_is_redirected() -> Result {
+    let (server, _publisher) = playable(ChannelConfig::tiny("a"))?;
+    let (segments, init) = listed(&server)?;
+    let manifests = ["/live/a/index.m3u8", "/live/a/96p/index.m3u8", "/live/a/manifest.mpd"];
+    let media = segments.iter().map(String::as_str).chain([init.as_str()]);
+    for path in manifests.into_iter().chain(media) {
+        let answer = server.client.get(&server.url(path))?;
+        assert_eq!((answer.status, answer.header("location")), (200, None), "{path}");
+    }
+    server.stop()
+}
+
+#[test]
+fn hp_06_a_segment_that_left_the_playlist_stays_fetchable() -> Result {
+    // The shortest window there is: six segments.
+    let (server, _publisher) = playable(ChannelConfig::tiny("a").with("window = \"10s\""))?;
+    let first = listed(&server)?.0.first().cloned().context("a segment")?;
+    let before = server.client.get(&server.url(&first))?.ok(&first)?;
+    until("segment that leaves the playlist", Duration::from_secs(40), || {
+        let gone = !listed(&server)?.0.contains(&first);
+        Ok(Look::at(gone.then_some(()), "still listed"))
+    })?;
+    // It has to stay for its own length and that of the longest playlist that listed it: 11.2 s.
+    let left = clock::now_ms();
+    until("end of its time", Duration::from_secs(40), || {
+        let after = server.client.get(&server.url(&first))?.ok(&first)?;
+        assert_eq!(after.body, before.body);
+        Ok(Look::at((clock::now_ms() - left > 11_200).then_some(()), "it has to stay"))
+    })?;
+    server.stop()
+}
+
+#[test]
+fn dm_04_the_clock_for_players_is_fresh_fine_and_open_to_all() -> Result {
+    let server = Server::start(&[ChannelConfig::tiny("a")])?;
+    let before = clock::now_ms();
+    let answer = server.client.get(&server.url("/time"))?.ok("/time")?;
+    let after = clock::now_ms();
+    assert_eq!(answer.header("cache-control"), Some("no-store"));
+    assert_eq!(answer.header("access-control-allow-origin"), Some("*"));
+    let text = answer.text()?;
+    let nanos = harness::rules::date_nanos(text.trim()).context("a date")?;
+    let millis = u64::try_from(nanos / 1_000_000).context("a date after 1970")?;
+    // The server carries UTC from its start by its own clock: a few milliseconds apart at the most.
+    assert!((before - 50..=after + 50).contains(&millis), "{text} not in {before}..{after}");
+    assert!(text.contains('.'), "no fraction of a second in {text}");
+    server.stop()
+}

@@ -1,7 +1,7 @@
 //! The admin listener: health, metrics, the API and the operator's page.
 //!
 //! It shows stream keys and so listens on loopback by default. Every request must name this machine
-//! in `Host` ([`host`]), so that a web page elsewhere can't read it through a rebound DNS name; the
+//! in `Host` (`host`), so that a web page elsewhere can't read it through a rebound DNS name; the
 //! pages run no script. It changes nothing: there is no request here that does.
 
 use std::sync::Arc;

@@ -5,7 +5,7 @@
 //!                                 │ error                                    │ class: the one table
 //!                                 └──────────────────────────────────────────┘
 //! ```
-//! Every answer can be cached by the rule of its [`class`], and one media URL has one content for
+//! Every answer can be cached by the rule of its `class`, and one media URL has one content for
 //! ever (DESIGN §2, §7). The query is ignored. Requests at the live edge are held on the channel's
 //! snapshots; no lock is held while something is rendered or written.
 //!

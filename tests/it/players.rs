@@ -7,7 +7,7 @@ use harness::reader::{self, Frame, dash, ffmpeg, gstreamer, hls};
 use harness::rules::dash::{Schema, check_schema};
 use harness::server::{ChannelConfig, Server};
 use harness::wait::{Look, until};
-use harness::witness::{Watch, Witness};
+use harness::witness::{Record, Watch, Witness};
 use harness::{Context, Result};
 use packager::grid::Grid;
 use packager::time::{FrameRate, Span};
@@ -77,10 +77,18 @@ fn every_manifest_is_valid_and_tells_the_exact_time() -> Result {
         }
         None => skipped("no DASH schema"),
     }
-    // Segment k is the k-th since the epoch, and its date, its decode time and the sum of the
-    // durations before it are the same instant, to a tick.
+    exact(&record, &lists, rate)
+}
+
+/// Segment k is the k-th since the epoch, and its date, its decode time and the sum of the durations
+/// before it are the same instant, to a tick.
+pub(crate) fn exact(
+    record: &Record,
+    lists: &[(hls::Rendition, hls::Playlist)],
+    rate: FrameRate,
+) -> Result {
     let grid = Grid::choose(rate, 48_000, Span::millis(2000), Span::millis(300));
-    for (rendition, playlist) in &lists {
+    for (rendition, playlist) in lists {
         let track = record.track(&rendition.name)?;
         let scale = i128::from(track.timescale()?);
         let tick = 1_000_000_000 / scale + 1;

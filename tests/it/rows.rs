@@ -69,7 +69,7 @@ fn dm_04_the_clock_for_players_is_fresh_fine_and_open_to_all() -> Result {
     assert_eq!(answer.header("access-control-allow-origin"), Some("*"));
     let text = answer.text()?;
     let nanos = harness::rules::date_nanos(text.trim()).context("a date")?;
-    let millis = u64::try_from(nanos / 1_000_000).context("a date after 1970")?;
+    let millis = nanos / 1_000_000;
     // The server carries UTC from its start by its own clock: a few milliseconds apart at the most.
     assert!((before - 50..=after + 50).contains(&millis), "{text} not in {before}..{after}");
     assert!(text.contains('.'), "no fraction of a second in {text}");

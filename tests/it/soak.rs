@@ -2,15 +2,17 @@
 
 use std::time::{Duration, Instant};
 
+use harness::bench::starts;
+use harness::reader::hls;
 use harness::server::Server;
 use harness::wait::{Look, until};
 use harness::witness::{Watch, Witness};
 use harness::{Context, Result};
+use packager::time::FrameRate;
 
 use crate::browser::{play, plays_well};
+use crate::players::exact;
 
-/// The bar: first key frame accepted → playable.
-const PLAYABLE_WITHIN: Duration = Duration::from_secs(3);
 /// Memory may grow by no more than this after it has settled.
 const MOST_GROWTH: u64 = 5 << 20;
 const SETTLED_AFTER: Duration = Duration::from_secs(120);
@@ -19,19 +21,8 @@ const LENGTH: Duration = Duration::from_secs(600);
 #[test]
 #[ignore = "minutes of real time: `make soak`"]
 fn twenty_starts_of_the_demo_are_playable_within_three_seconds() -> Result {
-    let mut worst = Duration::ZERO;
-    for _ in 0..20 {
-        let server = Server::demo()?;
-        until("source of the demo", Duration::from_secs(10), || {
-            let source = server.status("demo")?["source"].clone();
-            Ok(Look::at(source.is_object().then_some(()), "no source yet"))
-        })?;
-        let accepted = Instant::now();
-        server.wait_playable("demo", Duration::from_secs(10))?;
-        worst = worst.max(accepted.elapsed());
-        server.stop()?;
-    }
-    assert!(worst <= PLAYABLE_WITHIN, "the slowest start took {worst:?}");
+    let worst = starts::durations()?.pop().context("a start")?;
+    assert!(worst <= starts::WITHIN, "the slowest start took {worst:?}");
     Ok(())
 }
 
@@ -54,8 +45,10 @@ fn ten_minutes_of_the_demo_keep_time_and_memory() -> Result {
         Ok(Look::at((begun.elapsed() >= LENGTH).then_some(()), "it goes on"))
     })?;
     let settled = settled.context("memory")?;
+    let lists = hls::fetch(&server.client, &server.url("/live/demo/index.m3u8"))?;
     let record = witness.finish()?;
     record.clean()?;
+    exact(&record, &lists, FrameRate::new(30, 1))?;
     for track in &record.tracks {
         let length = Duration::from_nanos(span_ns(track)?);
         assert!(

@@ -5,16 +5,16 @@
 //! ```
 //! The worker is the given program with the one argument `worker`; its standard input is our end of
 //! a socket pair, so nothing but the standard streams is inherited. It ends when that socket closes,
-//! is killed when it does not, and always waited for. A ladder that has begun never pauses, so one
-//! that is silent for two segments hangs and is killed. What a worker writes to standard error goes
-//! to the log line by line, as far as it is not a flood.
+//! is killed when it does not, or when nobody wants its output any more, and always waited for. What
+//! a worker writes to standard error goes to the log line by line, as far as it is not a flood.
 //!
 //! **When the worker lags:** [`Input::send`] never waits and never grows. A full queue drops the
 //! sample, then every picture up to the next one where decoding can start; configurations and the
 //! loss of the source are kept and delivered first when there is room. A caller that would rather
 //! slow its source down awaits [`Input::room`] before it takes the next unit.
 //!
-//! Restarting a worker that died is the channel's decision and not made here.
+//! Whether a silent worker hangs, and whether a dead one is started again, is the channel's decision
+//! and not made here.
 
 use std::ffi::OsStr;
 use std::io;
@@ -58,8 +58,6 @@ const FURTHEST: i64 = 1 << 60;
 const GRACE: Duration = Duration::from_secs(2);
 /// How long a worker may take to read a message. It looks at its socket every second at the least.
 const DEADLINE_WRITE: Duration = Duration::from_secs(10);
-/// Shortest silence of a ladder that counts as hanging: a machine that is busy for a moment is none.
-const MIN_SILENCE: Duration = Duration::from_secs(4);
 
 /// What a ladder's worker is told.
 #[derive(Clone, Debug)]
@@ -257,18 +255,15 @@ fn coded(sample: &SourceSample) -> CodedSample {
 /// # Errors
 /// If the process can't be started.
 pub fn spawn(config: LadderConfig) -> io::Result<(Input, mpsc::Receiver<Output>)> {
-    let two_segments = 2 * config.grid.segment().ticks_in(Timescale::MILLIS, Rounding::Ceil);
-    let silence = MIN_SILENCE.max(Duration::from_millis(two_segments));
     let role =
         Role::Ladder { rungs: config.rungs, grid: config.grid, first_k_min: config.first_k_min };
-    start(&config.program, config.clock, role, silence)
+    start(&config.program, config.clock, role)
 }
 
 fn start(
     program: &Path,
     clock: ClockBase,
     role: Role,
-    silence: Duration,
 ) -> io::Result<(Input, mpsc::Receiver<Output>)> {
     let (ours, theirs) = StdUnixStream::pair()?;
     ours.set_nonblocking(true)?;
@@ -294,7 +289,7 @@ fn start(
     let bytes = Arc::new(AtomicUsize::new(0));
     let start = ToWorker::Start(Start { version: protocol::VERSION, clock, role }).to_wire();
     let writing = (start, messages, Arc::clone(&bytes));
-    tokio::spawn(supervise(child, socket, writing, results, silence));
+    tokio::spawn(supervise(child, socket, writing, results));
     let input = Input { queue, bytes, pending: Pending::default(), broken: false, dropped: 0 };
     Ok((input, outputs))
 }
@@ -311,7 +306,6 @@ async fn supervise(
     socket: UnixStream,
     (start, messages, bytes): (Wire, mpsc::Receiver<Wire>, Arc<AtomicUsize>),
     results: mpsc::Sender<Output>,
-    silence: Duration,
 ) {
     let pid = child.id().unwrap_or_default();
     if let Some(stderr) = child.stderr.take() {
@@ -321,7 +315,7 @@ async fn supervise(
     let (reading, writing) = socket.into_split();
     let mut failure = None;
     let ended = {
-        let read = read_all(reading, &results, &mut failure, pid, silence);
+        let read = read_all(reading, &results, &mut failure, pid);
         let write = write_all(writing, start, messages, &bytes);
         tokio::pin!(read, write);
         tokio::select! {
@@ -352,9 +346,6 @@ async fn supervise(
         (Some(reason), _) => reason,
         (None, Ended::Closed) => format!("the worker ended: {status}"),
         (None, Ended::Hung) => "the worker did not end by itself and was killed".to_owned(),
-        (None, Ended::Silent) => {
-            format!("the worker made nothing for {} s and was killed", silence.as_secs())
-        }
         (None, Ended::Unwanted) => "the channel no longer reads".to_owned(),
         (None, Ended::Broken(error)) => format!("the worker sent nonsense: {error}"),
     };
@@ -367,7 +358,6 @@ async fn supervise(
 enum Ended {
     Closed,
     Hung,
-    Silent,
     Unwanted,
     Broken(protocol::Error),
 }
@@ -377,17 +367,11 @@ async fn read_all(
     results: &mpsc::Sender<Output>,
     failure: &mut Option<String>,
     pid: u32,
-    silence: Duration,
 ) -> Ended {
-    // Before the first picture, and the first segment's time, there is nothing to say.
-    let mut begun = false;
     loop {
         let mut head = [0; HEAD];
-        let limit = if begun { silence } else { Duration::MAX };
-        match tokio::time::timeout(limit, socket.read_exact(&mut head)).await {
-            Ok(Ok(_)) => {}
-            Ok(Err(_)) => return Ended::Closed,
-            Err(_) => return Ended::Silent,
+        if socket.read_exact(&mut head).await.is_err() {
+            return Ended::Closed;
         }
         let (length, kind) = match protocol::read_head(head) {
             Ok(read) => read,
@@ -399,7 +383,6 @@ async fn read_all(
                 Output::Started { renditions, first_k }
             }
             Ok(FromWorker::Sample { rendition, sample, captured, encoded }) => {
-                begun = true;
                 Output::Sample { rendition: usize::from(rendition), sample, captured, encoded }
             }
             Ok(FromWorker::Stats(stats)) => Output::Stats(stats),

@@ -6,7 +6,7 @@
 //! ```
 //! A worker reads one socket and writes it back; it can open no file and no other socket. It ends
 //! when the socket closes or one of its threads does, and dies with its parent at the latest. Threads
-//! never wait for each other without a limit: a peer that does not read for [`link`]'s patience ends
+//! never wait for each other without a limit: a peer that does not read for `link`'s patience ends
 //! the worker.
 
 use std::io::Read;

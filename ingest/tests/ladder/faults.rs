@@ -86,17 +86,6 @@ async fn a_worker_that_is_killed_is_told_and_reaped_and_the_next_one_has_the_sam
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_worker_that_hangs_is_killed() {
-    let own = Own::new();
-    let mut ladder = own.start();
-    get_going(&mut ladder).await;
-    kill_process(own.pid().expect("it runs"), Signal::STOP).unwrap();
-    let reason = end_of(&mut ladder.outputs).await;
-    assert!(reason.contains("made nothing"), "{reason}");
-    assert!(own.pid().is_none(), "it is reaped");
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_worker_that_hangs_with_its_socket_full_is_killed_when_it_is_let_go() {
     let own = Own::new();
     let mut ladder = own.start();

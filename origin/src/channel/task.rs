@@ -366,6 +366,11 @@ impl Task {
             // The run is broken: the encoder's clock or its key frames are not what they must be.
             self.lose_encoder(&error.to_string()).await;
         }
+        // Told at once when the channel becomes playable; later segments wait for the next look.
+        let listed = self.context.snapshots.borrow().as_ref().and_then(|s| s.first_k());
+        if self.status.first_segment.is_none() && listed.is_some() {
+            self.report();
+        }
     }
 
     async fn lose_encoder(&mut self, reason: &str) {

@@ -1,5 +1,5 @@
 //! Metrics in the Prometheus text format: every name of the program stands in this file, those of
-//! the process in [`process`].
+//! the process in `process`.
 //!
 //! Names begin with `headwater_`, carry their unit, and end in `_total` where they count. Labels
 //! have closed sets of values: configured channels, their renditions, and words of ours; nothing a

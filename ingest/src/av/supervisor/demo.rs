@@ -8,7 +8,7 @@ use packager::media::Config;
 use packager::time::{Rounding, Timescale, Timestamp, rescale};
 use tokio::sync::mpsc;
 
-use super::{MIN_SILENCE, Output, start};
+use super::{Output, start};
 use crate::av::protocol::{ClockBase, Role, Scene};
 use crate::source::{SourceSample, Unit};
 
@@ -32,8 +32,7 @@ pub struct BroadcastConfig {
 /// # Errors
 /// If the process can't be started.
 pub fn broadcast(config: BroadcastConfig) -> io::Result<mpsc::Receiver<Unit>> {
-    let (input, mut outputs) =
-        start(&config.program, config.clock, Role::Broadcast(config.scene), MIN_SILENCE)?;
+    let (input, mut outputs) = start(&config.program, config.clock, Role::Broadcast(config.scene))?;
     let (units, receiver) = mpsc::channel(QUEUE_UNITS);
     tokio::spawn(async move {
         // Held for as long as the units are wanted: dropping it ends the worker.

@@ -181,7 +181,7 @@ impl std::str::FromStr for Rung {
 #[non_exhaustive]
 pub enum Error {
     /// The file can't be read.
-    #[error("can't read {path}: {source}", path = path.display())]
+    #[error("can't read {path}", path = path.display())]
     Read {
         /// The file.
         path: PathBuf,

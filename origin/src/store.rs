@@ -76,7 +76,7 @@ pub enum Error {
         root: PathBuf,
     },
     /// The file system says no.
-    #[error("can't {doing} {path}: {source}", path = path.display())]
+    #[error("can't {doing} {path}", path = path.display())]
     Io {
         /// What was being done.
         doing: &'static str,

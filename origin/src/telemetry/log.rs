@@ -31,7 +31,7 @@ pub enum Format {
 
 /// A filter that can't be read.
 #[derive(Debug, thiserror::Error)]
-#[error("bad log filter {filter:?}: {source}")]
+#[error("bad log filter {filter:?}")]
 pub struct BadFilter {
     filter: String,
     source: tracing_subscriber::filter::ParseError,

@@ -50,11 +50,11 @@ test: check ## Everything CI runs
 
 .PHONY: soak
 soak: setup-test build ## The long real-time runs (about 20 minutes)
-	HEADWATER_BIN=$(abspath $(BIN)) cargo test --locked --release -p headwater-tests --test it soak:: -- --ignored --test-threads=1 --nocapture
+	HEADWATER_BIN=$(abspath $(BIN)) cargo test --locked -p headwater-tests --test it soak:: -- --ignored --test-threads=1 --nocapture
 
 .PHONY: bench
 bench: setup-test build ## The numbers, as ratios against peers, into bench/RESULTS.md
-	cargo run --locked --release -p headwater-tests --bin bench -- --headwater $(BIN)
+	HEADWATER_BIN=$(abspath $(BIN)) cargo run --locked -p headwater-tests --bin bench
 
 .PHONY: clean
 clean: ## Remove what was built

@@ -10,6 +10,9 @@ pub mod cpu;
 pub mod ladder;
 pub mod starts;
 
+/// The bar of a measure that is told for its own sake.
+pub const NO_BAR: &str = "–";
+
 /// One measure: a row of the table and how it was taken.
 #[derive(Clone, Debug)]
 pub struct Measure {
@@ -57,7 +60,11 @@ impl Report {
             "| measure | Headwater | peer | ratio | bar | |\n|---|---|---|---|---|---|\n",
         );
         for m in &self.measures {
-            let met = if m.met { "met" } else { "**missed**" };
+            let met = match (m.bar.as_str(), m.met) {
+                (NO_BAR, _) => "",
+                (_, true) => "met",
+                (_, false) => "**missed**",
+            };
             let _ = writeln!(
                 text,
                 "| {} | {} | {} | {} | {} | {met} |",

@@ -23,9 +23,9 @@ fn main() -> ExitCode {
 
 fn run() -> Result {
     let mut report = bench::Report::new();
-    println!("ladder: CPU seconds against the ffmpeg command, about 3 minutes");
+    println!("ladder: CPU seconds against the ffmpeg command, about 5 minutes");
     report.add(bench::ladder::measure()?);
-    println!("starts: first key frame to playable playlist, about 2 minutes");
+    println!("starts: first key frame to playable playlist, about a minute");
     report.add(bench::starts::measure()?);
     let text = report.to_markdown();
     println!("\n{text}");

@@ -41,6 +41,18 @@ const MAX_RECORD: usize = 16 * 1024;
 /// How far the coded size may exceed the picture: one macroblock pair or coding tree block.
 const MAX_CROP: u32 = 64;
 
+/// A reader behind the version of a configuration record, once its size and version are right.
+fn open_record<'a>(record: &'a [u8], what: &'static str) -> Result<bits::ByteReader<'a>, Error> {
+    if record.len() > MAX_RECORD {
+        return Err(Error::TooLong { what, len: record.len(), max: MAX_RECORD });
+    }
+    let mut bytes = bits::ByteReader::new(record);
+    if bytes.u8("configurationVersion")? != 1 {
+        return Err(Error::Invalid { what: "configurationVersion", offset: 0 });
+    }
+    Ok(bytes)
+}
+
 /// Why a codec configuration is not taken.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {

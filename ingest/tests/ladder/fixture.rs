@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use ingest::av::mark;
 use ingest::source::{SourceSample, Unit};
-use packager::codec::{aac, h264, h265, nal};
-use packager::media::{Rendition, Sample, VideoConfig};
+use packager::codec::nal::{self, LengthSize};
+use packager::codec::{aac, h264, h265};
+use packager::media::{Rendition, Sample, VideoCodec, VideoConfig};
 use packager::time::{Timescale, Timestamp};
 
 /// What a fixture is made of.
@@ -81,7 +82,8 @@ pub(crate) fn h265_source(recipe: Recipe) -> Vec<Timed> {
         let data = nal::from_annex_b(&stream[pair[0]..pair[1]]).expect("an access unit");
         let millis = n as i64 * 1000 * i64::from(den) / i64::from(num);
         let at = Timestamp::new(millis, Timescale::MILLIS);
-        let sync = h265::is_irap(&data);
+        let unit = nal::check(&data, LengthSize::Four, VideoCodec::H265).expect("an access unit");
+        let sync = unit.random_access;
         let sample = SourceSample { dts: at, pts: at, sync, data, received: Instant::now() };
         let at = Duration::from_millis(millis.unsigned_abs());
         units.push(Timed { at, unit: Unit::Video(sample) });

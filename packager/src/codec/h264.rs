@@ -11,8 +11,8 @@
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::bits::{BitReader, ByteReader};
-use super::nal::{AnnexB, LengthSize, Units};
-use super::{MAX_RECORD, MAX_SPS, Picture, vui};
+use super::nal::{AnnexB, LengthSize};
+use super::{MAX_SPS, Picture, open_record, vui};
 use crate::media::{VideoCodec, VideoConfig};
 use crate::time::FrameRate;
 
@@ -118,28 +118,10 @@ pub fn length_size(record: &[u8]) -> Result<LengthSize, Error> {
     LengthSize::from_minus_one(byte).ok_or(Error::Invalid { what: "lengthSizeMinusOne", offset: 4 })
 }
 
-/// Whether a sample with four-byte NAL lengths holds an IDR picture. A sample that ends early
-/// counts up to there.
-pub fn is_idr(sample: &[u8]) -> bool {
-    Units::new(sample, LengthSize::Four)
-        .map_while(Result::ok)
-        .any(|unit| super::nal::is_random_access(VideoCodec::H264, unit.kind(VideoCodec::H264)))
-}
-
 /// What the first sequence parameter set of a record says; all of them are held against the limits.
 pub fn picture(record: &[u8]) -> Result<Picture, Error> {
-    if record.len() > MAX_RECORD {
-        return Err(Error::TooLong {
-            what: "AVCDecoderConfigurationRecord",
-            len: record.len(),
-            max: MAX_RECORD,
-        });
-    }
+    let mut bytes = open_record(record, "AVCDecoderConfigurationRecord")?;
     length_size(record)?;
-    let mut bytes = ByteReader::new(record);
-    if bytes.u8("configurationVersion")? != 1 {
-        return Err(Error::Invalid { what: "configurationVersion", offset: 0 });
-    }
     bytes.take(4, "AVCDecoderConfigurationRecord")?;
     let mut first = None;
     let count_at = bytes.offset();

@@ -223,7 +223,7 @@ pub(super) fn is_sequence(codec: VideoCodec, kind: u8) -> bool {
 }
 
 /// Whether a NAL unit of this type is a slice that decoding can start with.
-pub(super) fn is_random_access(codec: VideoCodec, kind: u8) -> bool {
+fn is_random_access(codec: VideoCodec, kind: u8) -> bool {
     match codec {
         VideoCodec::H264 => kind == 5,
         // BLA, IDR, CRA and the two reserved IRAP types (table 7-1).

@@ -171,19 +171,12 @@ fn errors_name_the_byte() {
     assert_eq!(with(21, 0x0e), Err(Error::Invalid { what: "lengthSizeMinusOne", offset: 21 }));
     assert_eq!(with(22, 200), Err(Error::Invalid { what: "numOfArrays", offset: 22 }));
     assert_eq!(with(22, 0), Err(Error::Invalid { what: "numOfArrays", offset: 22 }));
-    let bomb =
-        Error::TooLong { what: "HEVCDecoderConfigurationRecord", len: 20_000, max: MAX_RECORD };
+    let bomb = Error::TooLong {
+        what: "HEVCDecoderConfigurationRecord",
+        len: 20_000,
+        max: crate::codec::MAX_RECORD,
+    };
     assert_eq!(config(vec![1; 20_000].into()), Err(bomb));
-}
-
-#[test]
-fn an_irap_picture_is_found_by_its_type() {
-    for (kind, starts) in [(1, false), (9, false), (16, true), (19, true), (21, true), (32, false)]
-    {
-        let sample = [0, 0, 0, 2, 35 << 1, 1, 0, 0, 0, 3, kind << 1, 1, 0x80];
-        assert_eq!(is_irap(&sample), starts, "{kind}");
-    }
-    assert!(!is_irap(&[]));
 }
 
 proptest! {
@@ -195,7 +188,6 @@ proptest! {
         let _ = config_from_annex_b(&garbage);
         let _ = record(&[&garbage], &[&garbage], &[&garbage]);
         let _ = sequence_parameter_set(&garbage, 0);
-        let _ = is_irap(&garbage);
     }
 
     #[test]

@@ -89,6 +89,21 @@ fn more_than_64_kib_of_sei_is_refused_in_both_codecs() {
 }
 
 #[test]
+fn an_access_unit_that_decoding_can_start_with_is_told_by_its_slices() {
+    let starts = |unit: &[u8], codec| check(unit, LengthSize::Four, codec).unwrap().random_access;
+    let idr = [0, 0, 0, 2, 9, 0x10, 0, 0, 0, 1, 6, 0, 0, 0, 3, 0x65, 1, 2];
+    assert!(starts(&idr, VideoCodec::H264));
+    assert!(!starts(&[0, 0, 0, 2, 0x41, 0x9a], VideoCodec::H264));
+    assert!(!starts(&[], VideoCodec::H264));
+    for (kind, expected) in
+        [(1, false), (9, false), (16, true), (19, true), (21, true), (32, false)]
+    {
+        let unit = [0, 0, 0, 2, 35 << 1, 1, 0, 0, 0, 3, kind << 1, 1, 0x80];
+        assert_eq!(starts(&unit, VideoCodec::H265), expected, "{kind}");
+    }
+}
+
+#[test]
 fn start_codes_of_three_and_four_bytes_and_zeros_around_are_taken_off() {
     let stream = [0, 0, 0, 1, 0x67, 5, 0, 0, 1, 0x68, 0, 0, 0, 0, 1, 0x65, 0, 7, 0, 0, 0];
     let expected: [&[u8]; 3] = [&[0x67, 5], &[0x68], &[0x65, 0, 7]];

@@ -74,10 +74,11 @@ pub(crate) fn constant_delay(shown: &[Shown], feed: Feed, excused: u64) -> Resul
     let last = shown.last().context("no frame was decoded")?;
     let delay = |s: &Shown| s.pts_ns - s.mark_ms as i64 * 1_000_000;
     let expected = delay(last);
-    if !(0..=MOST_DELAY_NS).contains(&expected) {
+    let frame_ns = 1_000_000_000 * i64::from(feed.rate.den) / i64::from(feed.rate.num);
+    // A picture takes the place nearest to it on the output clock, which may begin before it.
+    if !(-frame_ns..=MOST_DELAY_NS).contains(&expected) {
         return Err(Failure::new(format!("pictures are shown {expected} ns after their moment")));
     }
-    let frame_ns = 1_000_000_000 * i64::from(feed.rate.den) / i64::from(feed.rate.num);
     // A mark is rounded to a millisecond.
     let off = |one: &&Shown| (delay(one) - expected).abs() > frame_ns + 1_000_000;
     let settled = settled(shown, feed);

@@ -9,8 +9,8 @@
 //! A publisher with a valid key may still be an attacker, so everything here reads hostile input:
 //! bounds come first, nothing is allocated by a number found in the input, and an [`Error`] says at
 //! which byte of the record reading stopped. A picture that a decoder should not be asked to
-//! allocate is refused here, before any decoder sees it. Nothing is decoded: slices, coefficients
-//! and SEI payloads are not looked into.
+//! allocate is refused here, before any decoder sees it. Nothing is decoded: coefficients and SEI
+//! payloads are not looked into, and slice headers only where an IDR picture is said once more.
 
 use crate::media::{VideoCodec, VideoConfig};
 use crate::time::FrameRate;

@@ -7,6 +7,7 @@
 //! ```text
 //! Sample ─► segmenter ─► Chunk ─► timeline::Timeline ─► Snapshot ─► hls::*, dash::* ─► text
 //!              │ grid (where segments and parts end)
+//!              ├ filler (what stands in for samples that are missing)
 //!              └ cmaf (how a chunk is written)
 //! ```
 #![forbid(unsafe_code)]
@@ -14,6 +15,7 @@
 pub mod cmaf;
 pub mod codec;
 pub mod dash;
+pub mod filler;
 pub mod grid;
 pub mod hls;
 pub mod media;

@@ -5,7 +5,7 @@
 //! behind it; both ways are read. Implicit signalling, by nothing but the coded frames, is not
 //! looked for: such a stream plays everywhere as what its configuration says.
 //!
-//! Raw frames are not parsed.
+//! Raw frames are not parsed; the one that is written is [`silence`].
 
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 #![deny(clippy::arithmetic_side_effects)]
@@ -155,6 +155,9 @@ fn channels(configuration: u32) -> Result<u8, Error> {
     let channels = index.and_then(|index| CHANNELS.get(index)).copied();
     channels.ok_or(Error::Unsupported { what: "AAC channel configuration", value: configuration })
 }
+
+mod silence;
+pub use silence::silence;
 
 #[cfg(test)]
 mod tests;

@@ -1,4 +1,4 @@
-//! Reading bits and Exp-Golomb codes (ISO/IEC 14496-10 §9.1), and bytes.
+//! Reading and writing bits and Exp-Golomb codes (ISO/IEC 14496-10 §9.1), and reading bytes.
 //!
 //! [`BitReader`] removes emulation prevention (§7.4.1) while it reads, so nothing is copied and an
 //! error's offset is that of the byte in the record, as a hex dump shows it.
@@ -24,12 +24,14 @@ pub(super) struct BitReader<'a> {
     escaped: bool,
     /// Zero bytes loaded in a row.
     zeros: u8,
+    /// Bytes of emulation prevention passed over.
+    removed: usize,
 }
 
 impl<'a> BitReader<'a> {
     /// Reads plain bytes that start at `base` of the input.
     pub(super) fn new(bytes: &'a [u8], base: usize) -> Self {
-        Self { bytes, base, next: 0, current: 0, left: 0, escaped: false, zeros: 0 }
+        Self { bytes, base, next: 0, current: 0, left: 0, escaped: false, zeros: 0, removed: 0 }
     }
 
     /// Reads the payload of a NAL unit (its header included) that starts at `base` of the input.
@@ -43,10 +45,17 @@ impl<'a> BitReader<'a> {
         Error::Invalid { what, offset: last }
     }
 
+    /// Bits read so far, emulation prevention not counted.
+    pub(super) fn position(&self) -> usize {
+        let loaded = self.next.saturating_sub(self.removed).saturating_mul(8);
+        loaded.saturating_sub(usize::from(self.left))
+    }
+
     fn load(&mut self, what: &'static str) -> Result<(), Error> {
         let mut byte = self.byte(what)?;
         if self.escaped && self.zeros >= 2 && byte == 3 {
             self.zeros = 0;
+            self.removed = self.removed.saturating_add(1);
             byte = self.byte(what)?;
         }
         self.zeros = if byte == 0 { self.zeros.saturating_add(1) } else { 0 };
@@ -110,6 +119,70 @@ impl<'a> BitReader<'a> {
         let code = self.ue(u32::MAX.wrapping_sub(1), what)?;
         let magnitude = i32::try_from(code.div_ceil(2)).map_err(|_| self.invalid(what))?;
         Ok(if code % 2 == 1 { magnitude } else { magnitude.saturating_neg() })
+    }
+}
+
+/// Writes bits, most significant first. There is no emulation prevention in what it writes.
+#[derive(Debug, Default)]
+pub(super) struct BitWriter {
+    bytes: Vec<u8>,
+    /// The bits that do not fill a byte yet, in the low end.
+    rest: u32,
+    /// How many those are: 0 to 7.
+    count: u32,
+}
+
+impl BitWriter {
+    /// Room for `bytes` bytes.
+    pub(super) fn with_capacity(bytes: usize) -> Self {
+        Self { bytes: Vec::with_capacity(bytes), ..Self::default() }
+    }
+
+    /// The low `count` bits of `value`, at most 24.
+    pub(super) fn bits(&mut self, count: u32, value: u32) {
+        let mask = 1u32.checked_shl(count).unwrap_or(0).wrapping_sub(1);
+        self.rest = self.rest.checked_shl(count).unwrap_or(0) | (value & mask);
+        self.count = self.count.saturating_add(count);
+        while self.count >= 8 {
+            self.count = self.count.saturating_sub(8);
+            let byte = self.rest.checked_shr(self.count).unwrap_or(0);
+            self.bytes.push(byte.to_le_bytes()[0]);
+        }
+    }
+
+    /// ue(v) of 16 bits.
+    pub(super) fn ue(&mut self, value: u16) {
+        let code = u32::from(value).saturating_add(1);
+        let tail = 31u32.saturating_sub(code.leading_zeros());
+        self.bits(tail, 0);
+        self.bits(tail.saturating_add(1), code);
+    }
+
+    /// Bits `range` of `bytes`; what lies beyond their end is not written.
+    pub(super) fn copy(&mut self, bytes: &[u8], range: std::ops::Range<usize>) {
+        let mut at = range.start;
+        while at < range.end {
+            let Some(byte) = bytes.get(at / 8) else { return };
+            let (skipped, left) = (at % 8, range.end.saturating_sub(at));
+            let count = 8usize.saturating_sub(skipped).min(left);
+            let below = 8usize.saturating_sub(skipped).saturating_sub(count);
+            let value = u32::from(*byte).checked_shr(u32::try_from(below).unwrap_or(0));
+            self.bits(u32::try_from(count).unwrap_or(0), value.unwrap_or(0));
+            at = at.saturating_add(count);
+        }
+    }
+
+    /// Fills the last byte with ones or zeros.
+    pub(super) fn align(&mut self, one: bool) {
+        while self.count != 0 {
+            self.bits(1, u32::from(one));
+        }
+    }
+
+    /// The bytes written; a last one that is not full is filled with zeros.
+    pub(super) fn finish(mut self) -> Vec<u8> {
+        self.align(false);
+        self.bytes
     }
 }
 

@@ -120,20 +120,36 @@ pub fn length_size(record: &[u8]) -> Result<LengthSize, Error> {
 
 /// What the first sequence parameter set of a record says; all of them are held against the limits.
 pub fn picture(record: &[u8]) -> Result<Picture, Error> {
+    let mut first = None;
+    sets(record, |kind, set, offset| {
+        if kind == SPS {
+            let picture = sequence_parameter_set(set, offset)?;
+            first = first.or(Some(picture));
+        }
+        Ok(())
+    })?;
+    // The walk finds one or says what is wrong.
+    first.ok_or(Error::Incomplete { what: "sequence parameter set", offset: record.len() })
+}
+
+/// Hands every parameter set of a record to `each`: SPS or PPS, its bytes and where they begin.
+fn sets(
+    record: &[u8],
+    mut each: impl FnMut(u8, &[u8], usize) -> Result<(), Error>,
+) -> Result<(), Error> {
     let mut bytes = open_record(record, "AVCDecoderConfigurationRecord")?;
     length_size(record)?;
     bytes.take(4, "AVCDecoderConfigurationRecord")?;
-    let mut first = None;
     let count_at = bytes.offset();
-    for _ in 0..bytes.u8("numOfSequenceParameterSets")? & 0x1f {
+    let count = bytes.u8("numOfSequenceParameterSets")? & 0x1f;
+    for _ in 0..count {
         let len = usize::from(bytes.u16("sequenceParameterSetLength")?);
         let offset = bytes.offset();
-        let set = bytes.take(len, "sequenceParameterSetNALUnit")?;
-        let picture = sequence_parameter_set(set, offset)?;
-        first = first.or(Some(picture));
+        each(SPS, bytes.take(len, "sequenceParameterSetNALUnit")?, offset)?;
     }
-    let first =
-        first.ok_or(Error::Invalid { what: "numOfSequenceParameterSets", offset: count_at })?;
+    if count == 0 {
+        return Err(Error::Invalid { what: "numOfSequenceParameterSets", offset: count_at });
+    }
     let count_at = bytes.offset();
     let count = bytes.u8("numOfPictureParameterSets")?;
     if count == 0 {
@@ -149,13 +165,45 @@ pub fn picture(record: &[u8]) -> Result<Picture, Error> {
         if set.first().map(|header| header & 0x1f) != Some(PPS) {
             return Err(Error::Invalid { what: "pictureParameterSetNALUnit", offset });
         }
+        each(PPS, set, offset)?;
     }
     // The tail is left out by many writers, and repeats what the SPS says.
-    Ok(first)
+    Ok(())
+}
+
+/// What a sequence parameter set says of its pictures and of the headers of their slices.
+#[derive(Clone, Copy, Debug)]
+struct Sequence {
+    picture: Picture,
+    /// seq_parameter_set_id.
+    id: u32,
+    /// separate_colour_plane_flag.
+    separate_planes: bool,
+    /// Bits of a frame_num.
+    frame_num_bits: u32,
+    order: PictureOrder,
+    /// frame_mbs_only_flag.
+    frames_only: bool,
+}
+
+/// What a slice header says of picture order.
+#[derive(Clone, Copy, Debug)]
+enum PictureOrder {
+    /// pic_order_cnt_lsb of so many bits.
+    Lsb { bits: u32 },
+    /// delta_pic_order_cnt.
+    Deltas,
+    /// Nothing.
+    Implied,
 }
 
 /// Reads a sequence parameter set (header byte included) that starts at `offset` of the input.
 pub(super) fn sequence_parameter_set(nal: &[u8], offset: usize) -> Result<Picture, Error> {
+    sequence(nal, offset).map(|sequence| sequence.picture)
+}
+
+/// As [`sequence_parameter_set`], with what only readers of slices need.
+fn sequence(nal: &[u8], offset: usize) -> Result<Sequence, Error> {
     if nal.len() > MAX_SPS {
         return Err(Error::TooLong { what: "SPS", len: nal.len(), max: MAX_SPS });
     }
@@ -165,11 +213,12 @@ pub(super) fn sequence_parameter_set(nal: &[u8], offset: usize) -> Result<Pictur
     }
     let profile = bits.bits(8, "profile_idc")?;
     bits.skip(16, "level_idc")?;
-    bits.ue(31, "seq_parameter_set_id")?;
-    let format = if has_chroma_format(profile) { chroma_format(&mut bits)? } else { (1, 8, 8) };
-    let (chroma_format, bit_depth, chroma_bit_depth) = format;
-    bits.ue(12, "log2_max_frame_num_minus4")?;
-    picture_order_count(&mut bits)?;
+    let id = bits.ue(31, "seq_parameter_set_id")?;
+    let format =
+        if has_chroma_format(profile) { chroma_format(&mut bits)? } else { (1, 8, 8, false) };
+    let (chroma_format, bit_depth, chroma_bit_depth, separate_planes) = format;
+    let frame_num_bits = bits.ue(12, "log2_max_frame_num_minus4")?.saturating_add(4);
+    let order = picture_order_count(&mut bits)?;
     let references = super::references(bits.ue(u32::MAX, "max_num_ref_frames")?)?;
     bits.flag("gaps_in_frame_num_value_allowed_flag")?;
     let width = bits.ue(u32::MAX, "pic_width_in_mbs_minus1")?.saturating_add(1);
@@ -207,7 +256,7 @@ pub(super) fn sequence_parameter_set(nal: &[u8], offset: usize) -> Result<Pictur
         // Advice: an error ends the reading of it and nothing else.
         let _ = usability(&mut bits, &mut picture);
     }
-    Ok(picture)
+    Ok(Sequence { picture, id, separate_planes, frame_num_bits, order, frames_only })
 }
 
 /// Whether profile_idc is one of those with a chroma format in the SPS (§7.3.2.1.1).
@@ -215,12 +264,10 @@ fn has_chroma_format(profile: u32) -> bool {
     matches!(profile, 100 | 110 | 122 | 244 | 44 | 83 | 86 | 118 | 128 | 138 | 139 | 134 | 135)
 }
 
-/// Chroma format and both bit depths, past the scaling lists.
-fn chroma_format(bits: &mut BitReader<'_>) -> Result<(u8, u8, u8), Error> {
+/// Chroma format, both bit depths and separate_colour_plane_flag, past the scaling lists.
+fn chroma_format(bits: &mut BitReader<'_>) -> Result<(u8, u8, u8, bool), Error> {
     let format = bits.ue(3, "chroma_format_idc")?;
-    if format == 3 {
-        bits.flag("separate_colour_plane_flag")?;
-    }
+    let separate_planes = format == 3 && bits.flag("separate_colour_plane_flag")?;
     let luma = bits.ue(6, "bit_depth_luma_minus8")?.saturating_add(8);
     let chroma = bits.ue(6, "bit_depth_chroma_minus8")?.saturating_add(8);
     bits.flag("qpprime_y_zero_transform_bypass_flag")?;
@@ -232,7 +279,7 @@ fn chroma_format(bits: &mut BitReader<'_>) -> Result<(u8, u8, u8), Error> {
         }
     }
     let byte = |value| u8::try_from(value).unwrap_or(u8::MAX);
-    Ok((byte(format), byte(luma), byte(chroma)))
+    Ok((byte(format), byte(luma), byte(chroma), separate_planes))
 }
 
 /// Passes over a scaling list (§7.3.2.1.1.1).
@@ -250,23 +297,24 @@ fn scaling_list(bits: &mut BitReader<'_>, size: u32) -> Result<(), Error> {
     Ok(())
 }
 
-/// Passes over what describes picture order.
-fn picture_order_count(bits: &mut BitReader<'_>) -> Result<(), Error> {
-    match bits.ue(2, "pic_order_cnt_type")? {
+/// Reads what describes picture order.
+fn picture_order_count(bits: &mut BitReader<'_>) -> Result<PictureOrder, Error> {
+    Ok(match bits.ue(2, "pic_order_cnt_type")? {
         0 => {
-            bits.ue(12, "log2_max_pic_order_cnt_lsb_minus4")?;
+            let minus4 = bits.ue(12, "log2_max_pic_order_cnt_lsb_minus4")?;
+            PictureOrder::Lsb { bits: minus4.saturating_add(4) }
         }
         1 => {
-            bits.flag("delta_pic_order_always_zero_flag")?;
+            let always_zero = bits.flag("delta_pic_order_always_zero_flag")?;
             bits.se("offset_for_non_ref_pic")?;
             bits.se("offset_for_top_to_bottom_field")?;
             for _ in 0..bits.ue(255, "num_ref_frames_in_pic_order_cnt_cycle")? {
                 bits.se("offset_for_ref_frame")?;
             }
+            if always_zero { PictureOrder::Implied } else { PictureOrder::Deltas }
         }
-        _ => {}
-    }
-    Ok(())
+        _ => PictureOrder::Implied,
+    })
 }
 
 /// Reads VUI up to the timing information.
@@ -280,6 +328,9 @@ fn usability(bits: &mut BitReader<'_>, picture: &mut Picture) -> Result<(), Erro
     }
     Ok(())
 }
+
+mod repeat;
+pub use repeat::repeats;
 
 #[cfg(test)]
 mod tests;

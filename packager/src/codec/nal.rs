@@ -307,5 +307,39 @@ pub fn from_annex_b(stream: &[u8]) -> Result<Bytes, Error> {
     Ok(out.freeze())
 }
 
+/// Takes emulation prevention (ISO/IEC 14496-10 §7.4.1) out of a NAL unit.
+pub(super) fn unescape(unit: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(unit.len());
+    let mut zeros = 0u8;
+    for byte in unit {
+        if zeros >= 2 && *byte == 3 {
+            zeros = 0;
+            continue;
+        }
+        zeros = if *byte == 0 { zeros.saturating_add(1) } else { 0 };
+        out.push(*byte);
+    }
+    out
+}
+
+/// Puts emulation prevention into a NAL unit.
+pub(super) fn escape(unit: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(unit.len().saturating_add(unit.len() / 64));
+    let mut zeros = 0u8;
+    for byte in unit {
+        if zeros >= 2 && *byte <= 3 {
+            zeros = 0;
+            out.push(3);
+        }
+        zeros = if *byte == 0 { zeros.saturating_add(1) } else { 0 };
+        out.push(*byte);
+    }
+    // A unit never ends with a zero: those after it would be a start code's.
+    if zeros > 0 {
+        out.push(3);
+    }
+    out
+}
+
 #[cfg(test)]
 mod tests;

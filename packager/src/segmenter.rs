@@ -5,9 +5,15 @@
 //! known, so nothing waits for the sample after it. Every rendition is cut by the same boundaries
 //! and numbered alike; audio cuts at the first audio frame at or after a boundary.
 //!
-//! It makes no boundary of its own and repairs nothing: samples come in decoding order, without a
-//! hole, and the first of every video segment is a sync sample. What breaks that is an error, and
-//! the caller ends the run.
+//! Where coded media is missing the caller says so, by the clock or because it knows:
+//! [`Segmenter::fill`] completes every part that should be there by now with filler, and
+//! [`Segmenter::lose`] says that what comes next comes of another encoder. A rendition that was
+//! filled goes on with the first sample that decoding can start with and whose place is still free;
+//! what is late for a filled place is dropped (DESIGN §4, "Holes are filled, not left").
+//!
+//! It makes no boundary of its own, reads no clock and repairs nothing else: samples come in decoding
+//! order, and the first of every video segment is a sync sample. What breaks that is an error, and
+//! the caller loses the encoder.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -15,8 +21,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::cmaf::{self, Chunk, ChunkSpec};
+use crate::filler::Filler;
 use crate::grid::Grid;
 use crate::media::{Rendition, Sample};
+use crate::time::{Rounding, Timescale, Timestamp};
 
 /// What the segmenter makes.
 #[derive(Clone, Debug)]
@@ -54,6 +62,8 @@ pub struct PartChunk {
     pub duration: u32,
     /// Whether decoding can start with its first sample.
     pub independent: bool,
+    /// How much of it is filler, in the same ticks.
+    pub filler: u32,
     /// The bytes.
     pub chunk: Chunk,
 }
@@ -115,6 +125,11 @@ struct Cutter {
     part_end: i64,
     segment_end: i64,
     pending: Vec<Sample>,
+    /// How much of `pending` is filler, in ticks.
+    filled: u32,
+    /// Whether samples are missing: the next one may come later than `next`.
+    hole: bool,
+    filler: Filler,
 }
 
 impl Segmenter {
@@ -125,7 +140,7 @@ impl Segmenter {
         let mut cutters = Vec::new();
         for (rendition, each) in renditions.iter().enumerate() {
             ready.push_back(Output::Init { rendition, bytes: cmaf::init(each) });
-            cutters.push(Cutter::at(&grid, each, first_k));
+            cutters.push(Cutter::new(&grid, each, first_k));
         }
         Self { grid, renditions, cutters, ready }
     }
@@ -146,6 +161,17 @@ impl Segmenter {
         }
         let video = each.track.config.is_video();
         match cutter.next {
+            Some(expected) if cutter.hole => {
+                let usable = sample.sync && sample.dts >= expected;
+                if !usable {
+                    return Ok(());
+                }
+                let frame = if video { 1 } else { i64::from(self.grid.audio_frame) };
+                if (sample.dts - expected) % frame != 0 {
+                    return Err(Error::Hole { rendition, expected, got: sample.dts });
+                }
+                self.fill_up(rendition, sample.dts);
+            }
             Some(expected) if expected != sample.dts => {
                 return Err(Error::Hole { rendition, expected, got: sample.dts });
             }
@@ -160,16 +186,84 @@ impl Segmenter {
                 }
             }
         }
+        let Some(cutter) = self.cutters.get_mut(rendition) else { return Ok(()) };
         if video && cutter.part == 0 && cutter.pending.is_empty() && !sample.sync {
             return Err(Error::NotSync { rendition, k: cutter.k });
         }
+        cutter.hole = false;
+        cutter.filler.note(&sample);
+        self.take(rendition, sample);
+        Ok(())
+    }
+
+    /// Says that the encoder is gone: what comes next may begin later than where this one stopped.
+    pub fn lose(&mut self) {
+        for cutter in &mut self.cutters {
+            cutter.hole = true;
+        }
+    }
+
+    /// When the next part ends, of all that any rendition has begun and filler could complete.
+    pub fn due(&self) -> Option<Timestamp> {
+        let ends = self.renditions.iter().zip(&self.cutters).filter(|(_, c)| c.next.is_some());
+        ends.map(|(each, c)| Timestamp::new(c.part_end, each.track.timescale))
+            .min_by_key(|end| end.ticks_in(Timescale::NANOS, Rounding::Ceil))
+    }
+
+    /// Completes every part that ends at or before `until` with filler. A rendition that has not
+    /// begun has nothing to be filled with.
+    pub fn fill(&mut self, until: Timestamp) {
+        for rendition in 0..self.cutters.len() {
+            let Some(each) = self.renditions.get(rendition) else { continue };
+            let until = until.ticks_in(each.track.timescale, Rounding::Floor);
+            while let Some(cutter) = self.cutters.get_mut(rendition)
+                && cutter.part_end <= until
+            {
+                let before = cutter.next;
+                cutter.hole = true;
+                let end = cutter.part_end;
+                self.fill_up(rendition, end);
+                if self.cutters.get(rendition).is_none_or(|cutter| cutter.next == before) {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Completes what every rendition has begun with filler up to the start of segment `k`.
+    pub fn fill_before(&mut self, k: u64) {
+        for rendition in 0..self.cutters.len() {
+            let Some(each) = self.renditions.get(rendition) else { continue };
+            let start = start_of(&self.grid, each, k);
+            self.fill_up(rendition, start);
+        }
+    }
+
+    /// Puts filler from where a rendition is to `to`: a picture per part, or whole audio frames.
+    fn fill_up(&mut self, rendition: usize, to: i64) {
+        let frame = i64::from(self.grid.audio_frame);
+        while let (Some(each), Some(cutter)) =
+            (self.renditions.get(rendition), self.cutters.get_mut(rendition))
+            && let Some(next) = cutter.next.filter(|next| *next < to)
+        {
+            let video = each.track.config.is_video();
+            let end = if video { cutter.part_end.min(to) } else { next.saturating_add(frame) };
+            let duration = u32::try_from(end.saturating_sub(next)).unwrap_or(u32::MAX);
+            let Some(sample) = cutter.filler.sample(next, duration) else { return };
+            cutter.filled = cutter.filled.saturating_add(duration);
+            self.take(rendition, sample);
+        }
+    }
+
+    /// Appends a sample whose place is right.
+    fn take(&mut self, rendition: usize, sample: Sample) {
+        let Some(cutter) = self.cutters.get_mut(rendition) else { return };
         let end = sample.dts.saturating_add(i64::from(sample.duration));
         cutter.next = Some(end);
         cutter.pending.push(sample);
         if end >= cutter.part_end {
             self.flush(rendition);
         }
-        Ok(())
     }
 
     /// Ends the run: what is pending leaves as a last part and the open segments are closed.
@@ -214,6 +308,7 @@ impl Segmenter {
                 start: first.dts,
                 duration,
                 independent: first.sync,
+                filler: std::mem::take(&mut cutter.filled),
                 chunk: cmaf::chunk(&spec),
             }));
         }
@@ -221,9 +316,7 @@ impl Segmenter {
         cutter.pending = Vec::with_capacity(samples.len() + 1);
         if end >= cutter.segment_end {
             self.ready.push_back(Output::SegmentClosed { rendition, k: cutter.k });
-            let next = cutter.next;
-            let pending = std::mem::take(&mut cutter.pending);
-            *cutter = Cutter { next, pending, ..Cutter::at(&self.grid, each, cutter.k + 1) };
+            cutter.begin(&self.grid, each, cutter.k + 1);
         } else {
             cutter.part += 1;
             cutter.part_end = part_end_after(&self.grid, each, cutter.k, end, cutter.segment_end);
@@ -232,12 +325,29 @@ impl Segmenter {
 }
 
 impl Cutter {
-    /// A cutter at the start of segment `k`.
-    fn at(grid: &Grid, rendition: &Rendition, k: u64) -> Self {
-        let segment_end = start_of(grid, rendition, k + 1);
+    /// A cutter at the start of segment `k`, before its first sample.
+    fn new(grid: &Grid, rendition: &Rendition, k: u64) -> Self {
+        let mut cutter = Self {
+            k,
+            part: 0,
+            next: None,
+            part_end: 0,
+            segment_end: 0,
+            pending: Vec::new(),
+            filled: 0,
+            hole: false,
+            filler: Filler::new(rendition),
+        };
+        cutter.begin(grid, rendition, k);
+        cutter
+    }
+
+    /// Moves on to segment `k`.
+    fn begin(&mut self, grid: &Grid, rendition: &Rendition, k: u64) {
         let start = start_of(grid, rendition, k);
-        let part_end = part_end_after(grid, rendition, k, start, segment_end);
-        Self { k, part: 0, next: None, part_end, segment_end, pending: Vec::new() }
+        (self.k, self.part) = (k, 0);
+        self.segment_end = start_of(grid, rendition, k + 1);
+        self.part_end = part_end_after(grid, rendition, k, start, self.segment_end);
     }
 }
 

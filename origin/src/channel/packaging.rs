@@ -4,6 +4,10 @@
 //! bytes of a part go to the store first, then the part is listed, then a new snapshot is
 //! published. So whatever a snapshot names can be fetched.
 //!
+//! A run that has begun never stops by itself: what an encoder does not deliver in time is filled
+//! ([`Packaging::fill`], when [`Packaging::fill_at`] says so), until an encoder with the same init
+//! segments goes on in it, or another run begins at a boundary and takes over there.
+//!
 //! Knows nothing of sources and workers.
 
 use std::sync::Arc;
@@ -11,12 +15,18 @@ use std::time::Instant;
 
 use packager::media::{Rendition, RunId, Sample};
 use packager::segmenter::{self, Output, PartChunk, Segmenter};
+use packager::time::{Rounding, Span, Timescale, Timestamp};
 use packager::timeline::{Format, Part, Run, Snapshot, Timeline};
 use tokio::sync::watch;
 
 use super::making;
 use crate::store::{ChannelStore, StoredFormat, StoredRendition};
 use crate::telemetry::metrics::{ChannelMetrics, RenditionMetrics};
+
+/// How long after its end a part of a living encoder may come. Filler before that would cost the
+/// picture up to the next key frame for a hiccup that no player notices: they stay three segments
+/// behind. Longer than a rung that can't keep up lags before it leaves frames out.
+const LATE: Span = Span::millis(1_000);
 
 /// Packages what a channel's encoder makes.
 #[derive(Debug)]
@@ -29,6 +39,8 @@ pub(super) struct Packaging {
     metrics: ChannelMetrics,
     timeline: Option<Timeline>,
     current: Option<Current>,
+    /// A run that takes over with its first sample.
+    coming: Option<Coming>,
     last_discontinuity: Option<u64>,
     last_k: Option<u64>,
     last_run_millis: u64,
@@ -40,8 +52,46 @@ pub(super) struct Packaging {
 #[derive(Debug)]
 struct Current {
     run: Arc<Run>,
+    renditions: Arc<[Rendition]>,
     segmenter: Segmenter,
     metrics: Vec<RenditionMetrics>,
+    encoder: Delivery,
+}
+
+/// How the encoder of a run delivers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Delivery {
+    /// It still makes what lies before its start, as fast as it can.
+    CatchingUp,
+    /// In real time; what is later than [`LATE`] is filled.
+    Live,
+    /// There is none: filler comes on time.
+    Gone,
+}
+
+impl Current {
+    /// Ticks per second of a rendition.
+    fn scale(&self, rendition: usize) -> f64 {
+        let scale = self.renditions.get(rendition).map(|r| r.track.timescale);
+        f64::from(scale.unwrap_or(Timescale::MILLIS).get())
+    }
+}
+
+/// A run that has been announced while another is on the air.
+#[derive(Debug)]
+struct Coming {
+    renditions: Arc<[Rendition]>,
+    first_k: u64,
+    now_millis: u64,
+}
+
+/// What an encoder's start means for the channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Begun {
+    /// A new run.
+    New,
+    /// The run on the air goes on: its init segments are the same.
+    Resumed,
 }
 
 /// Why a sample could not be packaged. The run can't go on.
@@ -88,6 +138,7 @@ impl Packaging {
             metrics,
             timeline: None,
             current: None,
+            coming: None,
             last_discontinuity: recovered.last_discontinuity,
             last_k,
             last_run_millis: 0,
@@ -103,21 +154,51 @@ impl Packaging {
         listed.max(self.last_k.map_or(1, |k| k.saturating_add(1)))
     }
 
-    /// Begins a run at segment `first_k`, at `now_millis` since the epoch.
+    /// Whether a run is on the air, which an encoder with the same init segments may go on with.
+    pub(super) fn on_air(&self) -> bool {
+        self.current.is_some()
+    }
+
+    /// Takes the samples of another encoder from now on, whose first segment is `first_k`, at
+    /// `now_millis` since the epoch. With the init segments of the run on the air it goes on in that
+    /// run, wherever filler has got to. Otherwise a new run begins: at once if there is none, else
+    /// with its first sample, filler completing the old one until then.
     ///
     /// # Errors
     /// [`Error::UsedNumber`].
-    pub(super) async fn begin_run(
+    pub(super) async fn begin(
         &mut self,
         renditions: Arc<[Rendition]>,
         first_k: u64,
         now_millis: u64,
-    ) -> Result<(), Error> {
-        self.finish_run().await;
+    ) -> Result<Begun, Error> {
+        if let Some(current) = &mut self.current {
+            let inits = renditions.iter().map(packager::cmaf::init);
+            if inits.eq(current.run.inits.iter().cloned()) {
+                current.segmenter.lose();
+                current.encoder = Delivery::Live;
+                return Ok(Begun::Resumed);
+            }
+        }
         let next_k = self.next_k();
         if first_k < next_k {
             return Err(Error::UsedNumber { first_k, next_k });
         }
+        let coming = Coming { renditions, first_k, now_millis };
+        if self.current.is_some() {
+            self.coming = Some(coming);
+        } else {
+            self.begin_run(coming).await;
+        }
+        Ok(Begun::New)
+    }
+
+    async fn begin_run(&mut self, coming: Coming) {
+        let Coming { renditions, first_k, now_millis } = coming;
+        if let Some(current) = &mut self.current {
+            current.segmenter.fill_before(first_k);
+        }
+        self.finish_run().await;
         // Ids sort by time and are never used twice, also when a worker dies within a millisecond.
         self.last_run_millis = now_millis.max(self.last_run_millis + 1);
         let id = RunId::from_millis(self.last_run_millis);
@@ -145,8 +226,47 @@ impl Packaging {
         self.remember_format(&renditions).await;
         self.store.begin_run(&run, &renditions).await;
         let metrics = renditions.iter().map(|r| self.metrics.rendition(r.name.as_str())).collect();
-        self.current = Some(Current { run, segmenter, metrics });
-        Ok(())
+        let encoder = Delivery::CatchingUp;
+        self.current = Some(Current { run, renditions, segmenter, metrics, encoder });
+    }
+
+    /// Notes that the encoder is gone. The run goes on with filler.
+    pub(super) fn lose_encoder(&mut self) {
+        self.coming = None;
+        if let Some(current) = &mut self.current {
+            current.segmenter.lose();
+            current.encoder = Delivery::Gone;
+        }
+    }
+
+    /// When [`Self::fill`] has to be called, unless a sample comes before.
+    pub(super) fn fill_at(&mut self, now: Timestamp) -> Option<Timestamp> {
+        let current = self.current.as_mut()?;
+        let due = current.segmenter.due()?;
+        let late = after(due, LATE);
+        if current.encoder == Delivery::CatchingUp && nanos(late) > nanos(now) {
+            current.encoder = Delivery::Live;
+        }
+        match current.encoder {
+            Delivery::CatchingUp => None,
+            Delivery::Live => Some(late),
+            Delivery::Gone => Some(due),
+        }
+    }
+
+    /// Completes with filler what should be there at `now`.
+    pub(super) async fn fill(&mut self, now: Timestamp) {
+        let Some(current) = &mut self.current else { return };
+        let until = match current.encoder {
+            Delivery::CatchingUp => return,
+            Delivery::Live => Timestamp::new(
+                nanos(now) - LATE.ticks_in(Timescale::NANOS, Rounding::Floor).cast_signed(),
+                Timescale::NANOS,
+            ),
+            Delivery::Gone => now,
+        };
+        current.segmenter.fill(until);
+        self.drain(Instant::now()).await;
     }
 
     /// Stores what players may rely on from now on, if it is new.
@@ -172,8 +292,11 @@ impl Packaging {
     /// # Errors
     /// The run can't go on.
     pub(super) async fn push(&mut self, rendition: usize, sample: Sample) -> Result<(), Error> {
-        let current = self.current.as_mut().ok_or(Error::NoRun)?;
         let received = Instant::now();
+        if let Some(coming) = self.coming.take() {
+            self.begin_run(coming).await;
+        }
+        let current = self.current.as_mut().ok_or(Error::NoRun)?;
         current.segmenter.push(rendition, sample)?;
         self.drain(received).await;
         Ok(())
@@ -181,6 +304,7 @@ impl Packaging {
 
     /// Ends the current run: its open segments are closed as they are.
     pub(super) async fn finish_run(&mut self) {
+        self.coming = None;
         if let Some(mut current) = self.current.take() {
             current.segmenter.finish();
             self.current = Some(current);
@@ -222,7 +346,9 @@ impl Packaging {
                 // Taken when the run began.
                 Output::Init { .. } => {}
                 Output::Chunk(chunk) => {
-                    let PartChunk { rendition, k, start, duration, independent, chunk, .. } = chunk;
+                    let PartChunk {
+                        rendition, k, start, duration, independent, filler, chunk, ..
+                    } = chunk;
                     let bytes = u32::try_from(chunk.len()).unwrap_or(u32::MAX);
                     self.store.append(&current.run.id, rendition, k, &chunk).await;
                     timeline.push_part(rendition, k, start, Part { duration, bytes, independent });
@@ -231,6 +357,7 @@ impl Packaging {
                     self.publish_ms += (took.as_secs_f64() * 1000.0 - self.publish_ms) / 32.0;
                     if let Some(metrics) = current.metrics.get(rendition) {
                         metrics.parts.inc();
+                        metrics.filler.inc_by(f64::from(filler) / current.scale(rendition));
                     }
                 }
                 Output::SegmentClosed { rendition, k } => {
@@ -253,4 +380,13 @@ impl Packaging {
             self.snapshots.send_replace(Some(timeline.snapshot()));
         }
     }
+}
+
+fn nanos(at: Timestamp) -> i64 {
+    at.ticks_in(Timescale::NANOS, Rounding::Ceil)
+}
+
+fn after(at: Timestamp, by: Span) -> Timestamp {
+    let by = by.ticks_in(Timescale::NANOS, Rounding::Ceil).cast_signed();
+    Timestamp::new(nanos(at).saturating_add(by), Timescale::NANOS)
 }

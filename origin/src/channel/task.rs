@@ -7,7 +7,7 @@
 //! The loop waits for four things: a new publisher (who takes over at once), the publisher's next
 //! unit, what the encoder makes, and the end of `hold`. Without a source the encoder goes on by
 //! itself, so the output never waits. One that dies or hangs is started again with the backlog,
-//! slower each time it fails young; the segments it did not make are gaps.
+//! slower each time it fails young; what it did not make in time is filled.
 //!
 //! It cuts nothing and encodes nothing.
 
@@ -32,7 +32,7 @@ use super::backlog::Backlog;
 use super::encoder::{Encoder, Event, at};
 use super::intake::Intake;
 use super::making::{self, Making};
-use super::packaging::Packaging;
+use super::packaging::{Begun, Packaging};
 use super::restart::Backoff;
 use super::status::{Health, LeftOut, RenditionStatus, SourceStatus, Status};
 use crate::clock::Clock;
@@ -102,6 +102,7 @@ pub(crate) async fn run(
     let mut tick = tokio::time::interval(STATUS_EVERY);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
     loop {
+        let fill_at = task.fill_at();
         tokio::select! {
             biased;
             () = cancelled.cancelled() => break,
@@ -114,6 +115,7 @@ pub(crate) async fn run(
                 Some(unit) => task.take_unit(unit).await,
                 None => task.lose_source().await,
             },
+            () = at(fill_at) => task.fill().await,
             () = at(task.restart_at) => task.start_encoder(),
             () = at(task.deadline) => task.pass_deadline().await,
             _ = tick.tick() => task.look_around(),
@@ -309,7 +311,7 @@ impl Task {
             }
             Event::Output(Output::Stats(stats)) => self.take_stats(stats),
             Event::Output(Output::Exited { reason }) | Event::Lost(reason) => {
-                self.lose_encoder(&reason).await;
+                self.lose_encoder(&reason);
             }
         }
     }
@@ -339,15 +341,18 @@ impl Task {
         };
         let renditions: Arc<[Rendition]> = renditions.into();
         let millis = self.context.clock.now_millis();
-        let begun = packaging.begin_run(Arc::clone(&renditions), first_k, millis).await;
-        if let Err(error) = begun {
-            return self.lose_encoder(&error.to_string()).await;
-        }
+        let begun = match packaging.begin(Arc::clone(&renditions), first_k, millis).await {
+            Ok(begun) => begun,
+            Err(error) => return self.lose_encoder(&error.to_string()),
+        };
         let start = Timestamp::new(making.grid.boundary(first_k), making.grid.video_scale());
         let ahead = until(now, start);
         encoder.begin(ahead);
         self.status.renditions = renditions.iter().map(describe).collect();
-        info!(channel = %self.context.config.name, first_k, "run began");
+        match begun {
+            Begun::New => info!(channel = %self.context.config.name, first_k, "run began"),
+            Begun::Resumed => info!(channel = %self.context.config.name, "run goes on"),
+        }
         if ahead > AHEAD {
             self.fail(format!(
                 "the clock is {} s behind the channel's last segment; nothing is made until then",
@@ -364,7 +369,7 @@ impl Task {
         let Some((_, packaging)) = &mut self.making else { return };
         if let Err(error) = packaging.push(rendition, sample).await {
             // The run is broken: the encoder's clock or its key frames are not what they must be.
-            self.lose_encoder(&error.to_string()).await;
+            self.lose_encoder(&error.to_string());
         }
         // Told at once when the channel becomes playable; later segments wait for the next look.
         let listed = self.context.snapshots.borrow().as_ref().and_then(|s| s.first_k());
@@ -373,10 +378,26 @@ impl Task {
         }
     }
 
-    async fn lose_encoder(&mut self, reason: &str) {
+    /// When filler is due, if a run is on the air.
+    fn fill_at(&mut self) -> Option<Instant> {
+        let (_, packaging) = self.making.as_mut()?;
+        let now = self.context.clock.now();
+        packaging.fill_at(now).map(|at| Instant::now() + until(now, at))
+    }
+
+    /// Completes what the encoder has not made in time.
+    async fn fill(&mut self) {
+        let now = self.context.clock.now();
+        if let Some((_, packaging)) = &mut self.making {
+            packaging.fill(now).await;
+        }
+    }
+
+    /// The encoder is of no use any more: another one goes on, and filler until then.
+    fn lose_encoder(&mut self, reason: &str) {
         self.encoder = None;
         if let Some((_, packaging)) = &mut self.making {
-            packaging.finish_run().await;
+            packaging.lose_encoder();
         }
         self.fail(format!("the encoder stopped: {reason}"));
         self.schedule_restart();

@@ -57,11 +57,15 @@ pub struct RtmpMetrics {
     pub refused: Counter,
 }
 
+/// A counter of time.
+type Seconds = Counter<f64, std::sync::atomic::AtomicU64>;
+
 #[derive(Clone, Debug)]
 struct ChannelFamilies {
     state: Family<StateLabels, Gauge>,
     segments: Family<RenditionLabels, Counter>,
     parts: Family<RenditionLabels, Counter>,
+    filler: Family<RenditionLabels, Seconds>,
     ingest_bytes: Family<ChannelLabel, Counter>,
     ingest_frames: Family<ChannelLabel, Counter>,
     worker_restarts: Family<ChannelLabel, Counter>,
@@ -118,6 +122,8 @@ pub struct RenditionMetrics {
     pub segments: Counter,
     /// Parts made fetchable.
     pub parts: Counter,
+    /// Seconds of filler among them: what the encoder did not make in time.
+    pub filler: Seconds,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -284,6 +290,7 @@ impl ChannelFamilies {
             state: Family::default(),
             segments: Family::default(),
             parts: Family::default(),
+            filler: Family::default(),
             ingest_bytes: Family::default(),
             ingest_frames: Family::default(),
             worker_restarts: Family::default(),
@@ -307,6 +314,12 @@ impl ChannelFamilies {
         );
         registry.register("segments", "Segments finished", self.segments.clone());
         registry.register("parts", "Parts made fetchable", self.parts.clone());
+        registry.register_with_unit(
+            "filler",
+            "Time filled because no encoder made it in time",
+            Unit::Seconds,
+            self.filler.clone(),
+        );
         registry.register_with_unit(
             "ingest",
             "Bytes of media received from publishers",
@@ -386,6 +399,7 @@ impl ChannelMetrics {
         RenditionMetrics {
             segments: self.families.segments.get_or_create_owned(&labels),
             parts: self.families.parts.get_or_create_owned(&labels),
+            filler: self.families.filler.get_or_create_owned(&labels),
         }
     }
 

@@ -150,8 +150,8 @@ proptest! {
                 let scale = if rendition == VIDEO { grid.video_scale() } else { grid.audio_scale() };
                 let length = Span::new(u64::from(chunk.duration), scale);
                 prop_assert!(
-                    length.ticks_in(Timescale::NANOS, crate::time::Rounding::Floor)
-                        <= target.ticks_in(Timescale::NANOS, crate::time::Rounding::Ceil).max(
+                    length.ticks_in(Timescale::NANOS, Rounding::Floor)
+                        <= target.ticks_in(Timescale::NANOS, Rounding::Ceil).max(
                             u64::from(rate.frame_ticks()) * 1_000_000_000 / u64::from(rate.timescale().get())),
                     "part of {:?} above the target {:?}", length, target
                 );
@@ -160,5 +160,194 @@ proptest! {
             let closed = outputs.iter().filter(|o| matches!(o, Output::SegmentClosed { rendition: r, .. } if *r == rendition)).count();
             prop_assert_eq!(closed, 3);
         }
+    }
+}
+
+/// A segmenter that has been fed video and audio from the start of segment 100 for `frames` frames
+/// of video, and the sound with them.
+fn begun(rate: FrameRate, frames: i64) -> (Grid, Segmenter) {
+    let grid = grid(rate);
+    let mut segmenter = Segmenter::new(grid, renditions(rate), 100);
+    feed(&grid, &mut segmenter, grid.boundary(100), frames);
+    (grid, segmenter)
+}
+
+/// Pushes `frames` frames of video from `start` on, the first a sync sample, as are those at
+/// boundaries; and the sound from the same instant on.
+fn feed(grid: &Grid, segmenter: &mut Segmenter, start: i64, frames: i64) {
+    let frame = grid.rate.frame_ticks();
+    let end = start + frames * i64::from(frame);
+    for dts in (start..end).step_by(frame as usize) {
+        let sync = dts == start || dts % grid.segment_ticks.cast_signed() == 0;
+        segmenter.push(VIDEO, sample(dts, frame, sync)).unwrap();
+    }
+    let (start, end) = (grid.audio_frame_at_or_after(start), grid.audio_frame_at_or_after(end));
+    for dts in (start..end).step_by(1024) {
+        segmenter.push(AUDIO, sample(dts, 1024, true)).unwrap();
+    }
+}
+
+fn video_time(grid: &Grid, ticks: i64) -> Timestamp {
+    Timestamp::new(ticks, grid.video_scale())
+}
+
+/// Parts of both renditions go on without a hole and end where the segmenter's clock is; segments
+/// have whole numbers. Gives the ticks of filler of each rendition.
+fn whole(outputs: &[Output]) -> [u64; 2] {
+    [VIDEO, AUDIO].map(|rendition| {
+        let chunks = chunks(outputs, rendition);
+        for pair in chunks.windows(2) {
+            assert_eq!(pair[0].start + i64::from(pair[0].duration), pair[1].start);
+            assert!(
+                (pair[1].k, pair[1].part) == (pair[0].k, pair[0].part + 1)
+                    || (pair[1].k, pair[1].part) == (pair[0].k + 1, 0)
+            );
+        }
+        assert!(
+            chunks.iter().all(|c| c.part > 0 || c.independent),
+            "a segment no one can start at"
+        );
+        chunks.iter().map(|c| u64::from(c.filler)).sum()
+    })
+}
+
+fn outputs(segmenter: &mut Segmenter) -> Vec<Output> {
+    std::iter::from_fn(|| segmenter.poll()).collect()
+}
+
+#[test]
+fn a_hole_is_filled_part_by_part_up_to_the_clock() {
+    let (grid, mut segmenter) = begun(FrameRate::new(30, 1), 11);
+    let until = grid.boundary(102) + 1;
+    segmenter.fill(video_time(&grid, until));
+    let out = outputs(&mut segmenter);
+    let [video, audio] = whole(&out);
+    // 11 of the two segments' 96 frames were there.
+    assert_eq!(video, (96 - 11) * 3_000);
+    assert_eq!(audio / 1_024, (2 * 75 - 18) as u64);
+    assert_eq!(closed(&out, VIDEO), [100, 101]);
+    let lengths: Vec<u32> = chunks(&out, VIDEO).iter().map(|c| c.duration).collect();
+    assert!(lengths.iter().all(|length| u64::from(*length) == grid.part_ticks), "{lengths:?}");
+}
+
+fn closed(outputs: &[Output], wanted: usize) -> Vec<u64> {
+    let ks = outputs.iter().filter_map(|o| match o {
+        Output::SegmentClosed { rendition, k } if *rendition == wanted => Some(*k),
+        _ => None,
+    });
+    ks.collect()
+}
+
+#[test]
+fn what_is_not_due_yet_is_not_filled() {
+    let (grid, mut segmenter) = begun(FrameRate::new(30, 1), 11);
+    while segmenter.poll().is_some() {}
+    let due = segmenter.due().unwrap();
+    assert_eq!(due, video_time(&grid, grid.boundary(100) + 2 * grid.part_ticks.cast_signed()));
+    segmenter.fill(video_time(&grid, due.ticks - 1));
+    assert!(segmenter.poll().is_none());
+    segmenter.fill(due);
+    assert_eq!(whole(&outputs(&mut segmenter))[VIDEO], (16 - 11) * 3_000);
+}
+
+#[test]
+fn another_encoder_goes_on_at_its_first_key_frame_inside_a_part() {
+    let (grid, mut segmenter) = begun(FrameRate::new(30, 1), 11);
+    segmenter.lose();
+    let at = grid.boundary(100) + 21 * 3_000;
+    feed(&grid, &mut segmenter, at, 60);
+    segmenter.fill(video_time(&grid, at));
+    let out = outputs(&mut segmenter);
+    let [video, audio] = whole(&out);
+    assert_eq!(video, 10 * 3_000);
+    assert!((15..=17).contains(&(audio / 1_024)), "{audio}");
+}
+
+#[test]
+fn what_comes_late_for_a_filled_part_is_dropped_up_to_the_next_key_frame() {
+    let (grid, mut segmenter) = begun(FrameRate::new(30, 1), 11);
+    segmenter.fill(video_time(&grid, grid.boundary(100) + 24 * 3_000));
+    // The encoder goes on as if nothing had been, and is a part behind.
+    for n in 11..60 {
+        let dts = grid.boundary(100) + n * 3_000;
+        segmenter.push(VIDEO, sample(dts, 3_000, n == 48)).unwrap();
+    }
+    let filler = chunks(&outputs(&mut segmenter), VIDEO).iter().map(|c| c.filler).sum::<u32>();
+    assert_eq!(filler, (48 - 11) * 3_000);
+}
+
+#[test]
+fn sound_that_is_late_for_a_filled_part_goes_on_with_its_first_free_frame() {
+    let (grid, mut segmenter) = begun(FrameRate::new(30, 1), 11);
+    let start = grid.audio_boundary(100);
+    segmenter.fill(video_time(&grid, grid.boundary(100) + 24 * 3_000));
+    for n in 18..60 {
+        segmenter.push(AUDIO, sample(start + n * 1_024, 1_024, true)).unwrap();
+    }
+    let out = outputs(&mut segmenter);
+    // The part that 0.8 s lie in ends half a frame of sound later: it is not due.
+    assert_eq!(whole(&out)[AUDIO], (25 - 18) * 1_024);
+    let end = chunks(&out, AUDIO).last().map(|c| c.start + i64::from(c.duration)).unwrap();
+    assert_eq!(end, start + 50 * 1_024);
+}
+
+#[test]
+fn sound_that_is_off_its_own_grid_after_a_hole_is_refused() {
+    let (grid, mut segmenter) = begun(FrameRate::new(30, 1), 11);
+    segmenter.lose();
+    let at = grid.audio_boundary(101) + 5;
+    let error = segmenter.push(AUDIO, sample(at, 1_024, true)).unwrap_err();
+    assert!(matches!(error, Error::Hole { rendition: AUDIO, .. }), "{error}");
+}
+
+#[test]
+fn a_run_that_ends_is_filled_up_to_the_next_ones_boundary() {
+    let (_, mut segmenter) = begun(FrameRate::new(25, 1), 11);
+    segmenter.fill_before(103);
+    let out = outputs(&mut segmenter);
+    whole(&out);
+    assert_eq!(closed(&out, VIDEO), [100, 101, 102]);
+    assert_eq!(closed(&out, AUDIO), [100, 101, 102]);
+    segmenter.finish();
+    assert!(segmenter.poll().is_none());
+}
+
+#[test]
+fn a_rendition_that_has_not_begun_is_neither_due_nor_filled() {
+    let grid = grid(FrameRate::new(30, 1));
+    let mut segmenter = Segmenter::new(grid, renditions(grid.rate), 100);
+    while segmenter.poll().is_some() {}
+    assert_eq!(segmenter.due(), None);
+    segmenter.fill(video_time(&grid, grid.boundary(200)));
+    assert!(segmenter.poll().is_none());
+}
+
+proptest! {
+    /// Whatever mixture of samples, losses and fillings a run meets, its timeline has no hole, no
+    /// overlap and no segment without a key frame.
+    #[test]
+    fn a_run_of_any_history_has_no_hole(steps in prop::collection::vec((0u8..4, 1i64..70), 1..40)) {
+        let (grid, mut segmenter) = begun(FrameRate::new(30, 1), 11);
+        let mut now = 11;
+        for (kind, frames) in steps {
+            let at = grid.boundary(100) + now * 3_000;
+            match kind {
+                0 => segmenter.lose(),
+                1 => segmenter.fill(video_time(&grid, at)),
+                // An encoder that begins anew.
+                2 => {
+                    segmenter.lose();
+                    feed(&grid, &mut segmenter, at, frames);
+                }
+                _ => {}
+            }
+            now += frames;
+        }
+        segmenter.fill(video_time(&grid, grid.boundary(100) + now * 3_000));
+        let out = outputs(&mut segmenter);
+        whole(&out);
+        let end = chunks(&out, VIDEO).last().map(|c| c.start + i64::from(c.duration)).unwrap();
+        let behind = grid.boundary(100) + now * 3_000 - end;
+        prop_assert!((0..grid.part_ticks.cast_signed()).contains(&behind) || end % 3_000 == 0);
     }
 }

@@ -77,8 +77,13 @@ impl Fixture {
 
     /// What the next worker says: that it begins at segment `first_k`, and that segment.
     fn let_worker_begin_at(&self, first_k: u64) {
+        self.let_worker_begin_with(video(), first_k);
+    }
+
+    /// The same with a picture of this kind.
+    fn let_worker_begin_with(&self, video: VideoConfig, first_k: u64) {
         let grid = grid();
-        let config = Config::Video(video());
+        let config = Config::Video(video);
         let rendition = Rendition {
             name: Name::parse("720p").unwrap(),
             track: Track { timescale: grid.video_scale(), config },
@@ -326,11 +331,49 @@ async fn a_run_that_would_use_numbers_again_is_refused() {
     let publication = channel.publish();
     send(&publication, beginning()).await;
     channel.until(|status| status.last_segment == Some(K)).await;
+    let other = VideoConfig { record: Bytes::from_static(&[1, 2]), ..video() };
+    channel.let_worker_begin_with(other, K);
     kill(channel.workers(1).await[0]);
     let is_told = |status: &Status| status.last_error.as_ref().is_some_and(|e| e.contains("used"));
     channel.until(is_told).await;
-    channel.let_worker_begin_at(K + 1);
-    channel.until(|status| status.last_segment == Some(K + 1)).await;
+    channel.stop().await;
+}
+
+#[tokio::test]
+async fn a_worker_with_the_same_init_segments_goes_on_in_the_same_run() {
+    let mut channel = Fixture::new();
+    channel.let_worker_begin_at(K);
+    let publication = channel.publish();
+    send(&publication, beginning()).await;
+    channel.until(|status| status.last_segment == Some(K)).await;
+    // What this one makes leaves out a segment.
+    channel.let_worker_begin_at(K + 2);
+    kill(channel.workers(1).await[0]);
+    channel.until(|status| status.last_segment == Some(K + 2)).await;
+    let snapshot = channel.snapshots.borrow().clone().unwrap();
+    let segments = snapshot.listed(0);
+    assert_eq!(segments.iter().map(|s| s.k).collect::<Vec<_>>(), [K, K + 1, K + 2]);
+    assert!(segments.iter().all(|s| !s.gap && s.run.id == segments[0].run.id));
+    channel.stop().await;
+}
+
+#[tokio::test]
+async fn a_worker_with_other_init_segments_begins_a_run_of_its_own() {
+    let mut channel = Fixture::new();
+    channel.let_worker_begin_at(K);
+    let publication = channel.publish();
+    send(&publication, beginning()).await;
+    let before = channel.until(|status| status.last_segment == Some(K)).await;
+    assert_eq!(before.first_segment, Some(K));
+    let run = channel.snapshots.borrow().as_ref().unwrap().listed(0)[0].run.clone();
+    let other = VideoConfig { record: Bytes::from_static(&[1, 2]), ..video() };
+    channel.let_worker_begin_with(other, K + 2);
+    kill(channel.workers(1).await[0]);
+    channel.until(|status| status.last_segment == Some(K + 2)).await;
+    let snapshot = channel.snapshots.borrow().clone().unwrap();
+    let next = &snapshot.listed(0).last().unwrap().run;
+    assert!(next.id > run.id);
+    assert_eq!(next.discontinuity, run.discontinuity + 1);
     channel.stop().await;
 }
 

@@ -154,11 +154,6 @@ impl Packaging {
         listed.max(self.last_k.map_or(1, |k| k.saturating_add(1)))
     }
 
-    /// Whether a run is on the air, which an encoder with the same init segments may go on with.
-    pub(super) fn on_air(&self) -> bool {
-        self.current.is_some()
-    }
-
     /// Takes the samples of another encoder from now on, whose first segment is `first_k`, at
     /// `now_millis` since the epoch. With the init segments of the run on the air it goes on in that
     /// run, wherever filler has got to. Otherwise a new run begins: at once if there is none, else

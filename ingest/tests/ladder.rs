@@ -71,6 +71,7 @@ fn start_program(program: PathBuf, wishes: &[&str], source: (u16, u16), rate: Fr
     let grid = Grid::choose(rate, 48_000, Span::millis(1_600), Span::millis(300));
     let config = LadderConfig {
         program,
+        channel: "a".to_owned(),
         rungs: plan(source, &wishes, rate).rungs,
         grid,
         first_k_min: 0,

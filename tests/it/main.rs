@@ -17,3 +17,4 @@ mod publishers;
 mod readers;
 mod rows;
 mod soak;
+mod workers;

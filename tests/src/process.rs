@@ -1,4 +1,6 @@
 //! Child processes that never outlive their test: each leads a group that is killed and reaped.
+//!
+//! [`tree`] tells what a process and its descendants hold, [`harm`] does them harm.
 
 use std::fs::File;
 use std::io::Read;
@@ -11,6 +13,11 @@ use rustix::process::{Pid, Signal, kill_process_group};
 
 use crate::wait::{Look, until};
 use crate::{Context, Failure, Result};
+
+pub mod harm;
+pub mod tree;
+
+use tree::Usage;
 
 /// How long a process may take to end after it was asked to. The server's own bound is 25 s.
 const END_WITHIN: Duration = Duration::from_secs(26);
@@ -124,7 +131,7 @@ impl Process {
 
     /// Resident memory of the group's leader and its descendants, in bytes.
     pub fn resident_bytes(&self) -> u64 {
-        group_members(self.child.id()).into_iter().filter_map(resident_bytes_of).sum()
+        Usage::of(self.child.id()).resident_bytes
     }
 }
 
@@ -134,34 +141,6 @@ impl Drop for Process {
         // The group's leader is our child; its children are reaped by init once they are killed.
         let _ = self.child.wait();
     }
-}
-
-/// Ids of the processes of a group. A worker that leads a group of its own is found as a child.
-fn group_members(group: u32) -> Vec<u32> {
-    let mut members = vec![group];
-    let mut parents = Vec::new();
-    for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
-        let Some(id) = entry.file_name().to_str().and_then(|n| n.parse::<u32>().ok()) else {
-            continue;
-        };
-        let Ok(stat) = std::fs::read_to_string(entry.path().join("stat")) else { continue };
-        // pid (name, which may hold spaces and brackets) state ppid pgrp …
-        let Some((_, rest)) = stat.rsplit_once(')') else { continue };
-        let parent = rest.split_whitespace().nth(1).and_then(|p| p.parse().ok());
-        parents.push((id, parent.unwrap_or(0u32)));
-    }
-    let mut index = 0;
-    while let Some(parent) = members.get(index).copied() {
-        members.extend(parents.iter().filter(|(_, p)| *p == parent).map(|(id, _)| *id));
-        index += 1;
-    }
-    members
-}
-
-fn resident_bytes_of(id: u32) -> Option<u64> {
-    let status = std::fs::read_to_string(format!("/proc/{id}/status")).ok()?;
-    let line = status.lines().find(|l| l.starts_with("VmRSS:"))?;
-    line.split_whitespace().nth(1)?.parse::<u64>().ok().map(|kib| kib * 1024)
 }
 
 /// What a program that ran to its end has left.

@@ -15,6 +15,8 @@ use crate::reader::hls;
 use crate::wait::{Look, until};
 use crate::{Context, Failure, Result, workspace};
 
+mod workers;
+
 /// How long a start may take, on a machine that runs other tests at the same time.
 const READY_WITHIN: Duration = Duration::from_secs(15);
 /// How often a start is tried with fresh ports: between asking the system for a free port and the

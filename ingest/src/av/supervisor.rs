@@ -64,6 +64,8 @@ const DEADLINE_WRITE: Duration = Duration::from_secs(10);
 pub struct LadderConfig {
     /// The program that calls `ingest::av::worker::main` when given the argument `worker`.
     pub program: PathBuf,
+    /// Whose worker it is, for the list of processes: the channel's name.
+    pub channel: String,
     /// The rungs of [`crate::av::ladder::plan`].
     pub rungs: Vec<Rung>,
     /// The channel's grid.
@@ -257,11 +259,12 @@ fn coded(sample: &SourceSample) -> CodedSample {
 pub fn spawn(config: LadderConfig) -> io::Result<(Input, mpsc::Receiver<Output>)> {
     let role =
         Role::Ladder { rungs: config.rungs, grid: config.grid, first_k_min: config.first_k_min };
-    start(&config.program, config.clock, role)
+    start(&config.program, &config.channel, config.clock, role)
 }
 
 fn start(
     program: &Path,
+    channel: &str,
     clock: ClockBase,
     role: Role,
 ) -> io::Result<(Input, mpsc::Receiver<Output>)> {
@@ -270,6 +273,7 @@ fn start(
     let socket = UnixStream::from_std(ours)?;
     let mut command = Command::new(program);
     command
+        .arg0(format!("headwater: {channel}"))
         .arg("worker")
         .env_clear()
         .envs(std::env::vars_os().filter(|(name, _)| inherited(name)))

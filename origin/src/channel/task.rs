@@ -271,6 +271,7 @@ impl Task {
         let Some((making, packaging)) = &self.making else { return };
         let config = LadderConfig {
             program: self.context.program.clone(),
+            channel: self.context.config.name.to_string(),
             rungs: making.plan.rungs.clone(),
             grid: making.grid,
             first_k_min: packaging.next_k(),

@@ -32,7 +32,8 @@ pub struct BroadcastConfig {
 /// # Errors
 /// If the process can't be started.
 pub fn broadcast(config: BroadcastConfig) -> io::Result<mpsc::Receiver<Unit>> {
-    let (input, mut outputs) = start(&config.program, config.clock, Role::Broadcast(config.scene))?;
+    let (input, mut outputs) =
+        start(&config.program, "broadcaster", config.clock, Role::Broadcast(config.scene))?;
     let (units, receiver) = mpsc::channel(QUEUE_UNITS);
     tokio::spawn(async move {
         // Held for as long as the units are wanted: dropping it ends the worker.

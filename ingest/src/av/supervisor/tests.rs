@@ -98,6 +98,7 @@ async fn a_program_that_is_no_worker_is_reaped_and_told() {
     let span = packager::time::Span::millis(300);
     let config = LadderConfig {
         program: PathBuf::from("/bin/true"),
+        channel: "a".to_owned(),
         rungs: Vec::new(),
         grid: Grid::choose(rate, 48_000, span, span),
         first_k_min: 0,

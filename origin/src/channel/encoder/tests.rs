@@ -16,6 +16,7 @@ fn encoder() -> (Encoder, mpsc::Sender<Output>) {
     let config = LadderConfig {
         // Ends at once, as it is told nothing it knows.
         program: "/bin/true".into(),
+        channel: "a".to_owned(),
         rungs: ladder::plan((16, 16), &[], rate).rungs,
         grid: Grid::choose(rate, 48_000, Span::millis(2_000), Span::millis(300)),
         first_k_min: 1,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use harness::proxy::DelayProxy;
+use harness::proxy::tcp::{Faults, TcpProxy};
 use harness::publisher::relay::{Body, Edit, Relay, Tag};
 use harness::publisher::{Publisher, Source};
 use harness::reader::full_mark;
@@ -145,11 +145,11 @@ fn a_publisher_back_within_hold_goes_on_in_the_same_run() -> Result {
 fn a_path_that_becomes_slower_by_400_ms_costs_less_than_a_second_of_frames() -> Result {
     let server = Server::start(&[ChannelConfig::tiny("a")])?;
     let witness = Witness::start(Watch::new(&server.url(""), "a"));
-    let proxy = DelayProxy::start(server.rtmp)?;
+    let proxy = TcpProxy::start(server.rtmp, 1)?;
     let mut publisher = Source::tiny(RATE).publish(&publish_url(proxy.listen, "a", None))?;
     server.wait_playable("a", PLAYABLE_WITHIN)?;
     wait_more(&server, 2)?;
-    proxy.set_delay(Duration::from_millis(400));
+    proxy.set_both(Faults::late(Duration::from_millis(400)));
     wait_more(&server, 4)?;
     publisher.check()?;
     let record = witness.finish()?;

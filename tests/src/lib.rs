@@ -13,6 +13,7 @@ pub mod architecture;
 pub mod bench;
 pub mod client;
 pub mod clock;
+pub mod dice;
 pub mod failure;
 pub mod process;
 pub mod proxy;

@@ -1,121 +1,112 @@
-//! A TCP proxy that delays what goes through it, by an amount that a test can change.
+//! The path between a peer and the server, with faults on it.
+//!
+//! ```text
+//! peer ──up──► proxy ──up──► server
+//!      ◄─down─       ◄─down─
+//! ```
+//! [`tcp::TcpProxy`] carries connections and [`udp::UdpProxy`] datagrams. What they do wrong is set
+//! per [`Way`] and can be changed while they run; what they did is counted in a [`Tally`], so that a
+//! test can tell that its fault has happened. Everything by chance comes from a seed and the number
+//! of the connection, the byte or the datagram, never from how the kernel cut the stream: the same
+//! seed makes the same faults.
+//!
+//! A proxy has a thread of its own; dropping it closes everything that goes through it.
 
-use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use crate::{Context, Result};
 
-/// Blocks that may wait for their time, per direction: seconds of any stream of the tests.
-const QUEUE_BLOCKS: usize = 4096;
-/// Largest block that is forwarded at once.
-const BLOCK_BYTES: usize = 16 * 1024;
+mod plan;
+pub mod tcp;
+pub mod udp;
 
-/// A running proxy. Dropping it closes every connection.
+pub use plan::Loss;
+
+/// A direction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// From the peer to the server.
+    Up,
+    /// From the server to the peer.
+    Down,
+}
+
+/// How long things take on the way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Timing {
+    /// What everything is late by.
+    pub delay: Duration,
+    /// What is added to that: evenly from nothing to this. Order is kept.
+    pub jitter: Duration,
+    /// Most bytes per second, if there is a narrow place.
+    pub rate: Option<u32>,
+}
+
+/// What went one way, over all connections or peers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Bytes handed on.
+    pub bytes: u64,
+    /// Datagrams handed on; copies count.
+    pub passed: u64,
+    /// Bytes (TCP) or datagrams (UDP) that were read and forgotten.
+    pub lost: u64,
+    /// Datagrams that did not fit through the narrow place.
+    pub overflowed: u64,
+    /// Datagrams handed on twice.
+    pub duplicated: u64,
+    /// Datagrams handed on after ones that came later.
+    pub reordered: u64,
+    /// Bits that were turned over.
+    pub corrupted: u64,
+}
+
+/// Tallies of both ways, shared by everything that carries.
+#[derive(Clone, Debug, Default)]
+struct Tallies(Arc<Mutex<[Tally; 2]>>);
+
+impl Tallies {
+    fn note(&self, way: Way, change: impl FnOnce(&mut Tally)) {
+        let mut tallies = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        change(&mut tallies[way as usize]);
+    }
+
+    fn of(&self, way: Way) -> Tally {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)[way as usize]
+    }
+}
+
+/// A narrow place: what comes while it is busy waits.
 #[derive(Debug)]
-pub struct DelayProxy {
-    /// Where to connect to.
-    pub listen: SocketAddr,
-    delay_ms: Arc<AtomicU64>,
-    _runtime: tokio::runtime::Runtime,
+struct Narrow {
+    free_at: Instant,
 }
 
-impl DelayProxy {
-    /// Starts a proxy on a port from the system, to `target`, that delays nothing at first.
-    ///
-    /// # Errors
-    /// If there is no port.
-    pub fn start(target: SocketAddr) -> Result<Self> {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .enable_all()
-            .build()
-            .context("runtime of the proxy")?;
-        let listener =
-            runtime.block_on(TcpListener::bind("127.0.0.1:0")).context("port of the proxy")?;
-        let listen = listener.local_addr().context("port of the proxy")?;
-        let delay_ms = Arc::new(AtomicU64::new(0));
-        runtime.spawn(accept(listener, target, Arc::clone(&delay_ms)));
-        Ok(Self { listen, delay_ms, _runtime: runtime })
+impl Narrow {
+    fn new() -> Self {
+        Self { free_at: Instant::now() }
     }
 
-    /// Delays everything that is read from now on by this much.
-    pub fn set_delay(&self, delay: Duration) {
-        self.delay_ms.store(delay.as_millis() as u64, Ordering::Relaxed);
+    /// When `bytes` are through, if they go in at `now` behind everything before them.
+    fn through(&self, now: Instant, bytes: usize, rate: Option<u32>) -> Instant {
+        let Some(rate) = rate else { return now };
+        let takes = Duration::from_secs_f64(bytes as f64 / f64::from(rate.max(1)));
+        self.free_at.max(now) + takes
+    }
+
+    fn take(&mut self, until: Instant) {
+        self.free_at = until;
     }
 }
 
-async fn accept(listener: TcpListener, target: SocketAddr, delay: Arc<AtomicU64>) {
-    while let Ok((near, _)) = listener.accept().await {
-        let Ok(far) = TcpStream::connect(target).await else { continue };
-        // Without Nagle's algorithm the delay is the set one and no more.
-        let _ = (near.set_nodelay(true), far.set_nodelay(true));
-        let (near_read, near_write) = near.into_split();
-        let (far_read, far_write) = far.into_split();
-        for (from, to) in [(near_read, far_write), (far_read, near_write)] {
-            let (blocks, queue) = mpsc::channel(QUEUE_BLOCKS);
-            tokio::spawn(read(from, blocks, Arc::clone(&delay)));
-            tokio::spawn(write(to, queue));
-        }
-    }
-}
-
-async fn read(
-    mut from: OwnedReadHalf,
-    blocks: mpsc::Sender<(Instant, Bytes)>,
-    delay: Arc<AtomicU64>,
-) {
-    loop {
-        let mut block = BytesMut::with_capacity(BLOCK_BYTES);
-        match from.read_buf(&mut block).await {
-            Ok(1..) => {}
-            _ => return,
-        }
-        let due = Instant::now() + Duration::from_millis(delay.load(Ordering::Relaxed));
-        if blocks.send((due, block.freeze())).await.is_err() {
-            return;
-        }
-    }
-}
-
-async fn write(mut to: OwnedWriteHalf, mut queue: mpsc::Receiver<(Instant, Bytes)>) {
-    while let Some((due, block)) = queue.recv().await {
-        tokio::time::sleep_until(due).await;
-        if to.write_all(&block).await.is_err() {
-            return;
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::io::{Read, Write};
-    use std::time::Instant;
-
-    use super::*;
-
-    #[test]
-    fn what_goes_through_is_delayed_by_what_was_set() {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let proxy = DelayProxy::start(listener.local_addr().unwrap()).unwrap();
-        let mut near = std::net::TcpStream::connect(proxy.listen).unwrap();
-        let (mut far, _) = listener.accept().unwrap();
-        for millis in [0, 200] {
-            proxy.set_delay(Duration::from_millis(millis));
-            let sent = Instant::now();
-            near.write_all(&[1]).unwrap();
-            far.read_exact(&mut [0]).unwrap();
-            let took = sent.elapsed();
-            assert!(took >= Duration::from_millis(millis), "{took:?}");
-            assert!(took < Duration::from_millis(millis + 150), "{took:?}");
-        }
-    }
+/// The thread of a proxy.
+fn runtime() -> Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .context("runtime of the proxy")
 }

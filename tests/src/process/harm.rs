@@ -2,7 +2,7 @@
 //!
 //! A [`Squeeze`] lasts until it is dropped. It uses the kernel's CPU controller where a test may (as
 //! root, cgroup v1), and stops and continues the processes in turns where it may not; both give a
-//! tree of processes the same share of one core, in periods of [`PERIOD`].
+//! tree of processes the same share of one core, in periods of 100 ms.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -93,6 +93,11 @@ impl Grid {
         ticks.div_euclid(self.segment_ticks.cast_signed()).max(0).unsigned_abs()
     }
 
+    /// The number of segments that cover `length`, at the least.
+    pub fn segments_in(&self, length: Span) -> u64 {
+        length.ticks_in(self.video_scale(), Rounding::Ceil).div_ceil(self.segment_ticks.max(1))
+    }
+
     /// Start of segment `k` in video ticks since the epoch: the nominal boundary N_k.
     pub fn boundary(&self, k: u64) -> i64 {
         k.saturating_mul(self.segment_ticks).min(i64::MAX.unsigned_abs()).cast_signed()

@@ -6,13 +6,14 @@
 //!
 //! It holds no media bytes and decides no boundary: it records what the segmenter made.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
 use crate::grid::Grid;
 use crate::media::{Rendition, RunId};
-use crate::time::{Rounding, Span, Timescale, Timestamp};
+use crate::time::{Span, Timescale, Timestamp};
 
 mod bandwidth;
 mod window;
@@ -37,8 +38,7 @@ pub struct Format {
 impl Format {
     /// How many segments the window holds.
     pub fn window_segments(&self) -> u64 {
-        let window = self.window.ticks_in(self.grid.video_scale(), Rounding::Ceil);
-        window.div_ceil(self.grid.segment_ticks.max(1)).max(MIN_SEGMENTS)
+        self.grid.segments_in(self.window).max(MIN_SEGMENTS)
     }
 }
 
@@ -138,6 +138,16 @@ pub struct ListedRun {
     pub end: Timestamp,
 }
 
+/// Numbers of an ended run that are still answered, though another run has them now: a player acts
+/// on the manifest it read last, and what that promised has to exist (DESIGN §4).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Promise {
+    /// The run that has ended.
+    pub run: RunId,
+    /// The numbers, from the first of the run after it on.
+    pub numbers: Range<u64>,
+}
+
 /// An immutable view of a channel's timeline.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Snapshot {
@@ -152,6 +162,8 @@ pub struct Snapshot {
     /// Media time at which the set of listed runs last changed, or the channel ended. Grows with
     /// every such change.
     pub revised: Timestamp,
+    /// Of the run before the newest one.
+    pub promise: Option<Promise>,
     /// Grows by one with every snapshot of the channel.
     pub version: u64,
 }

@@ -16,7 +16,7 @@ use std::time::Instant;
 use packager::media::{Rendition, RunId, Sample};
 use packager::segmenter::{self, Output, PartChunk, Segmenter};
 use packager::time::{Rounding, Span, Timescale, Timestamp};
-use packager::timeline::{Format, Part, Run, Snapshot, Timeline};
+use packager::timeline::{Format, Part, Promise, Run, Snapshot, Timeline};
 use tokio::sync::watch;
 
 use super::making;
@@ -27,6 +27,10 @@ use crate::telemetry::metrics::{ChannelMetrics, RenditionMetrics};
 /// picture up to the next key frame for a hiccup that no player notices: they stay three segments
 /// behind. Longer than a rung that can't keep up lags before it leaves frames out.
 const LATE: Span = Span::millis(1_000);
+
+/// How long an MPD may be acted upon after a run has ended: twice the time after which players read
+/// it again and a cache may have kept it (DESIGN §4).
+const PROMISED: Span = Span::millis(2 * (2_000 + 1_000));
 
 /// Packages what a channel's encoder makes.
 #[derive(Debug)]
@@ -190,10 +194,7 @@ impl Packaging {
 
     async fn begin_run(&mut self, coming: Coming) {
         let Coming { renditions, first_k, now_millis } = coming;
-        if let Some(current) = &mut self.current {
-            current.segmenter.fill_before(first_k);
-        }
-        self.finish_run().await;
+        let promise = self.take_over_at(first_k).await;
         // Ids sort by time and are never used twice, also when a worker dies within a millisecond.
         self.last_run_millis = now_millis.max(self.last_run_millis + 1);
         let id = RunId::from_millis(self.last_run_millis);
@@ -217,12 +218,41 @@ impl Packaging {
             )
         });
         let run = timeline.begin_run(id, first_k, inits);
+        if let Some(promise) = promise {
+            timeline.promise(promise);
+        }
         self.last_discontinuity = Some(run.discontinuity);
         self.remember_format(&renditions).await;
         self.store.begin_run(&run, &renditions).await;
         let metrics = renditions.iter().map(|r| self.metrics.rendition(r.name.as_str())).collect();
         let encoder = Delivery::CatchingUp;
         self.current = Some(Current { run, renditions, segmenter, metrics, encoder });
+    }
+
+    /// Ends the run on the air at the start of segment `first_k` of another one, and keeps what its
+    /// manifests promised beyond that: some player has read the last of them just now.
+    async fn take_over_at(&mut self, first_k: u64) -> Option<Promise> {
+        let mut current = self.current.take()?;
+        current.segmenter.fill_before(first_k);
+        self.current = Some(current);
+        self.drain(Instant::now()).await;
+        let mut current = self.current.take()?;
+        let numbers = first_k..first_k + self.format.grid.segments_in(PROMISED);
+        current.segmenter.fill_before(numbers.end);
+        let mut chunks = Vec::new();
+        while let Some(output) = current.segmenter.poll() {
+            match output {
+                Output::Init { .. } => {}
+                Output::Chunk(part) => chunks.push(part),
+                Output::SegmentClosed { rendition, k } => {
+                    let end = chunks.last().map_or(0, |p| p.start + i64::from(p.duration));
+                    let parts = std::mem::take(&mut chunks).into_iter().map(|p| p.chunk).collect();
+                    self.store.keep(&current.run.id, rendition, k, parts, end);
+                    self.store.remove(&current.run.id, rendition, k);
+                }
+            }
+        }
+        Some(Promise { run: current.run.id.clone(), numbers })
     }
 
     /// Notes that the encoder is gone. The run goes on with filler.

@@ -5,7 +5,7 @@
 #![deny(clippy::arithmetic_side_effects)]
 
 use packager::media::RunId;
-use packager::timeline::{Snapshot, State, Track};
+use packager::timeline::{Promise, Snapshot, State, Track};
 
 use super::route::Piece;
 
@@ -18,7 +18,7 @@ pub(super) enum Standing {
     Soon,
     /// It may come, but not soon; or the channel has ended before it.
     NotYet,
-    /// It has left the window. The store may still have it for a while.
+    /// No list has it any more, or ever had. The store may still have it for a while.
     Old,
     /// It never was and never will be: another run has this number, or the segment has no such
     /// part, or no media at all.
@@ -33,6 +33,10 @@ pub(super) fn standing(snapshot: &Snapshot, index: usize, run: &RunId, piece: Pi
         Piece::Segment { k } => (k, None),
         Piece::Part { k, n } => (k, Some(n)),
     };
+    let promised = |promise: &Promise| promise.run == *run && promise.numbers.contains(&k);
+    if snapshot.promise.as_ref().is_some_and(promised) {
+        return Standing::Old;
+    }
     let Some(newest) = newest(track) else {
         return match snapshot.state {
             State::Live => Standing::NotYet,

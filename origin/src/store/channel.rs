@@ -153,6 +153,20 @@ impl ChannelStore {
         self.hand_over(|done| Job::Close { key, record, done }).await;
     }
 
+    /// Keeps a whole segment in memory alone, until [`Self::remove`]d like any other: it is listed
+    /// nowhere and nobody misses it after a restart.
+    pub fn keep(&self, run: &RunId, rendition: usize, k: u64, chunks: Vec<Chunk>, end: i64) {
+        let key = Key { run: run.clone(), rendition, k };
+        let mut index = self.shared.write();
+        if index.next_part(&key) != Some(0) {
+            return;
+        }
+        for Chunk { head, samples } in chunks {
+            index.push(&key, std::iter::once(head).chain(samples).collect());
+        }
+        index.close(&key, end);
+    }
+
     /// Deletes a segment that left the window, [`Limits::grace`] from now.
     pub fn remove(&self, run: &RunId, rendition: usize, k: u64) {
         let key = Key { run: run.clone(), rendition, k };

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{Format, OpenSegment, Part, Run, Segment, Snapshot, State, Track};
+use super::{Format, OpenSegment, Part, Promise, Run, Segment, Snapshot, State, Track};
 use crate::media::{Rendition, RunId};
 use crate::time::Timestamp;
 
@@ -34,6 +34,7 @@ pub struct Timeline {
     /// No number below this is used again, even where nothing is listed any more.
     floor: u64,
     state: State,
+    promise: Option<Promise>,
     /// What the last snapshot listed, and the video ticks of its [`Snapshot::revised`].
     outline: Outline,
     revised: i64,
@@ -67,6 +68,7 @@ impl Timeline {
             last_discontinuity,
             floor: 0,
             state: State::Live,
+            promise: None,
             outline: (Vec::new(), State::Live),
             revised: 0,
             version: 0,
@@ -103,6 +105,11 @@ impl Timeline {
         self.fill_all(first_k, &run);
         self.state = State::Live;
         run
+    }
+
+    /// Notes that these numbers of the run before the newest one are answered, though not listed.
+    pub fn promise(&mut self, promise: Promise) {
+        self.promise = Some(promise);
     }
 
     /// Adds a part to segment `k` of a rendition, whose first sample decodes at `start`. Opens the
@@ -243,6 +250,7 @@ impl Timeline {
             tracks: self.tracks.iter().map(Writing::track).collect(),
             state: self.state,
             revised: Timestamp::new(self.revised, scale),
+            promise: self.promise.clone(),
             version: self.version,
         };
         let runs = snapshot.listed_runs().iter().map(|listed| listed.run.id.clone()).collect();

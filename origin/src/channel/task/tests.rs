@@ -29,6 +29,7 @@ struct Fixture {
     cancel: CancellationToken,
     task: JoinHandle<()>,
     folder: tempfile::TempDir,
+    store: Arc<ChannelStore>,
 }
 
 fn grid() -> Grid {
@@ -54,10 +55,11 @@ impl Fixture {
         let (status_sender, status) = watch::channel(Arc::default());
         let nanos = Timestamp::new(grid().boundary(K), grid().video_scale())
             .ticks_in(Timescale::MILLIS, Rounding::Ceil);
+        let store = store.channel(&name).unwrap();
         let context = Context {
             config,
             clock: Arc::new(ManualClock::at_millis(nanos)),
-            store: store.channel(&name).unwrap(),
+            store: Arc::clone(&store),
             metrics: Metrics::new("test").channel("news"),
             program,
             snapshots: snapshot_sender,
@@ -66,7 +68,7 @@ impl Fixture {
         let cancel = CancellationToken::new();
         let subscription = subscriptions.remove(&name).unwrap();
         let task = tokio::spawn(run(context, subscription, cancel.clone()));
-        Self { hub, status, snapshots, cancel, task, folder }
+        Self { hub, status, snapshots, cancel, task, folder, store }
     }
 
     fn publish(&self) -> Publication {
@@ -374,6 +376,12 @@ async fn a_worker_with_other_init_segments_begins_a_run_of_its_own() {
     let next = &snapshot.listed(0).last().unwrap().run;
     assert!(next.id > run.id);
     assert_eq!(next.discontinuity, run.discontinuity + 1);
+    // What a manifest of the old run promised is there, though the new run has the numbers.
+    let promise = snapshot.promise.clone().unwrap();
+    assert_eq!((promise.run, promise.numbers), (run.id.clone(), K + 2..K + 6));
+    let old = channel.store.read(run.id.as_str(), "720p", K + 5).unwrap();
+    assert!(!old.open && old.len > 0);
+    assert!(channel.store.read(run.id.as_str(), "720p", K + 6).is_none());
     channel.stop().await;
 }
 

@@ -18,7 +18,7 @@ use packager::media::{
     AudioConfig, Config, Name, Rendition, RunId, Track, VideoCodec, VideoConfig,
 };
 use packager::time::{FrameRate, Span, Timescale};
-use packager::timeline::{Format, Part, Run, Timeline};
+use packager::timeline::{Format, Part, Promise, Run, Timeline};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -152,6 +152,18 @@ impl Fixture {
         let id = "0199aabbccf";
         self.run = self.timeline.begin_run(RunId::parse(id).unwrap(), first_k, inits(id));
         self.store.begin_run(&self.run, &self.renditions).await;
+    }
+
+    /// Begins another run at `first_k`, while the last one's manifests promised that number.
+    pub(super) async fn begin_run_beside_promise(&mut self, first_k: u64) {
+        let old = self.run.id.clone();
+        for rendition in 0..self.renditions.len() {
+            let head = Bytes::from_static(b"[filler]");
+            let chunk = Chunk { head, samples: Vec::new() };
+            self.store.keep(&old, rendition, first_k, vec![chunk], 0);
+        }
+        self.begin_run(first_k).await;
+        self.timeline.promise(Promise { run: old, numbers: first_k..first_k + 1 });
     }
 
     /// Adds one part to segment `k` of a rendition.

@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use super::fixture::{FIRST_K, Fixture, RUN};
-use super::media;
+use super::{IMMUTABLE, media};
 use crate::channel::Health;
 
 /// D of the fixture's grid.
@@ -153,6 +153,23 @@ async fn a_new_run_or_the_end_ends_the_wait_for_the_old_runs_number() {
         assert_eq!(answer.header(CACHE_CONTROL), "no-store", "end: {end}");
         assert!(begin.elapsed() < SEGMENT, "end: {end}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_manifests_of_an_ended_run_promised_is_answered_beside_the_new_run() {
+    let mut origin = Fixture::live(3).await;
+    let next = media(&format!("96p/{}.m4s", FIRST_K + 3));
+    let waiting = origin.spawn_get(&next);
+    origin.settle().await;
+    origin.begin_run_beside_promise(FIRST_K + 3).await;
+    origin.push_all(FIRST_K + 3).await;
+    origin.publish();
+    for answer in [waiting.await.unwrap(), origin.get(&next).await] {
+        assert_eq!((answer.status, answer.text()), (StatusCode::OK, "[filler]"));
+        assert_eq!(answer.header(CACHE_CONTROL), IMMUTABLE);
+    }
+    let beyond = origin.get(&media(&format!("96p/{}.m4s", FIRST_K + 4))).await;
+    assert_eq!(beyond.status, StatusCode::NOT_FOUND);
 }
 
 #[tokio::test(start_paused = true)]

@@ -3,14 +3,17 @@
 //! A protocol server asks [`Hub::publish`] with a name and a key and gets a [`Publication`] to push
 //! units into, or a [`Refusal`] to tell its peer. The channel reads them from its one
 //! [`Subscription`]. The newest publisher with the right key wins: the one before finds its
-//! publication closed. A publication's queue is bounded in units and bytes; when it is full `push`
-//! waits, so that back pressure reaches the broadcaster's socket and memory does not grow.
+//! publication closed; who does so again and again is slowed (`takeover`). A channel that nobody
+//! publishes to yet costs the machine something new, which [`Admit`] may refuse. A publication's
+//! queue is bounded in units and bytes; when it is full `push` waits, so that back pressure reaches
+//! the broadcaster's socket and memory does not grow.
 //!
 //! The hub knows nothing of sockets, and does not look into the samples.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use packager::media::Name;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
@@ -18,6 +21,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::secret::Secret;
 use crate::source::{Protocol, Unit};
+
+mod takeover;
 
 /// Units a publication may have waiting for its channel. About 4 s of 60 fps video with audio:
 /// enough to ride out a busy second, little enough to feel it at once.
@@ -67,6 +72,21 @@ pub enum Refusal {
     /// The channel has no key and the peer is not on this machine.
     #[error("this channel has no key and takes publishers from loopback only")]
     LoopbackOnly,
+    /// The channel has changed hands too often of late.
+    #[error(
+        "another publisher is live and the channel has changed hands too often; try again in {} s",
+        wait.as_secs_f64().ceil()
+    )]
+    TooOften {
+        /// How long until it may again.
+        wait: Duration,
+    },
+    /// The machine has no room for one more channel; the text says how much there is.
+    #[error("{0}")]
+    NoCapacity(String),
+    /// More publishers have come than the channel has picked up.
+    #[error("the channel is busy; try again")]
+    Busy,
     /// The server is going down.
     #[error("the server is shutting down")]
     ShuttingDown,
@@ -87,17 +107,46 @@ pub enum Closed {
     ShuttingDown,
 }
 
+/// Says whether the machine can take a channel on. Asked for every publisher with the right key,
+/// also for one whose channel is being made already.
+pub trait Admit: std::fmt::Debug + Send + Sync {
+    /// Takes the channel on.
+    ///
+    /// # Errors
+    /// Says why not, in words for the publisher.
+    fn admit(&self, channel: &Name) -> Result<(), String>;
+}
+
+/// Takes every channel on.
+#[derive(Debug)]
+struct Everybody;
+
+impl Admit for Everybody {
+    fn admit(&self, _: &Name) -> Result<(), String> {
+        Ok(())
+    }
+}
+
 /// All channels' doors. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Hub {
     doors: Arc<HashMap<Name, Door>>,
+    admission: Arc<dyn Admit>,
 }
 
 #[derive(Debug)]
 struct Door {
     access: Access,
     sessions: mpsc::Sender<Session>,
-    current: Mutex<Option<Ending>>,
+    occupant: Mutex<Occupant>,
+}
+
+/// Who publishes to a channel.
+#[derive(Debug, Default)]
+struct Occupant {
+    /// The newest publication, which may be over.
+    newest: Option<Ending>,
+    takeovers: takeover::Limit,
 }
 
 /// How a publication is told that it is over.
@@ -118,23 +167,37 @@ impl Ending {
         self.token.cancel();
     }
 
+    /// Whether the publication is over, from either side.
+    fn is_over(&self) -> bool {
+        self.token.is_cancelled()
+    }
+
     fn reason(&self) -> Closed {
         lock(&self.reason).clone().unwrap_or(Closed::ShuttingDown)
     }
 }
 
 impl Hub {
-    /// Opens a door for every channel; the channels take their [`Subscription`]s by name.
+    /// Opens a door for every channel, through which everybody with the key may come; the channels
+    /// take their [`Subscription`]s by name.
     pub fn new(channels: impl IntoIterator<Item = Access>) -> (Self, HashMap<Name, Subscription>) {
+        Self::with_admission(channels, Arc::new(Everybody))
+    }
+
+    /// As [`Self::new`], with somebody who says what the machine can take on.
+    pub fn with_admission(
+        channels: impl IntoIterator<Item = Access>,
+        admission: Arc<dyn Admit>,
+    ) -> (Self, HashMap<Name, Subscription>) {
         let mut doors = HashMap::new();
         let mut subscriptions = HashMap::new();
         for access in channels {
             let (sessions, arrivals) = mpsc::channel(QUEUE_SESSIONS);
             let name = access.channel.clone();
             subscriptions.insert(name.clone(), Subscription { arrivals });
-            doors.insert(name, Door { access, sessions, current: Mutex::new(None) });
+            doors.insert(name, Door { access, sessions, occupant: Mutex::default() });
         }
-        (Self { doors: Arc::new(doors) }, subscriptions)
+        (Self { doors: Arc::new(doors), admission }, subscriptions)
     }
 
     /// Grants or refuses a wish to publish. A granted one ends the channel's current publication.
@@ -142,6 +205,10 @@ impl Hub {
     /// # Errors
     /// Says why not, in words for the peer.
     pub fn publish(&self, request: &Request<'_>) -> Result<Publication, Refusal> {
+        self.publish_at(request, Instant::now())
+    }
+
+    fn publish_at(&self, request: &Request<'_>, now: Instant) -> Result<Publication, Refusal> {
         Name::parse(request.channel)?;
         let door = self.doors.get(request.channel).ok_or(Refusal::Denied)?;
         match &door.access.key {
@@ -150,6 +217,7 @@ impl Hub {
             None if request.peer.ip().to_canonical().is_loopback() => {}
             None => return Err(Refusal::LoopbackOnly),
         }
+        self.admission.admit(&door.access.channel).map_err(Refusal::NoCapacity)?;
         let ending = Ending::new();
         let (units, queue) = mpsc::channel(QUEUE_UNITS);
         let session = Session {
@@ -161,12 +229,18 @@ impl Hub {
         let room = Arc::new(Semaphore::new(QUEUE_KIB as usize));
         // Locked across both, so that of two who come at once the later in the queue is the one who
         // stays.
-        let mut current = lock(&door.current);
-        door.sessions.try_send(session).map_err(|_| Refusal::ShuttingDown)?;
-        if let Some(before) = current.replace(ending.clone()) {
+        let mut occupant = lock(&door.occupant);
+        if occupant.newest.as_ref().is_some_and(|newest| !newest.is_over()) {
+            occupant.takeovers.pay(now).map_err(|wait| Refusal::TooOften { wait })?;
+        }
+        door.sessions.try_send(session).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => Refusal::Busy,
+            mpsc::error::TrySendError::Closed(_) => Refusal::ShuttingDown,
+        })?;
+        if let Some(before) = occupant.newest.replace(ending.clone()) {
             before.end(Closed::TakenOver);
         }
-        drop(current);
+        drop(occupant);
         Ok(Publication { channel: door.access.channel.clone(), units, room, ending })
     }
 }
@@ -215,6 +289,12 @@ impl Publication {
     pub async fn closed(&self) -> Closed {
         self.ending.token.cancelled().await;
         self.ending.reason()
+    }
+}
+
+impl Drop for Publication {
+    fn drop(&mut self) {
+        self.ending.token.cancel();
     }
 }
 

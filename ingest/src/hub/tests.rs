@@ -75,6 +75,75 @@ async fn the_newest_publisher_wins_and_the_old_one_is_told() {
 }
 
 #[tokio::test]
+async fn a_seventh_takeover_within_a_minute_is_refused_and_the_publisher_stays() {
+    let (hub, mut subscriptions) = hub();
+    let mut door = subscriptions.remove("open").unwrap();
+    let now = Instant::now();
+    let publish = |after: u64| {
+        let at = now + Duration::from_secs(after);
+        hub.publish_at(&request("open", None, "127.0.0.1:1"), at)
+    };
+    let mut newest = publish(0).unwrap();
+    for n in 1..=6 {
+        let next = publish(n).unwrap();
+        assert_eq!(newest.closed().await, Closed::TakenOver);
+        newest = next;
+    }
+    let refusal = publish(7).unwrap_err();
+    assert_eq!(refusal, Refusal::TooOften { wait: Duration::from_secs(4) });
+    assert!(refusal.to_string().ends_with("try again in 4 s"), "{refusal}");
+    for _ in 0..6 {
+        door.next().await.unwrap();
+    }
+    let mut session = door.next().await.unwrap();
+    newest.push(unit()).await.unwrap();
+    assert!(session.next().await.is_some());
+    publish(11).unwrap();
+    assert_eq!(newest.closed().await, Closed::TakenOver);
+}
+
+#[tokio::test]
+async fn a_publisher_who_comes_back_to_an_empty_channel_is_never_slowed() {
+    let (hub, mut subscriptions) = hub();
+    let mut door = subscriptions.remove("open").unwrap();
+    let now = Instant::now();
+    for _ in 0..100 {
+        let publication = hub.publish_at(&request("open", None, "127.0.0.1:1"), now).unwrap();
+        drop(publication);
+        assert!(door.next().await.unwrap().next().await.is_none());
+    }
+}
+
+#[tokio::test]
+async fn publishers_nobody_picks_up_are_bounded_and_told() {
+    let (hub, _subscriptions) = hub();
+    for _ in 0..QUEUE_SESSIONS {
+        drop(hub.publish(&request("open", None, "127.0.0.1:1")).unwrap());
+    }
+    let refusal = hub.publish(&request("open", None, "127.0.0.1:1")).unwrap_err();
+    assert_eq!(refusal, Refusal::Busy);
+}
+
+/// Takes nobody on.
+#[derive(Debug)]
+struct Full;
+
+impl Admit for Full {
+    fn admit(&self, channel: &Name) -> Result<(), String> {
+        Err(format!("no room for {channel}"))
+    }
+}
+
+#[tokio::test]
+async fn a_machine_without_room_says_so_and_only_to_those_with_the_key() {
+    let access = Access { channel: name("news"), key: Some(Secret::new("k1")) };
+    let (hub, _subscriptions) = Hub::with_admission([access], Arc::new(Full));
+    let refused = |key| hub.publish(&request("news", Some(key), "10.0.0.1:5")).unwrap_err();
+    assert_eq!(refused("k2"), Refusal::Denied);
+    assert_eq!(refused("k1"), Refusal::NoCapacity("no room for news".into()));
+}
+
+#[tokio::test]
 async fn a_dropped_publication_ends_the_session() {
     let (hub, mut subscriptions) = hub();
     let mut door = subscriptions.remove("open").unwrap();

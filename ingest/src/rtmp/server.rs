@@ -34,8 +34,13 @@ pub const DEADLINE_HELLO: Duration = Duration::from_secs(3);
 pub const DEADLINE_HANDSHAKE: Duration = Duration::from_secs(5);
 /// From accept, or from the end of the last publication, to an accepted `publish`.
 pub const DEADLINE_PUBLISH: Duration = Duration::from_secs(10);
-/// Longest silence of a publisher.
+/// Longest time a publisher may send things other than audio and video.
 pub const DEADLINE_MEDIA: Duration = Duration::from_secs(10);
+/// Longest time without a byte of a publisher. Broadcasters send sound 40 times a second; a peer
+/// that is silent for so long is gone, whatever its connection says.
+pub const DEADLINE_SILENCE: Duration = Duration::from_secs(5);
+/// How often the kernel asks again after a peer that has been silent for [`DEADLINE_SILENCE`].
+const KEEPALIVE_EVERY: Duration = Duration::from_secs(1);
 /// How long a peer may take to read a reply; replies are a few hundred bytes.
 const DEADLINE_WRITE: Duration = Duration::from_secs(5);
 /// How long a closed connection is still read, so that the reason reaches the peer before a reset.
@@ -76,26 +81,39 @@ pub async fn serve(listener: TcpListener, hub: Hub, stats: Arc<Stats>, cancel: C
         };
         prepare(&stream);
         let connection = Connection::new(peer, hub.clone(), stats.clone(), Some(pass));
-        let task = tasks.spawn(connection.run(stream, cancel.clone()));
-        let stats = stats.clone();
-        tasks.spawn(async move {
-            // A bug that one stream triggers must not end the others, nor go unseen.
-            if task.await.is_err_and(|end| end.is_panic()) {
-                stats.crashed();
-                error!(%peer, "rtmp connection crashed");
-            }
-        });
+        attend(&tasks, connection, stream, cancel.clone());
     }
     tasks.close();
     tasks.wait().await;
 }
 
+/// Serves a connection in a task of its own. A bug that one stream triggers must not end the
+/// others, nor go unseen.
+fn attend<S>(tasks: &TaskTracker, connection: Connection, stream: S, cancel: CancellationToken)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (peer, stats) = (connection.peer, Arc::clone(&connection.stats));
+    let task = tasks.spawn(connection.run(stream, cancel));
+    tasks.spawn(async move {
+        if task.await.is_err_and(|end| end.is_panic()) {
+            stats.crashed();
+            error!(%peer, "rtmp connection crashed");
+        }
+    });
+}
+
 /// Socket options; a failure of any changes nothing that matters.
 fn prepare(stream: &TcpStream) {
     let _ = stream.set_nodelay(true);
-    let millis = u32::try_from(DEADLINE_MEDIA.as_millis()).unwrap_or(u32::MAX);
-    let _ = rustix::net::sockopt::set_tcp_user_timeout(stream, millis);
-    let _ = rustix::net::sockopt::set_socket_keepalive(stream, true);
+    use rustix::net::sockopt;
+    let millis = u32::try_from(DEADLINE_SILENCE.as_millis()).unwrap_or(u32::MAX);
+    let _ = sockopt::set_tcp_user_timeout(stream, millis);
+    // While a channel takes nothing, nothing is read, and only the kernel can tell a peer that
+    // waits from one that is gone.
+    let _ = sockopt::set_tcp_keepidle(stream, DEADLINE_SILENCE);
+    let _ = sockopt::set_tcp_keepintvl(stream, KEEPALIVE_EVERY);
+    let _ = sockopt::set_socket_keepalive(stream, true);
 }
 
 /// Why a connection ended.
@@ -129,6 +147,9 @@ impl End {
             Self::Session(session::Error::Media(_)) => "media",
             Self::Session(_) => "protocol",
             Self::Refused(Refusal::BadName(_)) => "bad name",
+            Self::Refused(Refusal::TooOften { .. } | Refusal::Busy) => "too often",
+            Self::Refused(Refusal::NoCapacity(_)) => "no capacity",
+            Self::Refused(Refusal::ShuttingDown) => "shutdown",
             Self::Refused(_) => "denied",
             Self::Closed(Closed::TakenOver) => "taken over",
             Self::Closed(Closed::Rejected(_)) => "rejected",
@@ -141,6 +162,8 @@ impl End {
 /// A publication in progress.
 struct Live {
     publication: Publication,
+    /// Counted as going on for as long as this lives.
+    _counted: stats::Publishing,
     since: Instant,
     bytes_before: u64,
 }
@@ -177,6 +200,10 @@ impl Connection {
             End::Closed(reason) if self.session.stage() == Stage::Publishing => {
                 self.session.close(reason);
             }
+            // It may still listen.
+            End::Late { .. } if self.session.stage() == Stage::Publishing => {
+                self.session.refuse("NetStream.Publish.Rejected", &end.to_string());
+            }
             _ => {}
         }
         self.report(&end);
@@ -195,7 +222,7 @@ impl Connection {
         loop {
             let room = if self.live.is_some() { READ } else { READ_UNKNOWN };
             self.session.input().reserve(room);
-            let (late, deadline) = self.deadline();
+            let (late, deadline) = self.next_deadline();
             let closed = async {
                 match &self.live {
                     Some(live) => live.publication.closed().await,
@@ -224,6 +251,17 @@ impl Connection {
                 return Err(late);
             }
         }
+    }
+
+    /// When a read that begins now ends without a byte, and what to say then. The time in which
+    /// the channel took nothing is not the peer's silence.
+    fn next_deadline(&self) -> (End, tokio::time::Instant) {
+        let stage = self.deadline();
+        let silent = tokio::time::Instant::now() + DEADLINE_SILENCE;
+        if self.live.is_some() && silent < stage.1 {
+            return (End::Late { what: "not a byte", within: DEADLINE_SILENCE }, silent);
+        }
+        stage
     }
 
     /// When the present stage is over, and what to say then.
@@ -272,18 +310,19 @@ impl Connection {
             Ok(publication) => {
                 info!(peer = %self.peer, channel = %publication.channel(), "publisher connected");
                 self.session.accept();
-                self.stats.publishing();
+                let _counted = self.stats.publishing();
                 self.pass = None;
                 self.since = tokio::time::Instant::now();
                 let bytes_before = self.session.bytes();
-                self.live = Some(Live { publication, since: Instant::now(), bytes_before });
+                self.live =
+                    Some(Live { publication, _counted, since: Instant::now(), bytes_before });
                 Ok(())
             }
             Err(refusal) => {
                 let code = match &refusal {
                     Refusal::BadName(_) => "NetStream.Publish.BadName",
-                    Refusal::ShuttingDown => "NetStream.Publish.Rejected",
-                    _ => "NetStream.Publish.Denied",
+                    Refusal::Denied | Refusal::LoopbackOnly => "NetStream.Publish.Denied",
+                    _ => "NetStream.Publish.Rejected",
                 };
                 self.session.refuse(code, &refusal.to_string());
                 let channel = printable(&target.channel);

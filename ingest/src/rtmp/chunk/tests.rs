@@ -218,6 +218,39 @@ fn extended_timestamps_are_read_in_both_dialects_at_every_split() {
 }
 
 #[test]
+fn every_header_type_crosses_the_threshold_in_both_dialects_at_every_split() {
+    let start = EXTENDED - 15;
+    let jump = EXTENDED + 100;
+    let continued = |wire: Wire, n: u8, extended: Option<u32>| {
+        let wire = wire.bytes(&[n; 128]).next(4, extended);
+        wire.bytes(&[n; 128]).next(4, extended).bytes(&[n; 44])
+    };
+    for repeats in [true, false] {
+        let field = |time: u32| (repeats && time >= EXTENDED).then_some(time);
+        let wire = continued(Wire::default().header(0, 4, start, 9, 300), 0, None);
+        let wire = continued(wire.header(1, 4, 40, 9, 300), 1, None);
+        let wire = continued(wire.header(2, 4, 40, 9, 300), 2, None);
+        let wire = continued(wire.next(4, None), 3, None);
+        let wire = continued(wire.header(1, 4, jump, 9, 300), 4, field(jump));
+        let wire = continued(wire.header(2, 4, jump, 9, 300), 5, field(jump));
+        let last = start + 120 + 2 * jump;
+        let wire = continued(wire.header(0, 4, last, 9, 300), 6, field(last));
+        let wire = continued(wire.header(2, 4, 40, 9, 300), 7, None);
+        let expected =
+            [0, 40, 80, 120, 120 + jump, 120 + 2 * jump, last - start, last - start + 40]
+                .map(|after| start + after);
+        for split in 0..wire.0.len() {
+            let (front, back) = wire.0.split_at(split);
+            let messages = read(&[front, back]).unwrap();
+            assert_eq!(times(&messages), expected, "{repeats} {split}");
+            for (n, message) in messages.iter().enumerate() {
+                assert_eq!(message.payload, vec![n as u8; 300], "{repeats} {split}");
+            }
+        }
+    }
+}
+
+#[test]
 fn deltas_go_on_across_the_threshold_and_the_wrap() {
     for start in [EXTENDED - 50, u32::MAX - 50] {
         let mut wire = Wire::default().header(0, 4, start, 9, 1).bytes(b"x");

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// What the RTMP server has seen since it started. Shared; read with [`Stats::snapshot`].
 #[derive(Debug, Default)]
@@ -65,18 +65,28 @@ impl Stats {
         self.crashes.fetch_add(1, Relaxed);
     }
 
-    pub(super) fn publishing(&self) {
+    pub(super) fn publishing(self: &Arc<Self>) -> Publishing {
         self.publications.fetch_add(1, Relaxed);
         self.publishing.fetch_add(1, Relaxed);
+        Publishing(Arc::clone(self))
     }
 
     pub(super) fn unpublished(&self, reason: &'static str) {
-        self.publishing.fetch_sub(1, Relaxed);
         count(&self.ended, reason);
     }
 
     pub(super) fn refused(&self, reason: &'static str) {
         count(&self.refused, reason);
+    }
+}
+
+/// A publication that goes on; dropped when it is over, also by a bug of ours.
+#[derive(Debug)]
+pub(super) struct Publishing(Arc<Stats>);
+
+impl Drop for Publishing {
+    fn drop(&mut self) {
+        self.0.publishing.fetch_sub(1, Relaxed);
     }
 }
 

@@ -6,11 +6,13 @@ use crate::secret::Secret;
 use packager::media::Name;
 
 mod attacks;
+mod hands;
 mod real;
 
 /// A server on a port of the system's choice, with the channels `open` (no key) and `news`.
 struct Server {
     address: SocketAddr,
+    hub: Hub,
     doors: HashMap<Name, Subscription>,
     stats: Arc<Stats>,
     cancel: CancellationToken,
@@ -32,8 +34,8 @@ impl Server {
         let address = listener.local_addr().unwrap();
         let stats = Arc::new(Stats::default());
         let cancel = CancellationToken::new();
-        let task = tokio::spawn(serve(listener, hub, stats.clone(), cancel.clone()));
-        Self { address, doors, stats, cancel, task }
+        let task = tokio::spawn(serve(listener, hub.clone(), stats.clone(), cancel.clone()));
+        Self { address, hub, doors, stats, cancel, task }
     }
 
     fn door(&mut self, name: &str) -> &mut Subscription {

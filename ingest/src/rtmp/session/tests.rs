@@ -367,6 +367,55 @@ fn the_clock_goes_on_over_its_wrap_and_back() {
 }
 
 #[test]
+fn the_clock_goes_on_over_half_its_range_and_over_the_whole_for_both_tracks() {
+    for start in [(1u32 << 31) - 5_000, 5_000_u32.wrapping_neg(), 0x00FF_FFF0] {
+        let mut client = Client::publishing();
+        client.send(kind::VIDEO, start, &[b"\x17\0\0\0\0".as_slice(), &avcc()].concat());
+        client.send(kind::AUDIO, start, b"\xAF\0\x11\x90");
+        for n in 0..500u32 {
+            let at = start.wrapping_add(n * 40);
+            client.send(kind::VIDEO, at, b"\x27\x01\0\0\0\0\0\0\x02\x41\x9A");
+            client.send(kind::AUDIO, at.wrapping_add(20), b"\xAF\x01x");
+        }
+        let units = client.units().unwrap();
+        let times = |video: bool| -> Vec<i64> {
+            let at = |unit: &Unit| match unit {
+                Unit::Video(sample) if video => Some(sample.dts.ticks),
+                Unit::Audio(sample) if !video => Some(sample.dts.ticks),
+                _ => None,
+            };
+            units.iter().filter_map(at).collect()
+        };
+        let expected = |offset: i64| -> Vec<i64> {
+            (0..500).map(|n| i64::from(start) + n * 40 + offset).collect()
+        };
+        assert_eq!((times(true), times(false)), (expected(0), expected(20)), "{start:#x}");
+    }
+}
+
+#[test]
+fn a_change_from_aac_lc_to_he_aac_and_back_comes_through_and_video_goes_on() {
+    let mut client = Client::publishing();
+    client.send(kind::VIDEO, 0, &[b"\x17\0\0\0\0".as_slice(), &avcc()].concat());
+    // 44.1 kHz stereo as LC; 22.05 kHz as HE-AAC, which doubles it; LC again.
+    let (low, high) = ([0x12, 0x10].as_slice(), [0x2B, 0x92, 0x08, 0x00].as_slice());
+    let mut rates = Vec::new();
+    for (n, record) in [low, high, low].into_iter().enumerate() {
+        client.send(kind::AUDIO, 0, &[b"\xAF\0", record].concat());
+        client.send(kind::AUDIO, 0, b"\xAF\x01x");
+        client.send(kind::VIDEO, 0, b"\x27\x01\0\0\0\0\0\0\x02\x41\x9A");
+        let units = client.units().unwrap();
+        let configs = units.iter().filter_map(|unit| match unit {
+            Unit::AudioConfig(config) => Some((config.sample_rate, config.frame_samples)),
+            _ => None,
+        });
+        rates.extend(configs);
+        assert!(matches!(units[..], [.., Unit::Audio(_), Unit::Video(_)]), "{n}: {units:?}");
+    }
+    assert_eq!(rates, [(44_100, 1024), (44_100, 2048), (44_100, 1024)]);
+}
+
+#[test]
 fn short_nal_lengths_become_four_bytes_in_record_and_samples() {
     let mut client = Client::publishing();
     let mut record = avcc().to_vec();

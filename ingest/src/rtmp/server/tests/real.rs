@@ -8,7 +8,7 @@ use super::*;
 use crate::source::SourceSample;
 
 /// Starts Debian's ffmpeg publishing a test picture with `args` between the inputs and the URL.
-fn ffmpeg(args: &[&str], seconds: &str, url: &str) -> tokio::process::Child {
+pub(super) fn ffmpeg(args: &[&str], seconds: &str, url: &str) -> tokio::process::Child {
     Command::new("ffmpeg")
         .args(["-hide_banner", "-loglevel", "error", "-nostdin"])
         .args(["-f", "lavfi", "-i", "testsrc=size=160x90:rate=25"])

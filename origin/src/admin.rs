@@ -24,6 +24,7 @@ mod api;
 mod host;
 mod page;
 
+use crate::admission::{Admission, Capacity};
 use crate::channel::Channels;
 use crate::telemetry::metrics::Metrics;
 
@@ -43,6 +44,8 @@ pub struct Context {
     pub doors: Vec<Door>,
     /// The program's metrics.
     pub metrics: Arc<Metrics>,
+    /// What the machine takes on.
+    pub admission: Arc<Admission>,
     /// Port of the RTMP listener.
     pub rtmp_port: u16,
     /// Port of the HTTP origin.
@@ -79,6 +82,7 @@ pub fn router(context: Context, cancel: CancellationToken) -> Router {
         .route("/metrics", get(metrics))
         .route("/api/v1/channels", get(channels))
         .route("/api/v1/channels/{channel}", get(channel))
+        .route("/api/v1/capacity", get(capacity))
         .layer(middleware::from_fn_with_state(Arc::clone(&admin), guard))
         .with_state(admin)
 }
@@ -140,6 +144,10 @@ async fn channel(
     channel
         .map(|channel| Json(api::Channel::of(channel)))
         .ok_or((StatusCode::NOT_FOUND, "no such channel\n"))
+}
+
+async fn capacity(State(admin): State<Arc<Admin>>) -> Json<Capacity> {
+    Json(admin.context.admission.capacity())
 }
 
 #[cfg(test)]

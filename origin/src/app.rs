@@ -26,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
+use crate::admission::Admission;
 use crate::channel::{self, Channel, Channels};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{self, Config};
@@ -37,7 +38,9 @@ mod announce;
 mod broadcaster;
 mod counters;
 mod demo;
+mod doorkeeper;
 pub use demo::demo;
+use doorkeeper::Doorkeeper;
 
 /// How long everything together may take to end: below the 30 s that supervisors wait before they
 /// kill.
@@ -160,9 +163,15 @@ impl Server {
         let (stop_http, stop_ingest, stop_rest) =
             (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
 
-        let (hub, mut subscriptions) = Hub::new(config.channels.iter().map(|channel| {
-            hub::Access { channel: channel.name.clone(), key: channel.key.clone() }
-        }));
+        let admission = Arc::new(Admission::new(doorkeeper::cores(config.admission.cores)));
+        let doorkeeper = Doorkeeper::new(Arc::clone(&admission), &config.channels);
+        let (hub, mut subscriptions) = Hub::with_admission(
+            config.channels.iter().map(|channel| hub::Access {
+                channel: channel.name.clone(),
+                key: channel.key.clone(),
+            }),
+            Arc::new(doorkeeper),
+        );
         let mut channels = Channels::new();
         let mut stores = BTreeMap::new();
         let mut counted = Vec::new();
@@ -179,6 +188,7 @@ impl Server {
                 clock: Arc::clone(&clock) as Arc<dyn Clock>,
                 store: Arc::clone(&channel_store),
                 metrics: channel_metrics,
+                admission: Arc::clone(&admission),
                 program: program.clone(),
                 snapshots,
                 status: status_sender,
@@ -198,6 +208,11 @@ impl Server {
         let door = rtmp::serve(rtmp_listener, hub, Arc::clone(&rtmp_stats), stop_ingest.clone());
         tasks.spawn(door);
         tasks.spawn(counters::copy_rtmp(rtmp_stats, metrics.rtmp.clone(), stop_rest.clone()));
+        tasks.spawn(counters::copy_admission(
+            Arc::clone(&admission),
+            metrics.admission.clone(),
+            stop_rest.clone(),
+        ));
         let context = http::Context {
             channels: Arc::clone(&channels),
             stores,
@@ -216,6 +231,7 @@ impl Server {
             channels,
             doors: config.channels.iter().map(door_of).collect(),
             metrics,
+            admission,
             rtmp_port: rtmp_address.port(),
             http_port: http.port(),
             public_url: config.http.public_url.clone(),

@@ -12,13 +12,19 @@ use tokio::sync::watch;
 
 mod backlog;
 mod encoder;
+pub(crate) mod incidents;
 mod intake;
 mod making;
+#[allow(dead_code, reason = "the worker's protocol has no message yet that switches rungs")]
+mod overload;
 mod packaging;
 mod restart;
 mod status;
 mod task;
-pub use status::{Health, LeftOut, RenditionStatus, SourceStatus, StageLatency, Status};
+pub use incidents::Event;
+pub use status::{
+    Health, LeftOut, RenditionStatus, RepairKind, SourceStatus, StageLatency, Status,
+};
 pub(crate) use task::{Context, run};
 
 /// What the rest of the program sees of a channel. Cheap to share.

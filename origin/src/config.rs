@@ -36,6 +36,8 @@ pub struct Config {
     pub admin: Admin,
     /// The spool on disk and the live edge in memory.
     pub store: Store,
+    /// How many ladders the machine takes on.
+    pub admission: Admission,
     /// The channels, in the order of the file; no two share a name.
     pub channels: Vec<Channel>,
 }
@@ -70,6 +72,25 @@ pub struct Store {
     pub path: PathBuf,
     /// Bytes of media a channel may keep in memory.
     pub memory: u64,
+}
+
+/// `[admission]`
+#[derive(Clone, Debug, Default)]
+pub struct Admission {
+    /// Cores that ladders may use.
+    pub cores: Cores,
+}
+
+/// How many cores there are for ladders.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub enum Cores {
+    /// As many as the system lets this process use.
+    #[default]
+    Auto,
+    /// So many.
+    Count(f64),
+    /// They are not counted: every publisher with the key is let in.
+    Off,
 }
 
 /// `[[channel]]`

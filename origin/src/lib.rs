@@ -9,6 +9,7 @@
 //! the store; `channel` writes the store; nothing below them knows of HTTP.
 
 pub mod admin;
+pub mod admission;
 pub mod app;
 pub mod channel;
 pub mod cli;

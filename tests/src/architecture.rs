@@ -28,15 +28,19 @@ const MANIFEST_MAY_NAME: &[&str] = &["time", "media", "grid", "codec", "timeline
 
 /// Modules of `origin` and the modules of `origin` each may name.
 const ORIGIN_MAY_NAME: &[(&str, &[&str])] = &[
-    ("app", &["admin", "channel", "cli", "clock", "config", "http", "store", "telemetry"]),
+    ("admission", &[]),
+    (
+        "app",
+        &["admin", "admission", "channel", "cli", "clock", "config", "http", "store", "telemetry"],
+    ),
     ("cli", &["config", "telemetry"]),
     ("config", &[]),
     ("clock", &[]),
     ("telemetry", &[]),
     ("store", &["clock", "telemetry"]),
-    ("channel", &["clock", "config", "store", "telemetry"]),
+    ("channel", &["admission", "clock", "config", "store", "telemetry"]),
     ("http", &["channel", "clock", "store", "telemetry"]),
-    ("admin", &["channel", "clock", "http", "store", "telemetry"]),
+    ("admin", &["admission", "channel", "clock", "http", "store", "telemetry"]),
 ];
 
 /// Modules of `origin` that may name `ingest`, and what of it (`""` is all). A stream key is the

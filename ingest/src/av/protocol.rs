@@ -230,6 +230,8 @@ pub struct Stats {
     pub damaged: u64,
     /// Audio samples (48 kHz) that were silence because none were there.
     pub silenced: u64,
+    /// CPU time the worker has taken, all threads together, in milliseconds.
+    pub cpu_ms: u64,
 }
 
 mod kind {

@@ -3,7 +3,7 @@
 use packager::time::{Rounding, Timescale};
 use serde::Serialize;
 
-use crate::channel::Status;
+use crate::channel::{Event, Status};
 
 /// A channel.
 #[derive(Debug, Serialize)]
@@ -14,6 +14,8 @@ pub(super) struct Channel {
     /// Address and port of the publisher.
     peer: Option<String>,
     grid: Option<Grid>,
+    /// What has happened lately, oldest first.
+    events: Vec<Event>,
 }
 
 /// What became of the wishes for segments and parts, once the channel has run.
@@ -45,7 +47,8 @@ impl Channel {
                 whole_audio_frames: grid.whole_audio_frames(),
             }
         });
-        Self { name: channel.name.to_string(), status, peer, grid }
+        let events = status.events.clone();
+        Self { name: channel.name.to_string(), status, peer, grid, events }
     }
 }
 

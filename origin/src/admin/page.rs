@@ -5,7 +5,11 @@
 use std::fmt::{self, Write as _};
 
 use super::{Context, Door};
-use crate::channel::{Health, Status};
+use crate::admission::Capacity;
+use crate::channel::{Event, Health, SourceStatus, Status};
+
+/// Entries of a channel's list of events that stand on the page; the API has them all.
+const EVENTS: usize = 12;
 
 /// A text that is written with what HTML would read as markup made harmless.
 struct Escaped<'a>(&'a str);
@@ -52,6 +56,7 @@ fn write(html: &mut String, context: &Context, origin: &str, rtmp: &str) -> fmt:
          <a href=\"/\">Refresh</a></nav></header><main>",
         Escaped(origin)
     )?;
+    capacity(html, &context.admission.capacity())?;
     if context.doors.is_empty() {
         html.write_str(
             "<p class=\"empty\">No channel is configured. Add a <code>[[channel]]</code> to \
@@ -86,9 +91,33 @@ fn channel(
     if let Some(error) = &status.last_error {
         write!(html, "<p class=\"error\">{}</p>", Escaped(error))?;
     }
+    if let Some(source) = &status.source {
+        for warning in &source.warnings {
+            write!(html, "<p class=\"warning\">{}</p>", Escaped(warning))?;
+        }
+    }
     facts(html, status)?;
+    events(html, &status.events)?;
     publish(html, door, rtmp)?;
     html.write_str("</section>")
+}
+
+/// What the machine has and what is taken of it, where that is counted.
+fn capacity(html: &mut String, capacity: &Capacity) -> fmt::Result {
+    let Some(cores) = capacity.cores else { return Ok(()) };
+    let word = if capacity.measured { "measured" } else { "estimated" };
+    write!(
+        html,
+        "<p class=\"capacity\">Ladders take {:.1} of {cores:.1} cores, {word} by what their \
+         pictures cost here.",
+        capacity.used
+    )?;
+    if let Some((channel, reason)) = &capacity.last_refusal {
+        let (times, channel) = (capacity.refused, Escaped(channel));
+        let reason = Escaped(reason);
+        write!(html, " Publishers refused: {times}, the last of {channel}: {reason}.")?;
+    }
+    html.write_str("</p>")
 }
 
 /// What goes on, as far as it is known.
@@ -106,6 +135,14 @@ fn facts(html: &mut String, status: &Status) -> fmt::Result {
         if source.bitrate > 0 {
             write!(html, ", {}", bitrate(source.bitrate))?;
         }
+        html.write_str("</dd>")?;
+        source_facts(html, source)?;
+    }
+    for (at, (kind, times)) in status.repairs.iter().enumerate() {
+        html.write_str(if at == 0 { "<dt>Repaired</dt><dd>" } else { "<br>" })?;
+        write!(html, "{}", Escaped(&kind.sentence(*times)))?;
+    }
+    if !status.repairs.is_empty() {
         html.write_str("</dd>")?;
     }
     if !status.renditions.is_empty() {
@@ -125,6 +162,61 @@ fn facts(html: &mut String, status: &Status) -> fmt::Result {
         write!(html, "<dt>Segments</dt><dd>{segment} ms in parts of {part:.1} ms</dd>")?;
     }
     html.write_str("</dl>")
+}
+
+/// How the source is coded.
+fn source_facts(html: &mut String, source: &SourceStatus) -> fmt::Result {
+    if let Some(gop) = source.gop_seconds {
+        write!(html, "<dt>Key frames</dt><dd>every {gop:.2} s")?;
+        match source.b_frames {
+            Some(true) => html.write_str(", with B-frames")?,
+            Some(false) => html.write_str(", no B-frames")?,
+            None => {}
+        }
+        html.write_str("</dd>")?;
+    }
+    if let Some(skew) = source.av_skew_ms {
+        let order = if skew < 0.0 { "behind" } else { "ahead of" };
+        write!(html, "<dt>Sound</dt><dd>{:.0} ms {order} the picture</dd>", skew.abs())?;
+    }
+    Ok(())
+}
+
+/// What has happened lately, newest first, folded away.
+fn events(html: &mut String, events: &[Event]) -> fmt::Result {
+    if events.is_empty() {
+        return Ok(());
+    }
+    html.write_str("<details class=\"events\"><summary>Events</summary><ol>")?;
+    for event in events.iter().rev().take(EVENTS) {
+        let class = if event.ended.is_none() { " class=\"open\"" } else { "" };
+        write!(html, "<li{class}><time>{}</time>", utc(event.at))?;
+        match event.ended {
+            None => html.write_str(" and still")?,
+            Some(ended) if ended > event.at => {
+                write!(html, " for {}", lasting(ended - event.at))?;
+            }
+            Some(_) => {}
+        }
+        write!(html, ": {}</li>", Escaped(&event.text))?;
+    }
+    html.write_str("</ol></details>")
+}
+
+/// The time of day in UTC, of milliseconds since the Unix epoch.
+fn utc(millis: u64) -> String {
+    let seconds = millis / 1_000 % 86_400;
+    format!("{:02}:{:02}:{:02} UTC", seconds / 3_600, seconds / 60 % 60, seconds % 60)
+}
+
+/// A length of time for people.
+fn lasting(millis: u64) -> String {
+    match millis {
+        ..1_000 => format!("{millis} ms"),
+        1_000..120_000 => format!("{} s", millis / 1_000),
+        120_000..7_200_000 => format!("{} min", millis / 60_000),
+        _ => format!("{} h", millis / 3_600_000),
+    }
 }
 
 /// Publish settings, with the key folded away.

@@ -8,7 +8,10 @@ use tokio::sync::watch;
 use tower::ServiceExt as _;
 
 use super::*;
-use crate::channel::{Channel, Health, LeftOut, RenditionStatus, SourceStatus, Status};
+use crate::channel::incidents::{Cause, Happening, Incidents};
+use crate::channel::{
+    Channel, Event, Health, LeftOut, RenditionStatus, RepairKind, SourceStatus, Status,
+};
 
 const KEY: &str = "canary & <key>";
 const PEER: &str = "192.0.2.77:50123";
@@ -42,6 +45,7 @@ impl Fixture {
                 Door { channel: open, key: None },
             ],
             metrics: Arc::new(Metrics::new("1.2.3")),
+            admission: Arc::new(Admission::new(Some(4.0))),
             rtmp_port: 1936,
             http_port: 8080,
             public_url: None,
@@ -65,6 +69,17 @@ impl Fixture {
     }
 }
 
+/// A source that came from [`PEER`], and an encoder that died and works again.
+fn events() -> Vec<Event> {
+    let mut incidents = Incidents::default();
+    let begin = 1_767_225_600_000;
+    incidents.note(Happening::SourceArrived, begin, format!("a source came: rtmp from {PEER}"));
+    incidents.open(Cause::Encoder, begin + 5_000, "the encoder stopped: <signal 11>");
+    incidents.close(&Cause::Encoder, begin + 7_000);
+    incidents.open(Cause::SourceLost, begin + 60_000, "the source is gone");
+    incidents.events().to_vec()
+}
+
 fn status() -> Status {
     Status {
         state: Health::Live,
@@ -72,8 +87,14 @@ fn status() -> Status {
             protocol: "rtmp".into(),
             peer: PEER.into(),
             size: Some((1280, 720)),
+            gop_seconds: Some(4.0),
+            b_frames: Some(true),
+            av_skew_ms: Some(-120.0),
+            warnings: vec!["key frames are <far> apart".into()],
             ..SourceStatus::default()
         }),
+        repairs: [(RepairKind::Jump, 3), (RepairKind::Wrap, 1)].into(),
+        events: events(),
         renditions: vec![RenditionStatus {
             name: "720p".into(),
             codec: "avc1.64001f".into(),
@@ -121,6 +142,49 @@ async fn the_api_shows_the_peer_and_what_was_left_out_and_no_key() {
     assert_eq!(list[0], channel);
     assert!(!text.contains("canary"), "{text}");
     assert_eq!(admin.get("/api/v1/channels/none").await.0, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn the_api_and_the_page_tell_what_happened_and_the_public_status_does_not() {
+    let admin = Fixture::new();
+    let (_, _, text) = admin.get("/api/v1/channels/news").await;
+    let channel: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let kinds: Vec<_> = channel["events"].as_array().unwrap().iter().map(|e| &e["kind"]).collect();
+    assert_eq!(kinds, ["source arrived", "encoder", "source lost"]);
+    let encoder = &channel["events"][1];
+    assert_eq!(encoder["ended"].as_u64().unwrap() - encoder["at"].as_u64().unwrap(), 2_000);
+    assert!(channel["events"][2]["ended"].is_null());
+    let (_, _, page) = admin.get("/").await;
+    let happened = "<time>00:00:05 UTC</time> for 2 s: the encoder stopped: &lt;signal 11&gt;</li>";
+    assert!(page.contains(happened), "{page}");
+    let open = "<li class=\"open\"><time>00:01:00 UTC</time> and still: the source is gone</li>";
+    assert!(page.contains(open), "{page}");
+    let public = serde_json::to_string(&status()).unwrap();
+    assert!(!public.contains("192.0.2.77") && !public.contains("events"), "{public}");
+}
+
+#[tokio::test]
+async fn the_page_says_in_plain_words_how_the_source_is() {
+    let (_, _, page) = Fixture::new().get("/").await;
+    for words in [
+        "every 4.00 s, with B-frames",
+        "120 ms behind the picture",
+        "the source&#39;s clock jumped 3 times",
+        "the source&#39;s clock ran over its 32 bits once",
+        "<p class=\"warning\">key frames are &lt;far&gt; apart</p>",
+        "Ladders take 0.0 of 4.0 cores, estimated",
+    ] {
+        assert!(page.contains(words), "{words}: {page}");
+    }
+}
+
+#[tokio::test]
+async fn capacity_is_told_with_the_last_refusal() {
+    let admin = Fixture::new();
+    let (status, _, text) = admin.get("/api/v1/capacity").await;
+    assert_eq!(status, StatusCode::OK);
+    let capacity: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!((&capacity["cores"], &capacity["refused"]), (&4.0.into(), &0.into()));
 }
 
 #[tokio::test]

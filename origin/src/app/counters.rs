@@ -1,5 +1,5 @@
-//! Brings the counters of `ingest` and of the store into the program's metrics, which they know
-//! nothing of.
+//! Brings the counters of `ingest`, of the store and of admission into the program's metrics, which
+//! they know nothing of.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,8 +7,9 @@ use std::time::Duration;
 use ingest::rtmp::server::Stats;
 use tokio_util::sync::CancellationToken;
 
+use crate::admission::Admission;
 use crate::store::{self, ChannelStore};
-use crate::telemetry::metrics::{RtmpMetrics, StoreMetrics};
+use crate::telemetry::metrics::{AdmissionMetrics, RtmpMetrics, StoreMetrics};
 
 /// Scrapes come every few seconds; a second old is new enough.
 const EVERY: Duration = Duration::from_secs(1);
@@ -24,6 +25,23 @@ pub(super) async fn copy_rtmp(stats: Arc<Stats>, metrics: RtmpMetrics, cancel: C
         metrics.refused.inc_by(refused(&now).saturating_sub(refused(&before)));
         metrics.publishers.set(i64::try_from(now.publishing).unwrap_or(i64::MAX));
         before = now;
+    }
+}
+
+/// Copies what there is of the machine until cancelled.
+pub(super) async fn copy_admission(
+    admission: Arc<Admission>,
+    metrics: AdmissionMetrics,
+    cancel: CancellationToken,
+) {
+    let mut refused = 0;
+    let mut tick = tokio::time::interval(EVERY);
+    while cancel.run_until_cancelled(tick.tick()).await.is_some() {
+        let now = admission.capacity();
+        metrics.cores.set(now.cores.unwrap_or(0.0));
+        metrics.used.set(now.used);
+        metrics.refused.inc_by(now.refused.saturating_sub(refused));
+        refused = now.refused;
     }
 }
 

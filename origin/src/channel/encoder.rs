@@ -27,8 +27,9 @@ pub(super) struct Encoder {
     input: Input,
     outputs: mpsc::Receiver<Output>,
     begun: bool,
-    /// What it last said of itself.
+    /// What it last said of itself, and when.
     stats: Stats,
+    stats_at: Instant,
     /// How long it may make nothing once it has begun.
     silence: Duration,
     /// When it counts as hung, unless something comes before.
@@ -53,7 +54,15 @@ impl Encoder {
         let segments = config.grid.segment().ticks_in(Timescale::MILLIS, Rounding::Ceil);
         let silence = Duration::from_millis(segments.saturating_mul(2)).max(MIN_SILENCE);
         let (input, outputs) = supervisor::spawn(config)?;
-        Ok(Self { input, outputs, begun: false, stats: Stats::default(), silence, hung_at: None })
+        Ok(Self {
+            input,
+            outputs,
+            begun: false,
+            stats: Stats::default(),
+            stats_at: Instant::now(),
+            silence,
+            hung_at: None,
+        })
     }
 
     /// Hands it a unit. One that lags drops up to the next key frame; it never slows the source.
@@ -80,14 +89,11 @@ impl Encoder {
         self.begun
     }
 
-    /// What it last said of itself.
-    pub(super) fn last_stats(&self) -> &Stats {
-        &self.stats
-    }
-
-    /// Notes what it says of itself.
-    pub(super) fn note_stats(&mut self, stats: Stats) {
-        self.stats = stats;
+    /// Notes what it says of itself; gives what it said before, and how long ago.
+    pub(super) fn note_stats(&mut self, stats: Stats) -> (Stats, Duration) {
+        let now = Instant::now();
+        let elapsed = now.duration_since(std::mem::replace(&mut self.stats_at, now));
+        (std::mem::replace(&mut self.stats, stats), elapsed)
     }
 
     /// What comes next. Safe to cancel.

@@ -7,6 +7,7 @@ use ingest::av::ladder::{self, Plan, Wish};
 use packager::grid::Grid;
 use packager::time::FrameRate;
 
+use crate::admission::Work;
 use crate::config;
 use crate::store::{Recovered, StoredFormat};
 
@@ -56,6 +57,12 @@ impl Making {
         let kept = recovered.format.as_ref().and_then(|format| kept(format, &wishes, rate));
         let plan = kept.unwrap_or_else(|| ladder::plan(size, &wishes, rate));
         Self { grid: Grid::choose(rate, AUDIO_RATE, config.segment, config.part), plan }
+    }
+
+    /// What it costs the machine, from a source as large as its largest rung.
+    pub(super) fn work(&self) -> Work {
+        let sizes = || self.plan.rungs.iter().map(|rung| (rung.width, rung.height));
+        Work::ladder(sizes(), sizes().max().unwrap_or_default(), self.grid.rate)
     }
 }
 

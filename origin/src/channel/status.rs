@@ -1,6 +1,10 @@
 //! What a channel says of itself: the public `/live/{channel}/status.json`. Never holds a key.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
+
+use super::incidents::Event;
 
 /// Where a channel stands, as one word.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -59,10 +63,62 @@ pub struct Status {
     pub latency: StageLatency,
     /// Repairs made to the source's timestamps since the server started.
     pub timestamp_repairs: u64,
+    /// The same by kind; those that never happened are not there.
+    pub repairs: BTreeMap<RepairKind, u64>,
     /// Times the worker process had to be started again.
     pub worker_restarts: u64,
-    /// The newest thing that went wrong, in words for a person.
+    /// The newest thing that is wrong, in words for a person; gone when it is over.
     pub last_error: Option<String>,
+    /// What has happened lately, oldest first. For operators: left out of the public status.
+    #[serde(skip)]
+    pub events: Vec<Event>,
+}
+
+/// What had to be repaired in a source's timestamps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RepairKind {
+    /// The source's clock jumped, forward or back.
+    Jump,
+    /// The source stayed late, and was placed anew.
+    Late,
+    /// A picture was to be shown before it was decoded.
+    Composition,
+    /// A time was not after the one before it.
+    Order,
+    /// The source's clock ran over its 32 bits.
+    Wrap,
+}
+
+impl RepairKind {
+    /// As it is written in JSON and metrics.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Jump => "jump",
+            Self::Late => "late",
+            Self::Composition => "composition",
+            Self::Order => "order",
+            Self::Wrap => "wrap",
+        }
+    }
+
+    /// What happened so many times, in a sentence.
+    pub fn sentence(self, times: u64) -> String {
+        let counted = match times {
+            1 => "once".to_owned(),
+            2 => "twice".to_owned(),
+            n => format!("{n} times"),
+        };
+        match self {
+            Self::Jump => format!("the source's clock jumped {counted}"),
+            Self::Late => format!("the source fell behind and was placed anew {counted}"),
+            Self::Composition => {
+                format!("a picture was to be shown before it was decoded {counted}")
+            }
+            Self::Order => format!("the source's times stood still or went back {counted}"),
+            Self::Wrap => format!("the source's clock ran over its 32 bits {counted}"),
+        }
+    }
 }
 
 /// The publisher as the channel sees it.
@@ -85,6 +141,12 @@ pub struct SourceStatus {
     pub fps: f64,
     /// Seconds between the last two key frames.
     pub gop_seconds: Option<f64>,
+    /// Whether pictures are sent in another order than shown; known after a GOP.
+    pub b_frames: Option<bool>,
+    /// Milliseconds by which the sound's times lie ahead of the pictures' they arrive with.
+    pub av_skew_ms: Option<f64>,
+    /// What will trouble viewers or is not as it should be, in sentences.
+    pub warnings: Vec<String>,
 }
 
 /// A rendition that is made.

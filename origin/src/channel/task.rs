@@ -30,11 +30,13 @@ use tracing::{debug, info, warn};
 
 use super::backlog::Backlog;
 use super::encoder::{Encoder, Event, at};
+use super::incidents::{Cause, Happening, Incidents};
 use super::intake::Intake;
 use super::making::{self, Making};
 use super::packaging::{Begun, Packaging};
 use super::restart::Backoff;
-use super::status::{Health, LeftOut, RenditionStatus, SourceStatus, Status};
+use super::status::{Health, LeftOut, RenditionStatus, RepairKind, SourceStatus, Status};
+use crate::admission::Admission;
 use crate::clock::Clock;
 use crate::config;
 use crate::store::ChannelStore;
@@ -57,6 +59,8 @@ pub(crate) struct Context {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) store: Arc<ChannelStore>,
     pub(crate) metrics: ChannelMetrics,
+    /// Where the channel's work counts for as long as it is on the air.
+    pub(crate) admission: Arc<Admission>,
     /// The program to run as a worker.
     pub(crate) program: PathBuf,
     pub(crate) snapshots: watch::Sender<Option<Arc<Snapshot>>>,
@@ -77,6 +81,9 @@ struct Task {
     restart_at: Option<Instant>,
     /// When a channel without a source ends, or an ended one goes off the air.
     deadline: Option<Instant>,
+    incidents: Incidents,
+    /// When the clock will have reached a run that lies ahead of it.
+    ahead_until: Option<Instant>,
     status: Status,
 }
 
@@ -152,6 +159,8 @@ impl Task {
             backoff: Backoff::default(),
             restart_at: None,
             deadline: None,
+            incidents: Incidents::default(),
+            ahead_until: None,
             status,
         }
     }
@@ -159,10 +168,17 @@ impl Task {
     /// A new publisher: the newest with the right key wins.
     async fn take_source(&mut self, session: Session) {
         info!(channel = %self.context.config.name, peer = %session.peer, "source arrived");
+        let from = format!("{} from {}", protocol_word(session.protocol), session.peer);
         if let Some(old) = self.source.take() {
             old.session.close(Closed::TakenOver);
             self.tell_encoder_source_lost();
+            self.context.metrics.takeovers.inc();
+            self.happened(Happening::TakenOver, format!("a newer source took over: {from}"));
+        } else {
+            self.happened(Happening::SourceArrived, format!("a source came: {from}"));
         }
+        self.over(&Cause::SourceLost);
+        self.over(&Cause::NoPicture);
         let status = SourceStatus {
             protocol: protocol_word(session.protocol).into(),
             peer: session.peer.to_string(),
@@ -207,6 +223,7 @@ impl Task {
             Unit::AudioConfig(_) => {}
             Unit::Video(sample) => {
                 source.picture_by = None;
+                self.incidents.close(&Cause::NoPicture, self.context.clock.now_millis());
                 let at = sample.dts.ticks_in(Timescale::MICROS, Rounding::Nearest);
                 if source.found.is_none()
                     && let Some(decision) = source.rate.push(at)
@@ -269,6 +286,7 @@ impl Task {
     fn start_encoder(&mut self) {
         self.restart_at = None;
         let Some((making, packaging)) = &self.making else { return };
+        self.context.admission.planned(&self.context.config.name, making.work());
         let config = LadderConfig {
             program: self.context.program.clone(),
             channel: self.context.config.name.to_string(),
@@ -288,7 +306,7 @@ impl Task {
                 self.encoder = Some(encoder);
             }
             Err(error) => {
-                self.fail(format!("the encoder does not start: {error}"));
+                self.fail(Cause::Encoder, format!("the encoder does not start: {error}"));
                 self.schedule_restart();
             }
         }
@@ -324,13 +342,24 @@ impl Task {
         let metrics = &self.context.metrics;
         metrics.encoder_lag.set(f64::from(stats.lag_ms) / 1000.0);
         let Some(encoder) = &mut self.encoder else { return };
-        let before = encoder.last_stats();
+        let (before, elapsed) = encoder.note_stats(stats.clone());
+        if let Some((making, _)) = &self.making
+            && kept_up(&before, &stats)
+        {
+            let cpu = Duration::from_millis(stats.cpu_ms.saturating_sub(before.cpu_ms));
+            self.context.admission.report(making.work(), cpu, elapsed);
+        }
         let jumps = stats.jumps.saturating_sub(before.jumps);
         let replaced = stats.replaced.saturating_sub(before.replaced);
-        encoder.note_stats(stats);
-        for (kind, new) in [("jump", jumps), ("late", replaced)] {
-            metrics.repaired(kind, new);
+        self.count_repairs([(RepairKind::Jump, jumps), (RepairKind::Late, replaced)]);
+    }
+
+    /// Counts repairs made to the source's timestamps.
+    fn count_repairs(&mut self, new: impl IntoIterator<Item = (RepairKind, u64)>) {
+        for (kind, new) in new.into_iter().filter(|(_, new)| *new > 0) {
+            self.context.metrics.repaired(kind.word(), new);
             self.status.timestamp_repairs += new;
+            *self.status.repairs.entry(kind).or_default() += new;
         }
     }
 
@@ -350,15 +379,23 @@ impl Task {
         let ahead = until(now, start);
         encoder.begin(ahead);
         self.status.renditions = renditions.iter().map(describe).collect();
-        match begun {
-            Begun::New => info!(channel = %self.context.config.name, first_k, "run began"),
-            Begun::Resumed => info!(channel = %self.context.config.name, "run goes on"),
-        }
+        let (what, words) = match begun {
+            Begun::New => (Happening::RunBegan, "a run began"),
+            Begun::Resumed => (Happening::RunResumed, "the run goes on"),
+        };
+        info!(channel = %self.context.config.name, first_k, resumed = matches!(what, Happening::RunResumed), "run began");
+        self.happened(what, format!("{words} with segment {first_k}"));
+        self.over(&Cause::Encoder);
         if ahead > AHEAD {
-            self.fail(format!(
-                "the clock is {} s behind the channel's last segment; nothing is made until then",
-                ahead.as_secs()
-            ));
+            self.ahead_until = Some(Instant::now() + ahead);
+            let seconds = ahead.as_secs();
+            self.fail(
+                Cause::Clock,
+                format!(
+                    "the clock is {seconds} s behind the channel's last segment; nothing is made \
+                     until then"
+                ),
+            );
         }
         if self.source.is_some() {
             self.enter(Health::Live);
@@ -400,7 +437,7 @@ impl Task {
         if let Some((_, packaging)) = &mut self.making {
             packaging.lose_encoder();
         }
-        self.fail(format!("the encoder stopped: {reason}"));
+        self.fail(Cause::Encoder, format!("the encoder stopped: {reason}"));
         self.schedule_restart();
     }
 
@@ -409,6 +446,9 @@ impl Task {
         self.source = None;
         self.tell_encoder_source_lost();
         info!(channel = %self.context.config.name, "source lost");
+        self.over(&Cause::NoPicture);
+        let at = self.context.clock.now_millis();
+        self.incidents.open(Cause::SourceLost, at, "the source is gone");
         if self.on_air() {
             self.enter(Health::Holding);
             self.deadline = Some(Instant::now() + self.context.config.hold);
@@ -443,6 +483,9 @@ impl Task {
     async fn end(&mut self) {
         self.encoder = None;
         self.restart_at = None;
+        self.ahead_until = None;
+        self.context.admission.release(&self.context.config.name);
+        self.incidents.close_all(self.context.clock.now_millis());
         self.backlog = Backlog::default();
         let window = Duration::from_millis(
             self.context.config.window.ticks_in(Timescale::MILLIS, Rounding::Ceil),
@@ -452,6 +495,7 @@ impl Task {
             Some((_, packaging)) if listed => {
                 packaging.end().await;
                 info!(channel = %self.context.config.name, "channel ended");
+                self.happened(Happening::Ended, "the channel ended".to_owned());
                 self.enter(Health::Ended);
                 self.deadline = Some(Instant::now() + window);
             }
@@ -471,9 +515,18 @@ impl Task {
         self.context.store.flush().await;
     }
 
-    fn fail(&mut self, what: String) {
+    /// Something is wrong from now on, until it is [`over`](Self::over).
+    fn fail(&mut self, cause: Cause, what: String) {
         warn!(channel = %self.context.config.name, error = %what, "channel trouble");
-        self.status.last_error = Some(what);
+        self.incidents.open(cause, self.context.clock.now_millis(), what);
+    }
+
+    fn over(&mut self, cause: &Cause) {
+        self.incidents.close(cause, self.context.clock.now_millis());
+    }
+
+    fn happened(&mut self, what: Happening, text: String) {
+        self.incidents.note(what, self.context.clock.now_millis(), text);
     }
 
     fn enter(&mut self, state: Health) {
@@ -487,18 +540,29 @@ impl Task {
     fn look_around(&mut self) {
         let late = |by: &mut Instant| *by <= Instant::now();
         if self.source.as_mut().is_some_and(|source| source.picture_by.take_if(late).is_some()) {
-            self.fail(format!(
-                "the source has sent no picture for {} s; the channel waits for one",
-                PICTURE_WITHIN.as_secs()
-            ));
+            let seconds = PICTURE_WITHIN.as_secs();
+            self.fail(
+                Cause::NoPicture,
+                format!(
+                    "the source has sent no picture for {seconds} s; the channel waits for one"
+                ),
+            );
+        }
+        if self.ahead_until.take_if(late).is_some() {
+            self.over(&Cause::Clock);
         }
         self.report();
     }
 
     /// Publishes the status as of now.
     fn report(&mut self) {
+        let segment = self.making.as_ref().map(|(making, _)| making.grid.segment());
+        let segment = segment
+            .map(|s| Duration::from_millis(s.ticks_in(Timescale::MILLIS, Rounding::Nearest)));
+        let found = self.source.as_mut().map(|source| source.intake.take_found());
+        self.count_repairs(found.into_iter().flatten());
         self.status.source = self.source.as_mut().map(|source| {
-            source.intake.describe(&mut source.status);
+            source.intake.describe(&mut source.status, segment, std::time::Instant::now());
             source.status.clone()
         });
         if let Some((making, packaging)) = &self.making {
@@ -517,9 +581,23 @@ impl Task {
         let listed = self.context.snapshots.borrow().clone();
         self.status.first_segment = listed.as_ref().and_then(|s| s.first_k());
         self.status.last_segment = listed.as_ref().and_then(|s| s.last_k());
+        self.status.last_error = self.incidents.trouble().map(str::to_owned);
+        self.status.events = self.incidents.events().to_vec();
+        let source = self.status.source.as_ref();
+        let gop = source.and_then(|source| source.gop_seconds);
+        let skew_ms = source.and_then(|source| source.av_skew_ms);
+        self.context.metrics.gop.set(gop.unwrap_or(0.0));
+        self.context.metrics.av_skew.set(skew_ms.unwrap_or(0.0) / 1_000.0);
         self.context.metrics.state(self.status.state.word());
         self.context.status.send_replace(Arc::new(self.status.clone()));
     }
+}
+
+/// Whether a worker made everything between two reports, in real time and of a source's pictures:
+/// what it took for that is what its ladder costs.
+fn kept_up(before: &Stats, now: &Stats) -> bool {
+    let real_time = (90..=110).contains(&now.speed_percent);
+    real_time && now.skipped == before.skipped && now.decoded > before.decoded && before.cpu_ms > 0
 }
 
 /// How long from one instant to another; nothing if that has passed.

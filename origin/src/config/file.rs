@@ -105,6 +105,9 @@ impl<'a> Walk<'a> {
             });
             store.read("memory", &mut config.store.memory, |t| value::bytes(t, MEMORY.0, MEMORY.1));
         });
+        root.section("admission", |admission| {
+            admission.read("cores", &mut config.admission.cores, value::cores);
+        });
         for later in LATER {
             if let Some(at) = root.take(later).map(|v| v.span().start) {
                 root.walk.problem(later, Some(at), "not supported yet; leave it out".to_owned());

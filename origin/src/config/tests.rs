@@ -28,6 +28,8 @@ listen = "127.0.0.1:9997"
 kind = "fs"
 path = "spool"
 memory = "32MiB"
+[admission]
+cores = "3.5"
 [[channel]]
 name = "news"
 key_env = "NEWS_KEY"
@@ -47,6 +49,7 @@ fn the_empty_file_is_the_defaults() {
     assert_eq!(config.http.listen.to_string(), "0.0.0.0:8080");
     assert_eq!(config.rtmp.listen.to_string(), "0.0.0.0:1935");
     assert_eq!(config.admin.listen.to_string(), "127.0.0.1:9997");
+    assert_eq!(config.admission.cores, Cores::Auto);
     assert!(config.channels.is_empty());
 }
 
@@ -57,6 +60,7 @@ fn every_setting_arrives() {
     assert_eq!(config.rtmp.listen.to_string(), "[::]:1935");
     assert_eq!(config.store.path, Path::new("spool"));
     assert_eq!(config.store.memory, 32 << 20);
+    assert_eq!(config.admission.cores, Cores::Count(3.5));
     let [news, sport] = config.channels.as_slice() else { panic!("two channels") };
     assert_eq!(news.key.as_ref().map(Secret::expose), Some("canary"));
     let ladder: Vec<_> =
@@ -262,5 +266,16 @@ proptest::proptest! {
     #[test]
     fn no_text_makes_the_reader_panic(text in "(\\[+[a-z]{1,7}\\]+\n|[a-z_]{1,8} = [\"0-9a-z{}\\[\\],. =]{0,20}\n|\\PC{0,20}\n){0,12}") {
         let _ = problems(&text);
+    }
+}
+
+#[test]
+fn cores_are_a_number_or_one_of_two_words() {
+    let text = |cores: &str| format!("[admission]\ncores = \"{cores}\"\n");
+    assert_eq!(config(&text("off")).admission.cores, Cores::Off);
+    assert_eq!(config(&text("0.5")).admission.cores, Cores::Count(0.5));
+    for wrong in ["0", "-1", "NaN", "inf", "all", "", "5000"] {
+        let problems = problems(&text(wrong));
+        assert!(problems[0].contains("admission.cores"), "{wrong}: {problems:?}");
     }
 }

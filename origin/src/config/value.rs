@@ -8,6 +8,8 @@ use std::net::SocketAddr;
 use packager::media::Name;
 use packager::time::FrameRate;
 
+use super::Cores;
+
 /// Smallest picture: below it H.264 encoders and players do odd things, and nobody watches.
 pub(super) const MIN_HEIGHT: u16 = 96;
 /// Largest picture: 4K, what the encoder's level limits are checked for.
@@ -19,12 +21,30 @@ const BITRATES: std::ops::RangeInclusive<u64> = 20_000..=100_000_000;
 /// Channel names that would stand where a path of ours has a word of its own (DESIGN §2).
 const RESERVED: [&str; 6] = ["from", "to", "time", "vod", "whip", "whep"];
 
+/// Cores a machine may have for ladders; less than a tenth encodes nothing.
+const CORES: std::ops::RangeInclusive<f64> = 0.1..=1024.0;
+
 type Result<T> = std::result::Result<T, String>;
 
 /// An address and port such as `0.0.0.0:8080`; port 0 lets the system choose.
 pub(super) fn address(text: &str) -> Result<SocketAddr> {
     text.parse()
         .map_err(|_| format!("{text:?} is not an address and port such as \"0.0.0.0:8080\""))
+}
+
+/// Cores for ladders: `auto`, `off`, or a number such as `3.5`.
+pub(super) fn cores(text: &str) -> Result<Cores> {
+    match text {
+        "auto" => Ok(Cores::Auto),
+        "off" => Ok(Cores::Off),
+        _ => match text.parse::<f64>() {
+            Ok(count) if CORES.contains(&count) => Ok(Cores::Count(count)),
+            Ok(_) => Err(format!("{text:?} is not between {} and {}", CORES.start(), CORES.end())),
+            Err(_) => Err(format!(
+                "{text:?} is neither \"auto\" nor \"off\" nor a number such as \"3.5\""
+            )),
+        },
+    }
 }
 
 /// A channel's name.

@@ -34,6 +34,8 @@ pub struct Metrics {
     pub http: HttpMetrics,
     /// Of the RTMP server.
     pub rtmp: RtmpMetrics,
+    /// Of what the machine takes on.
+    pub admission: AdmissionMetrics,
     channels: ChannelFamilies,
 }
 
@@ -60,6 +62,20 @@ pub struct RtmpMetrics {
 /// A counter of time.
 type Seconds = Counter<f64, std::sync::atomic::AtomicU64>;
 
+/// What the machine takes on.
+#[derive(Clone, Debug, Default)]
+pub struct AdmissionMetrics {
+    /// Cores that ladders may use; 0 if they are not counted.
+    pub cores: Measure,
+    /// Cores that the channels taken on need.
+    pub used: Measure,
+    /// Publishers refused for want of room since the start.
+    pub refused: Counter,
+}
+
+/// A gauge of something that is no whole number.
+type Measure = Gauge<f64, std::sync::atomic::AtomicU64>;
+
 #[derive(Clone, Debug)]
 struct ChannelFamilies {
     state: Family<StateLabels, Gauge>,
@@ -69,8 +85,11 @@ struct ChannelFamilies {
     ingest_bytes: Family<ChannelLabel, Counter>,
     ingest_frames: Family<ChannelLabel, Counter>,
     worker_restarts: Family<ChannelLabel, Counter>,
+    takeovers: Family<ChannelLabel, Counter>,
     repairs: Family<RepairLabels, Counter>,
-    encoder_lag: Family<ChannelLabel, Gauge<f64, std::sync::atomic::AtomicU64>>,
+    gop: Family<ChannelLabel, Measure>,
+    av_skew: Family<ChannelLabel, Measure>,
+    encoder_lag: Family<ChannelLabel, Measure>,
     store_segments: Family<ChannelLabel, Gauge>,
     store_memory: Family<ChannelLabel, Gauge>,
     store_journal: Family<ChannelLabel, Gauge>,
@@ -91,8 +110,14 @@ pub struct ChannelMetrics {
     pub ingest_frames: Counter,
     /// Times the worker process had to be started again.
     pub worker_restarts: Counter,
+    /// Times a publisher took the place of another.
+    pub takeovers: Counter,
+    /// Seconds between the source's last two key frames; 0 without a source.
+    pub gop: Measure,
+    /// Seconds by which the sound's times lie ahead of the pictures' they arrive with.
+    pub av_skew: Measure,
     /// Seconds the encoder is behind the output clock.
-    pub encoder_lag: Gauge<f64, std::sync::atomic::AtomicU64>,
+    pub encoder_lag: Measure,
     /// Of its store.
     pub store: StoreMetrics,
     part_publish: Histogram,
@@ -182,9 +207,11 @@ impl Metrics {
         http.register(registry);
         let rtmp = RtmpMetrics::default();
         rtmp.register(registry);
+        let admission = AdmissionMetrics::default();
+        admission.register(registry);
         let channels = ChannelFamilies::new();
         channels.register(registry);
-        Self { registry: root, http, rtmp, channels }
+        Self { registry: root, http, rtmp, admission, channels }
     }
 
     /// The metrics of a configured channel.
@@ -196,6 +223,9 @@ impl Metrics {
             ingest_bytes: families.ingest_bytes.get_or_create_owned(&label),
             ingest_frames: families.ingest_frames.get_or_create_owned(&label),
             worker_restarts: families.worker_restarts.get_or_create_owned(&label),
+            takeovers: families.takeovers.get_or_create_owned(&label),
+            gop: families.gop.get_or_create_owned(&label),
+            av_skew: families.av_skew.get_or_create_owned(&label),
             encoder_lag: families.encoder_lag.get_or_create_owned(&label),
             store: StoreMetrics {
                 segments: families.store_segments.get_or_create_owned(&label),
@@ -284,6 +314,26 @@ impl RtmpMetrics {
     }
 }
 
+impl AdmissionMetrics {
+    fn register(&self, registry: &mut Registry) {
+        registry.register(
+            "admission_cores",
+            "Cores that ladders may use; 0 if they are not counted",
+            self.cores.clone(),
+        );
+        registry.register(
+            "admission_used_cores",
+            "Cores that the channels taken on need",
+            self.used.clone(),
+        );
+        registry.register(
+            "admission_refusals",
+            "Publishers refused because the machine is used up",
+            self.refused.clone(),
+        );
+    }
+}
+
 impl ChannelFamilies {
     fn new() -> Self {
         Self {
@@ -294,7 +344,10 @@ impl ChannelFamilies {
             ingest_bytes: Family::default(),
             ingest_frames: Family::default(),
             worker_restarts: Family::default(),
+            takeovers: Family::default(),
             repairs: Family::default(),
+            gop: Family::default(),
+            av_skew: Family::default(),
             encoder_lag: Family::default(),
             store_segments: Family::default(),
             store_memory: Family::default(),
@@ -340,6 +393,23 @@ impl ChannelFamilies {
             "ingest_timestamp_repairs",
             "Repairs made to a source's timestamps, by kind",
             self.repairs.clone(),
+        );
+        registry.register(
+            "publisher_takeovers",
+            "Times a publisher took the place of another",
+            self.takeovers.clone(),
+        );
+        registry.register_with_unit(
+            "ingest_gop",
+            "From the source's last key frame but one to its last",
+            Unit::Seconds,
+            self.gop.clone(),
+        );
+        registry.register_with_unit(
+            "ingest_av_skew",
+            "How far the sound's times lie ahead of the pictures' they arrive with",
+            Unit::Seconds,
+            self.av_skew.clone(),
         );
         registry.register_with_unit(
             "encoder_lag",
@@ -429,6 +499,9 @@ mod tests {
         channel.rendition("720p").segments.inc();
         channel.part_published(Duration::from_millis(3));
         channel.encoder_lag.set(0.25);
+        channel.takeovers.inc();
+        channel.gop.set(2.0);
+        channel.av_skew.set(-0.5);
         channel.store.memory.set(4_096);
         channel.store.write_errors.inc();
         metrics.http.answered("playlist", 200).inc_by(512);
@@ -440,6 +513,9 @@ mod tests {
             "headwater_channel_state{channel=\"news\",state=\"live\"} 1",
             "headwater_channel_state{channel=\"news\",state=\"idle\"} 0",
             "headwater_ingest_bytes_total{channel=\"news\"} 7",
+            "headwater_publisher_takeovers_total{channel=\"news\"} 1",
+            "headwater_ingest_gop_seconds{channel=\"news\"} 2.0",
+            "headwater_ingest_av_skew_seconds{channel=\"news\"} -0.5",
             "headwater_ingest_timestamp_repairs_total{channel=\"news\",kind=\"jump\"} 2",
             "headwater_segments_total{channel=\"news\",rendition=\"720p\"} 1",
             "headwater_part_publish_latency_seconds_count{channel=\"news\"} 1",

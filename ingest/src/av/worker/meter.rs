@@ -78,8 +78,15 @@ impl Meter {
             replaced: self.replaced.load(Relaxed),
             damaged: self.damaged.load(Relaxed),
             silenced: self.silenced.load(Relaxed),
+            cpu_ms: cpu_ms(),
         }
     }
+}
+
+/// CPU time of this process so far, in milliseconds.
+fn cpu_ms() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    u64::try_from(now.tv_sec * 1_000 + now.tv_nsec / 1_000_000).unwrap_or(0)
 }
 
 fn clamp(value: i64) -> u32 {

@@ -61,6 +61,7 @@ impl Fixture {
             clock: Arc::new(ManualClock::at_millis(nanos)),
             store: Arc::clone(&store),
             metrics: Metrics::new("test").channel("news"),
+            admission: Arc::new(Admission::new(None)),
             program,
             snapshots: snapshot_sender,
             status: status_sender,

@@ -1,0 +1,204 @@
+//! Which rungs of a ladder are on while the machine can't keep up with all of them.
+//!
+//! ```text
+//! report of the worker (about once a second) ─► Pressure ─► hysteresis ─► rungs off, rungs on
+//! ```
+//! A rung costs what its pictures cost, so the dearest goes first and comes back last; the cheapest
+//! and the sound are never off. Switching off is quick, because viewers freeze meanwhile; switching
+//! on is slow, because every change makes players switch. A rung that did not last is given longer
+//! the next time.
+//!
+//! Pure: time comes in with the reports. What happens to a rung that is off is the task's business.
+
+use std::time::{Duration, Instant};
+
+/// A rung lies so far behind its time that viewers near the edge starve.
+const LAG_HIGH: Duration = Duration::from_millis(1_500);
+/// So far that one rung less will not do.
+const LAG_SEVERE: Duration = Duration::from_millis(2_500);
+/// So little that there may be room for one more.
+const LAG_CALM: Duration = Duration::from_millis(500);
+/// Percent of its pictures a rung could not take: viewers see it stutter.
+const FROZEN_HIGH: u32 = 10;
+/// They see a slide show.
+const FROZEN_SEVERE: u32 = 50;
+/// Media per real time, in percent, below which the worker as a whole is late.
+const SPEED_HIGH: u32 = 90;
+/// It makes little more than half of what it should.
+const SPEED_SEVERE: u32 = 60;
+
+/// How long it must be bad before a rung goes: a second of it is a hiccup.
+const DOWN_AFTER: Duration = Duration::from_secs(1);
+/// How long it must be good before a rung returns.
+const UP_AFTER: Duration = Duration::from_secs(30);
+/// Longest wait for a rung that does not last: an operator's second look finds it tried again.
+const UP_AFTER_MOST: Duration = Duration::from_secs(8 * 60);
+/// A rung that goes again this soon after its return has not lasted.
+const RELAPSE: Duration = Duration::from_secs(2 * 60);
+/// A worker begins with segments that lie before its first picture, and catches up.
+const SETTLE: Duration = Duration::from_secs(5);
+/// Reports further apart than this say nothing of the time between them.
+const SILENCE: Duration = Duration::from_secs(5);
+
+/// How one rung has been doing since the last report.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct RungLoad {
+    /// How far its newest coded picture lies behind its time.
+    pub(crate) lag: Duration,
+    /// Percent of its pictures that it could not take, and showed the one before again.
+    pub(crate) frozen_percent: u32,
+}
+
+/// How a worker has been doing since the last report.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Load {
+    /// By rung, in the ladder's order. What is said of a rung that is off counts for nothing, and a
+    /// rung that is not there counts as doing well.
+    pub(crate) rungs: Vec<RungLoad>,
+    /// Media made per second of real time, in percent.
+    pub(crate) speed_percent: u32,
+}
+
+/// How much too much it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Pressure {
+    Calm,
+    Some,
+    High,
+    Severe,
+}
+
+/// What a report led to. Rungs by their place in the ladder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Change {
+    /// These go off.
+    Off(Vec<usize>),
+    /// This one comes back.
+    On(usize),
+}
+
+/// A ladder under load.
+#[derive(Clone, Debug)]
+pub(crate) struct Overload {
+    /// Places in the ladder, cheapest first.
+    by_cost: Vec<usize>,
+    /// How many of them are on, from the cheapest; at least one.
+    on: usize,
+    /// Nothing goes off before.
+    settled_at: Instant,
+    last_report: Option<Instant>,
+    high_since: Option<Instant>,
+    severe_since: Option<Instant>,
+    calm_since: Option<Instant>,
+    returned_at: Option<Instant>,
+    up_after: Duration,
+}
+
+impl Overload {
+    /// A ladder whose worker begins at `now`, with every rung on. `costs` are in the ladder's order
+    /// and in any unit: pixels per second do.
+    pub(crate) fn new(costs: &[u64], now: Instant) -> Self {
+        let mut by_cost: Vec<usize> = (0..costs.len()).collect();
+        // Of two that cost the same the later one in the ladder is the cheaper.
+        by_cost.sort_by_key(|&rung| (costs.get(rung).copied(), std::cmp::Reverse(rung)));
+        Self {
+            on: by_cost.len(),
+            by_cost,
+            settled_at: now + SETTLE,
+            last_report: None,
+            high_since: None,
+            severe_since: None,
+            calm_since: None,
+            returned_at: None,
+            up_after: UP_AFTER,
+        }
+    }
+
+    /// Leaves the cheapest rung on only, for a machine that is nearly used up; the others come back
+    /// as it bears them. Gives the rungs that go.
+    pub(crate) fn reduce(&mut self) -> Vec<usize> {
+        self.keep(1)
+    }
+
+    /// A new worker begins at `now` with the rungs that are on.
+    pub(crate) fn restart(&mut self, now: Instant) {
+        self.settled_at = now + SETTLE;
+        self.forget();
+    }
+
+    /// Whether a rung is on.
+    pub(crate) fn is_on(&self, rung: usize) -> bool {
+        self.by_cost.iter().take(self.on).any(|&on| on == rung)
+    }
+
+    /// Takes a report of the worker, made at `now`.
+    pub(crate) fn observe(&mut self, now: Instant, load: &Load) -> Option<Change> {
+        if self.last_report.is_some_and(|last| now.duration_since(last) > SILENCE) {
+            self.forget();
+        }
+        self.last_report = Some(now);
+        if now < self.settled_at {
+            return None;
+        }
+        let pressure = self.pressure(load);
+        let since = |begin: &mut Option<Instant>, holds: bool| {
+            *begin = if holds { begin.or(Some(now)) } else { None };
+            begin.map_or(Duration::ZERO, |begin| now.duration_since(begin))
+        };
+        let severe = since(&mut self.severe_since, pressure == Pressure::Severe);
+        let high = since(&mut self.high_since, pressure >= Pressure::High);
+        let calm = since(&mut self.calm_since, pressure == Pressure::Calm);
+        let keep = match (severe >= DOWN_AFTER, high >= DOWN_AFTER) {
+            (true, _) => 1,
+            (false, true) => self.on.saturating_sub(1).max(1),
+            (false, false) => self.on,
+        };
+        if keep < self.on {
+            let relapse = self.returned_at.is_some_and(|at| now.duration_since(at) < RELAPSE);
+            self.up_after = if relapse { (self.up_after * 2).min(UP_AFTER_MOST) } else { UP_AFTER };
+            self.forget();
+            return Some(Change::Off(self.keep(keep)));
+        }
+        if calm >= self.up_after
+            && let Some(&rung) = self.by_cost.get(self.on)
+        {
+            self.on += 1;
+            self.returned_at = Some(now);
+            self.forget();
+            return Some(Change::On(rung));
+        }
+        None
+    }
+
+    /// Switches off all but the `keep` cheapest; gives those that go, dearest first.
+    fn keep(&mut self, keep: usize) -> Vec<usize> {
+        let gone = self.by_cost.get(keep..self.on).unwrap_or_default();
+        let gone = gone.iter().rev().copied().collect();
+        self.on = self.on.min(keep);
+        gone
+    }
+
+    /// Begins every measure of time anew.
+    fn forget(&mut self) {
+        (self.high_since, self.severe_since, self.calm_since) = (None, None, None);
+    }
+
+    fn pressure(&self, load: &Load) -> Pressure {
+        let of_rung = |rung: &RungLoad| match (rung.lag, rung.frozen_percent) {
+            (lag, frozen) if lag > LAG_SEVERE || frozen >= FROZEN_SEVERE => Pressure::Severe,
+            (lag, frozen) if lag > LAG_HIGH || frozen >= FROZEN_HIGH => Pressure::High,
+            (lag, frozen) if lag > LAG_CALM || frozen > 0 => Pressure::Some,
+            _ => Pressure::Calm,
+        };
+        let of_worker = match load.speed_percent {
+            speed if speed < SPEED_SEVERE => Pressure::Severe,
+            speed if speed < SPEED_HIGH => Pressure::High,
+            _ => Pressure::Calm,
+        };
+        let on = self.by_cost.iter().take(self.on);
+        on.filter_map(|&rung| load.rungs.get(rung)).map(of_rung).fold(of_worker, Pressure::max)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,282 @@
+use proptest::prelude::*;
+
+use super::*;
+
+/// 720p, 480p, 360p.
+const COSTS: [u64; 3] = [27_648_000, 12_297_600, 6_912_000];
+
+fn load(lag_ms: u64, frozen_percent: u32) -> Load {
+    let rung = RungLoad { lag: Duration::from_millis(lag_ms), frozen_percent };
+    Load { rungs: vec![rung; COSTS.len()], speed_percent: 100 }
+}
+
+/// A ladder that has settled, and its clock.
+struct Bench {
+    overload: Overload,
+    now: Instant,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let begin = Instant::now();
+        Self { overload: Overload::new(&COSTS, begin), now: begin + SETTLE }
+    }
+
+    fn step(&mut self, load: &Load) -> Option<Change> {
+        let change = self.overload.observe(self.now, load);
+        self.now += Duration::from_secs(1);
+        change
+    }
+
+    /// Reports every second for so long; the changes and after how many seconds they came.
+    fn run(&mut self, seconds: u64, load: &Load) -> Vec<(u64, Change)> {
+        (0..seconds).filter_map(|at| self.step(load).map(|change| (at, change))).collect()
+    }
+
+    fn on(&self) -> [bool; 3] {
+        [0, 1, 2].map(|rung| self.overload.is_on(rung))
+    }
+}
+
+#[test]
+fn the_dearest_rung_goes_first_and_the_cheapest_stays() {
+    let mut bench = Bench::new();
+    let changes = bench.run(60, &load(1_600, 0));
+    assert_eq!(changes, [(1, Change::Off(vec![0])), (3, Change::Off(vec![1]))]);
+    assert_eq!(bench.on(), [false, false, true]);
+}
+
+#[test]
+fn a_ladder_listed_from_the_bottom_loses_its_dearest_rung_too() {
+    let begin = Instant::now();
+    let mut overload = Overload::new(&[1, 2, 3], begin);
+    let at = begin + SETTLE;
+    assert_eq!(overload.observe(at, &load(2_000, 0)), None);
+    let change = overload.observe(at + DOWN_AFTER, &load(2_000, 0));
+    assert_eq!(change, Some(Change::Off(vec![2])));
+}
+
+#[test]
+fn a_severe_lag_leaves_the_cheapest_at_once() {
+    let mut bench = Bench::new();
+    assert_eq!(bench.run(5, &load(2_600, 0)), [(1, Change::Off(vec![0, 1]))]);
+}
+
+#[test]
+fn a_rung_that_freezes_counts_as_one_that_lags() {
+    let mut bench = Bench::new();
+    let mut one = load(100, 0);
+    one.rungs[1].frozen_percent = 20;
+    assert_eq!(bench.run(2, &one), [(1, Change::Off(vec![0]))]);
+    assert_eq!(bench.run(2, &load(100, 60)), [(1, Change::Off(vec![1]))]);
+}
+
+#[test]
+fn a_slow_worker_counts_too() {
+    let slow = Load { speed_percent: 80, ..load(0, 0) };
+    assert_eq!(Bench::new().run(2, &slow), [(1, Change::Off(vec![0]))]);
+    let slower = Load { speed_percent: 30, ..load(0, 0) };
+    assert_eq!(Bench::new().run(2, &slower), [(1, Change::Off(vec![0, 1]))]);
+}
+
+#[test]
+fn a_hiccup_changes_nothing() {
+    let mut bench = Bench::new();
+    for _ in 0..50 {
+        assert_eq!(bench.step(&load(9_000, 100)), None);
+        assert_eq!(bench.step(&load(100, 0)), None);
+    }
+    assert_eq!(bench.on(), [true; 3]);
+}
+
+#[test]
+fn rungs_return_one_by_one_after_thirty_calm_seconds_each() {
+    let mut bench = Bench::new();
+    bench.run(2, &load(3_000, 0));
+    let changes = bench.run(120, &load(100, 0));
+    assert_eq!(changes, [(30, Change::On(1)), (61, Change::On(0))]);
+    assert_eq!(bench.on(), [true; 3]);
+}
+
+#[test]
+fn what_is_not_calm_brings_nothing_back() {
+    let mut bench = Bench::new();
+    bench.run(2, &load(3_000, 0));
+    assert_eq!(bench.run(300, &load(700, 0)), []);
+    assert_eq!(bench.run(300, &load(0, 1)), []);
+}
+
+#[test]
+fn a_rung_that_is_off_does_not_count() {
+    let mut bench = Bench::new();
+    bench.run(2, &load(1_600, 0));
+    let mut rest = load(100, 0);
+    rest.rungs[0] = RungLoad { lag: Duration::from_secs(60), frozen_percent: 100 };
+    assert_eq!(bench.run(31, &rest), [(30, Change::On(0))]);
+}
+
+#[test]
+fn a_rung_that_does_not_last_is_tried_less_and_less_often() {
+    // A machine that bears two rungs, for ever.
+    let mut bench = Bench::new();
+    let mut tries = Vec::new();
+    for at in 0..3_600u64 {
+        let all = bench.on()[0];
+        if let Some(Change::On(0)) = bench.step(&load(if all { 2_000 } else { 100 }, 0)) {
+            tries.push(at);
+        }
+    }
+    let waits: Vec<u64> = tries.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    assert!(waits.windows(2).all(|pair| pair[0] <= pair[1]), "{waits:?}");
+    assert!((5..=12).contains(&tries.len()), "{tries:?}");
+    assert!(*waits.last().unwrap() >= UP_AFTER_MOST.as_secs(), "{waits:?}");
+}
+
+#[test]
+fn a_rung_that_lasted_is_tried_soon_again() {
+    let mut bench = Bench::new();
+    bench.run(2, &load(1_600, 0));
+    bench.run(31, &load(0, 0));
+    bench.run(RELAPSE.as_secs() + 1, &load(0, 0));
+    bench.run(2, &load(1_600, 0));
+    assert_eq!(bench.run(40, &load(0, 0)), [(30, Change::On(0))]);
+}
+
+#[test]
+fn a_worker_that_begins_is_given_time_to_catch_up() {
+    let begin = Instant::now();
+    let mut bench = Bench { overload: Overload::new(&COSTS, begin), now: begin };
+    assert_eq!(bench.run(SETTLE.as_secs(), &load(9_000, 100)), []);
+    assert_eq!(bench.run(2, &load(9_000, 100)).len(), 1);
+    bench.overload.restart(bench.now);
+    assert_eq!(bench.run(SETTLE.as_secs(), &load(9_000, 100)), []);
+    assert_eq!(bench.on(), [false, false, true], "a new worker begins where the old one was");
+}
+
+#[test]
+fn a_silence_proves_neither_calm_nor_trouble() {
+    let mut bench = Bench::new();
+    bench.run(2, &load(1_600, 0));
+    assert_eq!(bench.step(&load(0, 0)), None);
+    bench.now += Duration::from_secs(3_600);
+    assert_eq!(bench.step(&load(0, 0)), None);
+    assert_eq!(bench.step(&load(1_600, 0)), None);
+    bench.now += Duration::from_secs(60);
+    assert_eq!(bench.step(&load(1_600, 0)), None);
+    assert_eq!(bench.on(), [false, true, true]);
+}
+
+#[test]
+fn a_reduced_ladder_begins_with_its_cheapest_rung_and_grows() {
+    let mut bench = Bench::new();
+    assert_eq!(bench.overload.reduce(), [0, 1]);
+    assert_eq!(bench.on(), [false, false, true]);
+    assert_eq!(bench.run(62, &load(0, 0)), [(30, Change::On(1)), (61, Change::On(0))]);
+}
+
+#[test]
+fn a_ladder_of_one_or_none_never_changes() {
+    for costs in [&[5][..], &[]] {
+        let begin = Instant::now();
+        let mut overload = Overload::new(costs, begin);
+        assert!(overload.reduce().is_empty());
+        for second in 0..100 {
+            let at = begin + Duration::from_secs(second);
+            assert_eq!(overload.observe(at, &load(60_000, 100)), None);
+        }
+        assert_eq!(overload.is_on(0), costs.len() == 1);
+    }
+}
+
+/// A report, and how many milliseconds after the one before it comes.
+fn reports() -> impl Strategy<Value = Vec<(u64, Load)>> {
+    let rung = (prop_oneof![0u64..600, 1_000u64..4_000], prop_oneof![Just(0u32), 0u32..100]);
+    let one = rung.prop_map(|(ms, frozen_percent)| RungLoad {
+        lag: Duration::from_millis(ms),
+        frozen_percent,
+    });
+    let load = (proptest::collection::vec(one, 0..5), prop_oneof![Just(100u32), 0u32..150])
+        .prop_map(|(rungs, speed_percent)| Load { rungs, speed_percent });
+    // Long stretches of one kind, as on a real machine.
+    let stretch = (100u64..2_000, load, 1usize..60);
+    proptest::collection::vec(stretch, 1..12).prop_map(|stretches| {
+        let repeat = |(wait, load, times)| std::iter::repeat_n((wait, load), times);
+        stretches.into_iter().flat_map(repeat).collect()
+    })
+}
+
+proptest! {
+    #[test]
+    fn the_cheapest_is_always_on_and_nothing_flaps_faster_than_it_may(reports in reports()) {
+        let mut now = Instant::now() + SETTLE;
+        let mut overload = Overload::new(&COSTS, now - SETTLE);
+        let mut changed: [Option<Instant>; 3] = [None; 3];
+        let mut last_change: Option<Instant> = None;
+        for (wait, load) in reports {
+            now += Duration::from_millis(wait);
+            let before = [0, 1, 2].map(|rung| overload.is_on(rung));
+            let change = overload.observe(now, &load);
+            let after = [0, 1, 2].map(|rung| overload.is_on(rung));
+            prop_assert!(after[2]);
+            // Those that are on are the cheapest ones.
+            prop_assert!(after.windows(2).all(|pair| pair[0] <= pair[1]));
+            prop_assert_eq!(change.is_some(), before != after);
+            if change.is_some() {
+                if let Some(last) = last_change {
+                    prop_assert!(now - last >= DOWN_AFTER);
+                }
+                last_change = Some(now);
+            }
+            for rung in 0..3 {
+                match (before[rung], after[rung]) {
+                    (false, true) => {
+                        let off_at = changed[rung].replace(now);
+                        prop_assert!(off_at.is_some_and(|at| now - at >= UP_AFTER));
+                        prop_assert_eq!(&change, &Some(Change::On(rung)));
+                    }
+                    (true, false) => {
+                        changed[rung] = Some(now);
+                        let named = matches!(&change, Some(Change::Off(gone)) if gone.contains(&rung));
+                        prop_assert!(named, "{:?}", change);
+                    }
+                    _ => {}
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn more_lag_in_the_next_report_never_leaves_more_rungs_on(
+        reports in reports(),
+        lags in (0u64..5_000, 0u64..5_000),
+        wait in 100u64..4_000,
+    ) {
+        let mut now = Instant::now();
+        let mut overload = Overload::new(&COSTS, now);
+        for (wait, load) in reports {
+            now += Duration::from_millis(wait);
+            overload.observe(now, &load);
+        }
+        now += Duration::from_millis(wait);
+        let after = |lag: u64| {
+            let mut copy = overload.clone();
+            copy.observe(now, &load(lag, 0));
+            copy.on
+        };
+        prop_assert!(after(lags.0.min(lags.1)) >= after(lags.0.max(lags.1)));
+    }
+
+    #[test]
+    fn a_steady_lag_that_is_higher_never_leaves_more_rungs_on(
+        lags in (0u64..5_000, 0u64..5_000),
+        seconds in 1u64..200,
+    ) {
+        let after = |lag: u64| {
+            let mut bench = Bench::new();
+            bench.overload.reduce();
+            bench.run(seconds, &load(lag, 0));
+            bench.overload.on
+        };
+        prop_assert!(after(lags.0.min(lags.1)) >= after(lags.0.max(lags.1)));
+    }
+}

@@ -1,7 +1,6 @@
 // A page under the command of another program, for tests in which things happen while it is open.
 //
-// Each line on stdin is a command, a JSON object with one of the keys below; each is answered by one
-// line on stdout, `{"ok": value}` or `{"error": words}`. The browser closes at the end of stdin.
+// The commands are lines of JSON as in commands.mjs; the browser closes at the end of stdin.
 //
 //   {"goto": URL}
 //   {"wait": EXPRESSION, "seconds": 10}   until the expression is truthy in the page; its value
@@ -11,8 +10,8 @@
 //   {"screenshot": FILE}
 //   {"complaints": true}                  exceptions and console errors so far
 
-import { createInterface } from "node:readline";
 import { complaints, quietEvaluator, withPage } from "./browser.mjs";
+import { obey } from "./commands.mjs";
 import { parse, viewportOf } from "./options.mjs";
 
 const options = parse(
@@ -57,20 +56,5 @@ await withPage({ viewport: viewportOf(options.viewport), sound: !options["no-sou
     }
   }
 
-  async function run(line) {
-    const command = JSON.parse(line);
-    const name = Object.keys(commands).find((key) => key in command);
-    if (!name) {
-      throw new Error(`no such command: ${line}`);
-    }
-    return commands[name](command);
-  }
-
-  for await (const line of createInterface({ input: process.stdin })) {
-    const answer = await run(line).then(
-      (value) => ({ ok: value ?? null }),
-      (error) => ({ error: error.message }),
-    );
-    process.stdout.write(`${JSON.stringify(answer)}\n`);
-  }
+  await obey(commands);
 });

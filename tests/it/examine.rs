@@ -154,6 +154,11 @@ pub(crate) fn newest(server: &Server, channel: &str) -> Result<Vec<Frame>> {
 
 /// The pictures of a track, decoded by ffmpeg.
 pub(crate) fn decoded(track: &Track, feed: Feed) -> Result<Vec<Shown>> {
+    shown(&frames(track)?, feed).context(&track.rendition.name)
+}
+
+/// The pictures of a track of any number of publishers, decoded by ffmpeg.
+pub(crate) fn frames(track: &Track) -> Result<Vec<Frame>> {
     let name = &track.rendition.name;
     let frames = ffmpeg::frames_of_bytes(&track.joined()?).context(name)?;
     let samples: usize =
@@ -161,7 +166,7 @@ pub(crate) fn decoded(track: &Track, feed: Feed) -> Result<Vec<Shown>> {
     if samples != frames.len() {
         return Err(Failure::new(format!("{name}: {} of {samples} frames decode", frames.len())));
     }
-    shown(&frames, feed).context(name)
+    Ok(frames)
 }
 
 /// Everything above on a whole record: what a viewer of any rendition must have seen and heard.

@@ -9,7 +9,7 @@ use harness::reader::full_mark;
 use harness::server::{ChannelConfig, Server, publish_url};
 use harness::wait::{Look, until};
 use harness::witness::{Record, Watch, Witness};
-use harness::{Context, Failure, Result};
+use harness::{Context, Result};
 use packager::time::FrameRate;
 
 use crate::examine;
@@ -26,13 +26,7 @@ fn wait_more(server: &Server, more: u64) -> Result {
 /// Nothing was broken, and all is one run.
 fn one_run(record: &Record) -> Result {
     record.clean()?;
-    for track in &record.tracks {
-        let name = &track.rendition.name;
-        if track.inits.len() != 1 || track.segments.values().any(|s| s.object.discontinuity) {
-            return Err(Failure::new(format!("{name}: a new run")));
-        }
-    }
-    Ok(())
+    crate::absence::one_run(record)
 }
 
 /// Publishes through a relay and examines that few of the source's frames were lost or doubled.

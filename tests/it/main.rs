@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "all of this is tests")]
 
+mod absence;
 mod bad_input;
 mod browser;
 mod clocks;

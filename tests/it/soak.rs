@@ -10,6 +10,7 @@ use harness::witness::{Watch, Witness};
 use harness::{Context, Result};
 use packager::time::FrameRate;
 
+use crate::absence;
 use crate::browser::{play, plays_well};
 use crate::players::exact;
 
@@ -82,4 +83,10 @@ fn the_demo_plays_for_a_minute_in_both_players() -> Result {
         server.stop()?;
     }
     Ok(())
+}
+
+#[test]
+#[ignore = "minutes of real time: `make soak`"]
+fn a_publisher_away_for_forty_seconds_costs_viewers_nothing() -> Result {
+    absence::one_run(&absence::absence(Duration::from_secs(40))?)
 }

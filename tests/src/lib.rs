@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! publisher ─rtmp─► (proxy) ─► server ─http─► client ─► reader   (frames, marks, ticks, boxes)
-//!                                              └──────► witness  (invariants through a whole test)
+//!                                              ├──────► witness  (invariants through a whole test)
+//!                                              └──────► player   (what a viewer would mind)
 //! ```
 //! [`publisher`] makes pictures and sound that bear a machine-readable clock and sends them with a
 //! real broadcaster's software; [`reader`] gives what comes out to programs that are not ours and
@@ -15,6 +16,7 @@ pub mod client;
 pub mod clock;
 pub mod dice;
 pub mod failure;
+pub mod player;
 pub mod process;
 pub mod proxy;
 pub mod publisher;

@@ -1,0 +1,141 @@
+// In the page of stage.mjs: opens players with their stock configuration, and watches each for what
+// a viewer would mind.
+
+"use strict";
+
+/** How often a picture is looked at. */
+const LOOK_MS = 100;
+/** A picture that has not moved for this long is a stall even if nobody says so. */
+const FREEZE_MS = 400;
+/** More than playback can move between two looks. */
+const JUMP_SECONDS = 1;
+/** Players find their place in the first moments. */
+const SETTLED_SECONDS = 1;
+
+/** Errors of dash.js that it goes on after: a segment or a clock that could not be loaded. */
+const DASH_SURVIVES = new Set(
+  [
+    "TIME_SYNC_FAILED_ERROR_CODE",
+    "FRAGMENT_LOADER_LOADING_FAILURE_ERROR_CODE",
+    "FRAGMENT_LOADER_NULL_REQUEST_ERROR_CODE",
+    "DOWNLOAD_ERROR_ID_CONTENT_CODE",
+  ].map((name) => dashjs.MediaPlayer.errors[name]),
+);
+
+/** Opens a player on an element; `note(fatal, text)` is told of its errors. */
+const LIBRARIES = {
+  hls(video, url, note) {
+    const hls = new Hls();
+    hls.on(Hls.Events.ERROR, (_, { fatal, details }) => note(fatal, details));
+    hls.loadSource(url);
+    hls.attachMedia(video);
+  },
+  dash(video, url, note) {
+    const player = dashjs.MediaPlayer().create();
+    player.on("error", ({ error }) => note(!DASH_SURVIVES.has(error?.code), `${error?.code} ${error?.message}`));
+    player.initialize(video, url, true);
+  },
+  async shaka(video, url, note) {
+    shaka.polyfill.installAll();
+    const CRITICAL = 2;
+    const told = ({ severity, code }) => note(severity === CRITICAL, `shaka error ${code}`);
+    const player = new shaka.Player();
+    player.addEventListener("error", ({ detail }) => told(detail));
+    await player.attach(video);
+    await player.load(url).catch(told);
+  },
+};
+
+class Attention {
+  #opened = Date.now();
+  #video;
+  #time = Number.NaN;
+  #movedAt = null;
+  #stall = null;
+  #seen = { startedAfterMs: null, stalls: [], jumps: [], reloads: 0, ended: false, errors: [], fatal: [] };
+  #playedSeconds = 0;
+
+  constructor(video) {
+    this.#video = video;
+    video.addEventListener("waiting", () => this.#movedAt !== null && this.#wanted() && this.#begin(Date.now()));
+    video.addEventListener("seeking", () => {
+      if (this.#playedSeconds > SETTLED_SECONDS) {
+        this.#seen.jumps.push({ atMs: Date.now(), to: video.currentTime });
+      }
+    });
+    // The element is given another source.
+    video.addEventListener("emptied", () => (this.#seen.reloads += this.#playedSeconds > 0 ? 1 : 0));
+    video.addEventListener("ended", () => (this.#seen.ended = true));
+    video.addEventListener("error", () => this.note(true, video.error?.message ?? "media error"));
+    setInterval(() => this.#look(), LOOK_MS);
+  }
+
+  note(fatal, text) {
+    (fatal ? this.#seen.fatal : this.#seen.errors).push(`${Date.now()} ${text}`);
+  }
+
+  report() {
+    const video = this.#video;
+    const buffered = video.buffered.length > 0 ? video.buffered.end(video.buffered.length - 1) : 0;
+    return {
+      ...this.#seen,
+      stalls: [...this.#seen.stalls, ...(this.#stall ? [this.#lasting(this.#stall)] : [])],
+      playedSeconds: this.#playedSeconds,
+      time: video.currentTime,
+      bufferSeconds: Math.max(0, buffered - video.currentTime),
+      frames: video.getVideoPlaybackQuality().totalVideoFrames,
+      width: video.videoWidth,
+      height: video.videoHeight,
+    };
+  }
+
+  #wanted() {
+    return !this.#video.paused && !this.#video.seeking && !this.#video.ended;
+  }
+
+  #look() {
+    const now = Date.now();
+    const step = this.#video.currentTime - this.#time;
+    this.#time = this.#video.currentTime;
+    if (step > 0 && step < JUMP_SECONDS && this.#wanted()) {
+      this.#playedSeconds += step;
+      this.#seen.startedAfterMs ??= now - this.#opened;
+      this.#movedAt = now;
+      this.#end();
+    } else if (this.#movedAt !== null && now - this.#movedAt > FREEZE_MS && !this.#video.ended) {
+      this.#begin(this.#movedAt);
+    }
+  }
+
+  #begin(since) {
+    this.#stall ??= { atMs: since, time: this.#video.currentTime };
+  }
+
+  #end() {
+    if (this.#stall) {
+      this.#seen.stalls.push(this.#lasting(this.#stall));
+      this.#stall = null;
+    }
+  }
+
+  #lasting(stall) {
+    return { ...stall, lastedMs: Date.now() - stall.atMs };
+  }
+}
+
+const attentions = [];
+
+function play(library, url) {
+  const video = document.createElement("video");
+  video.muted = true;
+  video.autoplay = true;
+  document.body.append(video);
+  const attention = new Attention(video);
+  attentions.push(attention);
+  void LIBRARIES[library](video, url, (fatal, text) => attention.note(fatal, text));
+  return attentions.length - 1;
+}
+
+function report(number) {
+  return attentions[number].report();
+}

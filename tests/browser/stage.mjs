@@ -1,0 +1,51 @@
+// Several stock players in one browser, under the command of another program: some watch while
+// things go wrong, others join in the middle of it.
+//
+// The commands are lines of JSON as in commands.mjs; the browser closes at the end of stdin.
+//
+//   {"play": "hls" | "dash" | "shaka", "url": MANIFEST}   opens a player; its number
+//   {"report": NUMBER}                                    what that player has seen (attend.js)
+
+import { createReadStream } from "node:fs";
+import { createServer } from "node:http";
+import { fileURLToPath } from "node:url";
+import { obey } from "./commands.mjs";
+import { quietEvaluator, withPage } from "./browser.mjs";
+
+const here = (path) => fileURLToPath(new URL(path, import.meta.url));
+
+// The libraries that the watch page is made of, and one that it is not.
+const FILES = {
+  "/": ["text/html", here("stage.html")],
+  "/attend.js": ["text/javascript", here("attend.js")],
+  "/hls.js": ["text/javascript", here("../../player-demo/node_modules/hls.js/dist/hls.min.js")],
+  "/dash.js": ["text/javascript", here("../../player-demo/node_modules/dashjs/dist/modern/umd/dash.all.min.js")],
+  "/shaka.js": ["text/javascript", here("node_modules/shaka-player/dist/shaka-player.compiled.js")],
+};
+
+// Pages on loopback may ask servers on loopback; others may not.
+const server = createServer((request, response) => {
+  const [type, path] = FILES[request.url] ?? [];
+  if (!path) {
+    response.writeHead(404).end();
+    return;
+  }
+  response.writeHead(200, { "content-type": type });
+  createReadStream(path).pipe(response);
+});
+await new Promise((listening) => server.listen(0, "127.0.0.1", listening));
+
+try {
+  await withPage({ viewport: { width: 1000, height: 700 } }, async (page) => {
+    const evaluate = await quietEvaluator(page);
+    await page.goto(`http://127.0.0.1:${server.address().port}/`, { waitUntil: "load" });
+    const call = (name, ...values) => evaluate(`${name}(${values.map((v) => JSON.stringify(v)).join()})`);
+    await obey({
+      play: ({ play, url }) => call("play", play, url),
+      report: ({ report }) => call("report", report),
+    });
+  });
+} finally {
+  server.close();
+  server.closeAllConnections();
+}

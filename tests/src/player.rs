@@ -1,0 +1,259 @@
+//! Stock players in a real browser: viewers who watch a channel through a fault, or join within it.
+//!
+//! A [`Stage`] is one Chromium with any number of [`Player`]s: hls.js, dash.js and shaka-player with
+//! the configuration that they come with. Each is watched for what a viewer would mind: a picture
+//! that stands, a jump, a source that is loaded anew, an error. The scripts are
+//! `tests/browser/{stage.mjs,attend.js}`.
+//!
+//! Not here: the watch page itself, which has a script of its own (`play.mjs`).
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::process::{ChildStdin, Command};
+use std::sync::mpsc::{self, Receiver};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::process::{Process, Stdout};
+use crate::wait::{Look, until};
+use crate::{Context, Failure, Result, workspace};
+
+/// How long a command may take: the first waits for Chromium, on a machine that is shared.
+const OBEYED_WITHIN: Duration = Duration::from_secs(60);
+
+/// A player that is not ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Library {
+    /// hls.js, which plays HLS.
+    HlsJs,
+    /// dash.js, which plays DASH.
+    DashJs,
+    /// shaka-player on DASH.
+    ShakaDash,
+    /// shaka-player on HLS.
+    ShakaHls,
+}
+
+impl Library {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::HlsJs, Self::DashJs, Self::ShakaDash, Self::ShakaHls];
+
+    /// The script's name for it.
+    fn name(self) -> &'static str {
+        match self {
+            Self::HlsJs => "hls",
+            Self::DashJs => "dash",
+            Self::ShakaDash | Self::ShakaHls => "shaka",
+        }
+    }
+
+    /// What it is given to play.
+    fn manifest(self) -> &'static str {
+        match self {
+            Self::HlsJs | Self::ShakaHls => "index.m3u8",
+            Self::DashJs | Self::ShakaDash => "manifest.mpd",
+        }
+    }
+}
+
+/// One browser. Dropping it, and the last of its players, closes it.
+#[derive(Clone, Debug)]
+pub struct Stage {
+    script: Arc<Mutex<Script>>,
+}
+
+#[derive(Debug)]
+struct Script {
+    commands: ChildStdin,
+    answers: Receiver<String>,
+    process: Process,
+    _dir: TempDir,
+}
+
+impl Stage {
+    /// Opens a browser.
+    ///
+    /// # Errors
+    /// If the script can't be started.
+    pub fn open() -> Result<Self> {
+        let dir = tempfile::tempdir().context("temporary folder")?;
+        let mut command = Command::new("node");
+        command.arg(workspace::root().join("tests/browser/stage.mjs"));
+        let log = dir.path().join("log");
+        let mut process = Process::spawn("stage.mjs", &mut command, Stdout::Piped, &log)?;
+        let (commands, lines) = (process.stdin()?, process.stdout()?);
+        // One answer per command, so that this never fills.
+        let (tell, answers) = mpsc::sync_channel(1);
+        std::thread::spawn(move || {
+            let lines = BufReader::new(lines).lines().map_while(std::result::Result::ok);
+            // The thread ends with the script, or with the stage.
+            let _ = lines.map(|line| tell.send(line)).find(std::result::Result::is_err);
+        });
+        let script = Script { commands, answers, process, _dir: dir };
+        Ok(Self { script: Arc::new(Mutex::new(script)) })
+    }
+
+    fn ask(&self, command: &Value) -> Result<Value> {
+        let mut script = self.script.lock().unwrap_or_else(PoisonError::into_inner);
+        let sent = writeln!(script.commands, "{command}");
+        let answered = sent.is_ok().then(|| script.answers.recv_timeout(OBEYED_WITHIN).ok());
+        let Some(line) = answered.flatten() else {
+            let said = script.process.log_tail(10);
+            return Err(Failure::new(format!("no answer to {command}; stage.mjs said:\n{said}")));
+        };
+        let answer: Value = serde_json::from_str(&line).context(format!("stage.mjs: {line}"))?;
+        match answer.get("ok") {
+            Some(value) => Ok(value.clone()),
+            None => Err(Failure::new(format!("{command}: {answer}"))),
+        }
+    }
+}
+
+/// A viewer.
+#[derive(Clone, Debug)]
+pub struct Player {
+    stage: Stage,
+    library: Library,
+    number: u64,
+}
+
+impl Player {
+    /// Starts to play a channel of the server at `origin`, `http://host:port`.
+    ///
+    /// # Errors
+    /// If the browser does not come up.
+    pub fn start(stage: &Stage, library: Library, origin: &str, channel: &str) -> Result<Self> {
+        let url = format!("{origin}/live/{channel}/{}", library.manifest());
+        let number = stage.ask(&json!({ "play": library.name(), "url": url }))?;
+        let number = number.as_u64().context("number of a player")?;
+        Ok(Self { stage: stage.clone(), library, number })
+    }
+
+    /// Which it is.
+    pub fn library(&self) -> Library {
+        self.library
+    }
+
+    /// What it has seen since it was started.
+    ///
+    /// # Errors
+    /// If the browser is gone.
+    pub fn report(&self) -> Result<Report> {
+        let report = self.stage.ask(&json!({ "report": self.number }))?;
+        serde_json::from_value(report).context("report of a player")
+    }
+
+    /// Waits until its picture moves; gives how long that took from its start.
+    ///
+    /// # Errors
+    /// If it does not within `bound`, with its report.
+    pub fn wait_started(&self, bound: Duration) -> Result<Duration> {
+        until(&format!("picture in {:?}", self.library), bound, || {
+            let report = self.report()?;
+            let took = report.started_after_ms.map(Duration::from_millis);
+            Ok(Look::at(took, format!("{report:?}")))
+        })
+    }
+
+    /// How much it has played since its start.
+    ///
+    /// # Errors
+    /// If the browser is gone.
+    pub fn played(&self) -> Result<Duration> {
+        Ok(Duration::from_secs_f64(self.report()?.played_seconds))
+    }
+
+    /// Waits until it has played this much since its start.
+    ///
+    /// # Errors
+    /// If it has not within `bound`, with its report.
+    pub fn wait_played(&self, total: Duration, bound: Duration) -> Result {
+        until(&format!("{total:?} of play in {:?}", self.library), bound, || {
+            let report = self.report()?;
+            let is_there = report.played_seconds >= total.as_secs_f64();
+            Ok(Look::at(is_there.then_some(()), format!("{report:?}")))
+        })
+    }
+
+    /// Fails unless a viewer had nothing to mind since the start: no stall, no jump, no reload, no
+    /// end, no fatal error, and a picture.
+    ///
+    /// # Errors
+    /// With the report.
+    pub fn smooth(&self) -> Result<Report> {
+        let report = self.report()?;
+        if report.is_smooth() {
+            return Ok(report);
+        }
+        Err(Failure::new(format!("{:?} does not play smoothly: {report:#?}", self.library)))
+    }
+}
+
+/// What a player has seen since it was started. Moments are in milliseconds since the Unix epoch.
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct Report {
+    /// How long it took until the picture moved.
+    pub started_after_ms: Option<u64>,
+    /// When the picture stood though it should have moved; the last may still last.
+    pub stalls: Vec<Stall>,
+    /// Seeks of the player's own after its first second.
+    pub jumps: Vec<Jump>,
+    /// Times that the element was given another source.
+    pub reloads: u64,
+    /// Whether the presentation was said to be over.
+    pub ended: bool,
+    /// Errors that the player goes on after.
+    pub errors: Vec<String>,
+    /// Errors after which it is of no use.
+    pub fatal: Vec<String>,
+    /// Media time that was played.
+    pub played_seconds: f64,
+    /// Where it is in the media.
+    pub time: f64,
+    /// What it has in store.
+    pub buffer_seconds: f64,
+    /// Decoded pictures.
+    pub frames: u64,
+    /// Width of the picture.
+    pub width: u32,
+    /// Height of the picture.
+    pub height: u32,
+}
+
+/// A picture that stood.
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct Stall {
+    /// Since when.
+    pub at_ms: u64,
+    /// For how long.
+    pub lasted_ms: u64,
+    /// At which media time.
+    pub time: f64,
+}
+
+/// A seek of the player's own.
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct Jump {
+    /// When.
+    pub at_ms: u64,
+    /// To which media time.
+    pub to: f64,
+}
+
+impl Report {
+    /// Whether a viewer had nothing to mind.
+    pub fn is_smooth(&self) -> bool {
+        self.started_after_ms.is_some()
+            && self.stalls.is_empty()
+            && self.jumps.is_empty()
+            && self.reloads == 0
+            && !self.ended
+            && self.fatal.is_empty()
+    }
+}

@@ -41,8 +41,10 @@ impl Street {
 
     /// The neighbour is live, whole and on time, and the server has not panicked.
     fn close(mut self) -> Result {
-        let (_, last) = self.server.numbers("good")?;
-        self.server.wait_segment("good", last + 2, Duration::from_secs(15))?;
+        // However short the attack was: two segments after what its first picture fills.
+        let (first, last) = self.server.numbers("good")?;
+        let moving = last.max(first + crate::examine::LEAD_IN);
+        self.server.wait_segment("good", moving + 2, Duration::from_secs(15))?;
         self.neighbour.check()?;
         crate::examine::whole(&self.witness.finish()?, &self.neighbour)?;
         let log = self.server.log();

@@ -19,8 +19,8 @@ const PLAYABLE_WITHIN: Duration = Duration::from_secs(10);
 
 /// Waits for `more` segments after the newest one.
 fn wait_more(server: &Server, more: u64) -> Result {
-    let (_, last) = server.numbers("a")?;
-    server.wait_segment("a", last + more, Duration::from_secs(30))
+    let (first, last) = server.numbers("a")?;
+    server.wait_segment("a", last.max(first + examine::LEAD_IN) + more, Duration::from_secs(30))
 }
 
 /// Nothing was broken, and all is one run.

@@ -10,12 +10,10 @@ use harness::server::{ChannelConfig, Server};
 use harness::witness::{Record, Watch, Witness};
 use packager::time::FrameRate;
 
-use crate::examine;
+use crate::examine::{self, LEAD_IN};
 
 /// Segments to look at: 8 to 10 s with the lengths that the grid makes of a wish of 2 s.
 const SEGMENTS: u64 = 5;
-/// Segments at the start of a run that hold its first picture still.
-const LEAD_IN: u64 = 3;
 /// How long after its start a broadcaster's channel must be playable. The bar of 3 s after the first
 /// key frame is for the demo alone on a machine; here encoders of four processes share two cores.
 const PLAYABLE_WITHIN: Duration = Duration::from_secs(10);

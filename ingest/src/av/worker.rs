@@ -31,6 +31,7 @@ mod meter;
 mod pictures;
 mod rung;
 mod scale;
+mod slots;
 mod sound;
 
 use link::Link;

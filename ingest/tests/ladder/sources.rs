@@ -197,3 +197,39 @@ async fn no_segment_of_a_noisy_picture_is_a_quarter_above_its_peak() {
         assert!(segments.len() >= 4);
     }
 }
+
+/// A relay's cache hands over seconds at once: the delay they make is gone a moment later, for one
+/// cut in picture and sound.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_source_that_begins_with_a_backlog_of_seconds_is_not_shown_seconds_late() {
+    const BACKLOG: u64 = 3_000;
+    let mut source = fixture::source(Recipe { seconds: 15, ..SMALL });
+    for timed in &mut source {
+        timed.at = timed.at.saturating_sub(Duration::from_millis(BACKLOG));
+    }
+    let Ladder { mut input, outputs, grid, clock } =
+        start(&["96p"], (320, 180), FrameRate::new(30, 1));
+    let gathering = gather(outputs, grid);
+    let began = clock.utc_nanos() / 1_000_000;
+    play(&mut input, &source, 0).await;
+    let made = finish(input, gathering).await;
+
+    assert_on_the_grid(&made);
+    assert_eq!((made.stats.jumps, made.stats.replaced), (0, 1));
+    let marks = marks(&made, 0);
+    let moment = |mark: i64| began + mark - BACKLOG as i64;
+    let late: Vec<i64> = made.samples[0]
+        .iter()
+        .zip(&marks)
+        .map(|(sample, mark)| sample.pts / 90 - moment(mark.expect("a mark in every picture")))
+        .collect();
+    let last = late.last().expect("pictures");
+    assert!((0..700).contains(last), "{last} ms late at the end: {late:?}");
+    let mut shown: Vec<_> = marks.iter().copied().flatten().collect();
+    shown.dedup();
+    assert!(shown.is_sorted(), "{shown:?}");
+    let cuts = shown.windows(2).filter(|pair| pair[1] - pair[0] > 500).count();
+    assert_eq!(cuts, 1, "{shown:?}");
+    assert!(made.stats.buffer_ms < 200, "the wait for late pictures has learned of it");
+    assert_ticks_match(&made, &marks, 5);
+}

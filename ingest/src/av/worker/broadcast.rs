@@ -11,11 +11,11 @@ use packager::media::{Config, Name, Rendition, Sample, Track};
 use packager::time::{FrameRate, Timescale};
 
 use super::canvas::Canvas;
-use super::clock::Slots;
 use super::encode::{
     AAC_BITRATE, AAC_FRAME, AudioEncoder, SAMPLE_RATE, VideoEncoder, VideoSettings,
 };
 use super::link::Link;
+use super::slots::Slots;
 use super::{Error, Messages};
 use crate::av::ladder::Profile;
 use crate::av::mark;

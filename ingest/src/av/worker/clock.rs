@@ -4,11 +4,10 @@
 //! first picture lands at the moment it was received. It is one offset for both for as long as
 //! their clocks agree. Jumps of a track's clock are closed by another offset, drift by creeping;
 //! a track that jumps alone, or goes on while the other has stopped, does not disturb the other.
-//! [`Slots`] then rounds a picture's output time to a frame number: a source of the output's rate
-//! maps one to one, whatever its jitter. [`Patience`] is how long a slot waits for a picture that is
-//! late.
-
-use packager::time::FrameRate;
+//!
+//! A picture is received after it was made, so the earliest arrivals of a stretch tell where a
+//! source belongs: nothing is placed before them for long, and a source that began with a backlog
+//! is not left behind them by more than a viewer should wait.
 
 const MS: i64 = 1_000_000;
 /// A step of the source's clock that is longer, or back by a fifth of it, is odd; and a place
@@ -23,12 +22,16 @@ const STAY: i64 = 300 * MS;
 const EARLY: i64 = 2_500 * MS;
 /// A track that has sent nothing for so long is no measure for the other.
 const ALIVE: i64 = 1_000 * MS;
-/// Drift is looked at over this time, by the earliest arrival in it.
+/// A source's place is judged over this time, by the earliest arrival in it: longer than the bursts
+/// of a link.
 const WINDOW: i64 = 5_000 * MS;
 /// Earliest arrivals this close to their place need no correction.
 const TOLERANCE: i64 = 30 * MS;
 /// Correction per window: 500 ppm, far below what an ear or an eye notices.
 const CREEP: i64 = WINDOW / 2_000;
+/// A source that is further ahead than [`JUMP`] is taken back if that saves at least this much delay:
+/// less is not worth the pictures it costs.
+const WORTH: i64 = 100 * MS;
 
 /// The two tracks of a source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +52,19 @@ struct Clock {
     step: i64,
     /// Since when its samples have been out of place.
     astray_since: Option<i64>,
+    /// The present stretch of [`WINDOW`].
+    stretch: Option<Stretch>,
+    /// How late its samples came in the stretch before.
+    lateness: i64,
+}
+
+/// How far ahead of their arrival samples were placed in a stretch of time.
+#[derive(Clone, Copy, Debug)]
+struct Stretch {
+    end: i64,
+    first: i64,
+    least: i64,
+    most: i64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -72,6 +88,34 @@ impl Clock {
         }
         received - *self.astray_since.get_or_insert(received) > STAY
     }
+
+    /// Notes an arrival; gives the stretch that ended before it, if one did.
+    fn arrive(&mut self, deviation: i64, received: i64) -> Option<Stretch> {
+        match &mut self.stretch {
+            Some(stretch) if received >= stretch.end => {
+                self.lateness = -stretch.least;
+                self.stretch.take()
+            }
+            Some(stretch) if deviation <= JUMP.max(stretch.first + WORTH) => {
+                stretch.least = stretch.least.min(deviation);
+                stretch.most = stretch.most.max(deviation);
+                None
+            }
+            // Also while a backlog comes in, which is judged from its end on.
+            _ => {
+                let (end, first) = (received + WINDOW, deviation);
+                self.stretch = Some(Stretch { end, first, least: first, most: first });
+                None
+            }
+        }
+    }
+
+    /// Whether a place so far ahead of its arrival is like those that came before it.
+    fn as_usual(&self, deviation: i64) -> bool {
+        let lateness = self.stretch.map_or(0, |stretch| -stretch.least).max(self.lateness).max(0);
+        let ahead = self.last.map_or(0, |last| last.deviation).max(0);
+        (-lateness - TOLERANCE..=ahead + JUMP).contains(&deviation)
+    }
 }
 
 /// Source time to output time.
@@ -81,28 +125,21 @@ pub(super) struct Mapper {
     generation: u32,
     video: Clock,
     audio: Clock,
-    window: Option<Window>,
-    /// By how much the picture was moved because it stayed late, as far as not taken back.
-    owed: i64,
+    /// Stretches that must still say where the picture's clock belongs after an odd step of it.
+    doubts: u8,
     /// Jumps closed.
     pub(super) jumps: u64,
     /// Times a track was placed anew because it stayed out of place.
     pub(super) replaced: u64,
-}
-
-/// The deviations of the pictures in a stretch of [`WINDOW`].
-#[derive(Clone, Copy, Debug)]
-struct Window {
-    end: i64,
-    least: i64,
-    most: i64,
+    /// How many of these took the source back, because it was further ahead than it should be.
+    pub(super) taken_back: u64,
 }
 
 impl Mapper {
     /// Forgets the source: the next picture that can be decoded is placed anew.
     pub(super) fn source_lost(&mut self) {
-        let (jumps, replaced, generation) = (self.jumps, self.replaced, self.generation);
-        *self = Self { jumps, replaced, generation, ..Self::default() };
+        let Self { jumps, replaced, taken_back, generation, .. } = *self;
+        *self = Self { jumps, replaced, taken_back, generation, ..Self::default() };
     }
 
     /// Places a sample by its decoding time and the time it was received, both in nanoseconds, the
@@ -126,9 +163,10 @@ impl Mapper {
             self.close_jump(track, dts, received);
         }
         let deviation = dts + self.clock(track).offset - received;
+        let stretch = self.clock(track).arrive(deviation, received);
         let in_place = match track {
             Track::Video => {
-                self.watch_picture(dts, received, deviation);
+                self.watch_picture(dts, received, deviation, stretch);
                 true
             }
             Track::Audio => self.watch_sound(dts, received, deviation),
@@ -149,38 +187,54 @@ impl Mapper {
         }
     }
 
-    /// Gives a track another offset if its clock has jumped.
+    /// Gives a track another offset if its clock has jumped: the time since its last sample is
+    /// another by its stamp than by its arrival, and by its old offset it is out of place. What was
+    /// lost on the way, or paused, is no jump.
     fn close_jump(&mut self, track: Track, dts: i64, received: i64) {
         let (own, other) = match track {
             Track::Video => (self.video, self.audio),
             Track::Audio => (self.audio, self.video),
         };
-        if (dts + own.offset - received).abs() <= JUMP {
+        let Some(last) = own.last else { return };
+        let step = dts - last.dts;
+        if (-BACK..=JUMP).contains(&step) {
+            return;
+        }
+        if track == Track::Video {
+            self.doubt();
+        }
+        let passed = received - last.received;
+        if (dts + own.offset - received).abs() <= JUMP || (step - passed).abs() <= JUMP {
             return;
         }
         // The other track may have been there before, or have never left: one clock again.
-        if (dts + other.offset - received).abs() <= JUMP {
+        if own.as_usual(dts + other.offset - received) {
             self.leap(track, other.offset);
-            return;
+        } else {
+            // As if the source had gone on, where that is close to what the arrival says.
+            let smooth = last.dts + own.offset + own.step;
+            let target = if own.as_usual(smooth - received) { smooth } else { received };
+            self.leap(track, target - dts);
+            self.jumps += 1;
         }
-        let Some(last) = own.last else { return };
-        if (-BACK..=JUMP).contains(&(dts - last.dts)) {
-            return;
+    }
+
+    /// After a hole or a step of the picture's clock: lets the next stretch say where it belongs, and
+    /// one more if there is another in it. A source of a picture a second has nothing but holes.
+    fn doubt(&mut self) {
+        if self.doubts == 0 {
+            self.video.stretch = None;
         }
-        // As if the source had gone on, where that is close to what the arrival says.
-        let smooth = last.dts + own.offset + own.step;
-        let target = if (smooth - received).abs() <= JUMP { smooth } else { received };
-        self.leap(track, target - dts);
-        self.jumps += 1;
+        self.doubts = (self.doubts + 1).min(2);
     }
 
     fn leap(&mut self, track: Track, offset: i64) {
         let clock = self.clock(track);
         clock.offset = offset;
         clock.astray_since = None;
+        clock.stretch = None;
         if track == Track::Video {
             self.generation = self.generation.wrapping_add(1);
-            self.window = None;
             if self.audio.last.is_none() {
                 self.audio.offset = offset;
             }
@@ -195,6 +249,7 @@ impl Mapper {
             self.leap(Track::Audio, self.video.offset);
         }
         self.replaced += 1;
+        self.taken_back += u64::from(by < 0);
     }
 
     fn note(&mut self, track: Track, dts: i64, received: i64) {
@@ -209,36 +264,26 @@ impl Mapper {
         clock.last = Some(Last { dts, received, deviation });
     }
 
-    /// Lateness that stays, and drift.
-    fn watch_picture(&mut self, dts: i64, received: i64, deviation: i64) {
+    /// Lateness that stays, and what a stretch says of the picture's place.
+    fn watch_picture(&mut self, dts: i64, received: i64, deviation: i64, stretch: Option<Stretch>) {
         if self.video.astray(deviation < -JUMP, received) {
-            let by = received - dts - self.video.offset;
-            self.shift(by);
-            self.owed += by;
+            self.shift(received - dts - self.video.offset);
             return;
         }
-        let Some(window) = &mut self.window else {
-            self.window =
-                Some(Window { end: received + WINDOW, least: deviation, most: deviation });
-            return;
-        };
-        if received < window.end {
-            window.least = window.least.min(deviation);
-            window.most = window.most.max(deviation);
-            return;
-        }
-        let Window { least, most, .. } = *window;
-        self.window = None;
-        if least > JUMP && self.owed > 0 {
-            // It was a hiccup after all, and the source has caught up since.
-            let by = most.min(self.owed);
-            self.shift(-by);
-            self.owed -= by;
+        let Some(Stretch { least, most, .. }) = stretch else { return };
+        if most > JUMP && least > WORTH {
+            // A backlog, or a hiccup that the source has caught up since. Where arrivals are that
+            // close to each other, any wait for late pictures covers them.
+            self.shift(if most - least <= WORTH { -most } else { -least });
+        } else if self.doubts > 0 && most < -TOLERANCE {
+            // A jump went with a pause: in its old place the picture would be shown too early.
+            self.shift(-most);
         } else if most.abs() > TOLERANCE {
             let by = (-most).clamp(-CREEP, CREEP);
             self.video.offset += by;
             self.audio.offset += by;
         }
+        self.doubts = self.doubts.saturating_sub(1);
     }
 
     /// Whether sound is near its picture; where that stays otherwise, it is placed by its arrival.
@@ -252,103 +297,6 @@ impl Mapper {
         self.leap(Track::Audio, received + picture - dts);
         self.replaced += 1;
         true
-    }
-}
-
-/// Thousandths of a frame.
-const WHOLE: i64 = 1_000;
-/// How far, in thousandths of a frame, a picture may lie from the next slot and still take it: more
-/// than half, so that a source whose phase has drifted to the middle does not flicker between two.
-const REACH: i64 = 800;
-
-/// Output time to frame number.
-#[derive(Debug)]
-pub(super) struct Slots {
-    rate: FrameRate,
-    generation: Option<u32>,
-    phase: i64,
-    last: Option<i64>,
-}
-
-impl Slots {
-    pub(super) fn new(rate: FrameRate) -> Self {
-        Self { rate, generation: None, phase: 0, last: None }
-    }
-
-    /// The slot of a picture at `nanos` on the output clock; may be one already given.
-    pub(super) fn slot(&mut self, nanos: i64, generation: u32) -> i64 {
-        let exact = i128::from(nanos) * i128::from(self.rate.num) * i128::from(WHOLE)
-            / (i128::from(self.rate.den.max(1)) * 1_000_000_000);
-        let exact = exact as i64;
-        if self.generation != Some(generation) {
-            self.generation = Some(generation);
-            // The first picture after a leap sits in the middle of its slot.
-            self.phase = nearest(exact) * WHOLE - exact;
-        }
-        let at = exact + self.phase;
-        let slot = match self.last.map(|last| last + 1) {
-            Some(next) if (at - next * WHOLE).abs() < REACH => next,
-            _ => nearest(at),
-        };
-        self.last = Some(self.last.map_or(slot, |last| last.max(slot)));
-        slot
-    }
-
-    /// When slot `n` begins, in nanoseconds since the Unix epoch.
-    pub(super) fn nanos(rate: FrameRate, n: i64) -> i64 {
-        let nanos = i128::from(n) * i128::from(rate.den) * 1_000_000_000;
-        (nanos / i128::from(rate.num.max(1))) as i64
-    }
-}
-
-fn nearest(thousandths: i64) -> i64 {
-    (thousandths + WHOLE / 2).div_euclid(WHOLE)
-}
-
-/// The shortest and the longest wait for what is late.
-const MIN_PATIENCE: i64 = 40 * MS;
-const MAX_PATIENCE: i64 = 500 * MS;
-/// At first: covers a decoder that reorders two pictures at 25 fps.
-const FIRST_PATIENCE: i64 = 100 * MS;
-/// Added to the lateness seen, so that the next one like it is in time.
-const MARGIN: i64 = 20 * MS;
-/// What is given back per second without anything late.
-const GIVE_BACK: i64 = MS;
-
-/// How long to wait for what is late: grows at once, shrinks slowly.
-#[derive(Debug)]
-pub(super) struct Patience {
-    nanos: i64,
-    changed: i64,
-}
-
-impl Patience {
-    pub(super) fn new() -> Self {
-        Self { nanos: FIRST_PATIENCE, changed: 0 }
-    }
-
-    /// The wait now, in nanoseconds.
-    pub(super) fn nanos(&self) -> i64 {
-        self.nanos
-    }
-
-    /// Something came `lateness` nanoseconds after it was due, too late.
-    pub(super) fn missed(&mut self, lateness: i64, now: i64) {
-        let needed = (lateness + MARGIN).min(MAX_PATIENCE);
-        self.nanos = self.nanos.max(needed);
-        self.changed = now;
-    }
-
-    /// Called now and then.
-    pub(super) fn relax(&mut self, now: i64) {
-        if self.changed == 0 {
-            self.changed = now;
-        }
-        let seconds = (now - self.changed) / 1_000_000_000;
-        if seconds > 0 {
-            self.nanos = (self.nanos - seconds * GIVE_BACK).max(MIN_PATIENCE);
-            self.changed = now;
-        }
     }
 }
 

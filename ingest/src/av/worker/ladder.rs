@@ -10,13 +10,14 @@ use std::time::Duration;
 use packager::grid::Grid;
 use packager::media::{Config, Name, Rendition, Track};
 
-use super::clock::{Mapper, Slots, Track as Kind};
+use super::clock::{Mapper, Track as Kind};
 use super::decode::{Origin, Pictures, Sound};
 use super::encode::{AAC_BITRATE, AudioEncoder};
 use super::link::Link;
 use super::meter::Meter;
 use super::pictures::Board;
 use super::rung::{Lane, Shown};
+use super::slots::Slots;
 use super::sound::{Desk, Placer};
 use super::{Error, Messages};
 use crate::av::ladder::Rung;
@@ -174,6 +175,9 @@ struct Source {
     pictures: Option<Pictures>,
     sound: Option<Sound>,
     placer: Placer,
+    /// When the source was last taken back, `CLOCK_MONOTONIC` nanoseconds: what was received before
+    /// is late because it was read late, and says nothing of the link.
+    taken_back: i64,
 }
 
 impl Source {
@@ -195,6 +199,7 @@ impl Source {
             pictures: None,
             sound: None,
             placer: Placer::new(Arc::clone(desk)),
+            taken_back: i64::MIN,
         }
     }
 
@@ -248,13 +253,14 @@ impl Source {
     }
 
     fn audio(&mut self, sample: &CodedSample) {
-        let Some((place, _)) = self.place(Kind::Audio, sample) else { return };
+        let Some((place, received)) = self.place(Kind::Audio, sample) else { return };
         self.hold_back(sample.dts.saturating_add(place), SOUND_AHEAD);
         let Some(sound) = &mut self.sound else { return };
         let (placer, link) = (&mut self.placer, &self.link);
         let before = sound.damaged;
+        let prompt = received >= self.taken_back;
         sound.decode(&sample.data, sample.pts.saturating_add(place), |frame, at| {
-            if let Err(error) = placer.place(frame, at) {
+            if let Err(error) = placer.place(frame, at, prompt) {
                 link.log(true, format!("sound is left out: {error}"));
             }
         });
@@ -264,7 +270,7 @@ impl Source {
     /// The offset of a sample, and when it was received by `CLOCK_MONOTONIC`.
     fn place(&mut self, kind: Kind, sample: &CodedSample) -> Option<(i64, i64)> {
         let received = sample.received.saturating_add(self.clock.utc_minus_monotonic_nanos);
-        let (jumps, replaced) = (self.mapper.jumps, self.mapper.replaced);
+        let Mapper { jumps, replaced, taken_back, .. } = self.mapper;
         let place = self.mapper.place(kind, sample.sync, sample.dts, received);
         self.meter.jumps.store(self.mapper.jumps, Relaxed);
         self.meter.replaced.store(self.mapper.replaced, Relaxed);
@@ -273,6 +279,9 @@ impl Source {
         }
         if self.mapper.replaced > replaced {
             self.link.log(false, "the source stayed out of place; placed anew");
+        }
+        if self.mapper.taken_back > taken_back {
+            self.taken_back = monotonic_nanos();
         }
         Some((place?, sample.received))
     }
@@ -288,7 +297,8 @@ impl Source {
     fn show(&mut self, picture: ffmpeg_next::frame::Video, origin: Origin) {
         self.meter.ingested(monotonic_nanos().saturating_sub(origin.received));
         let slot = self.slots.slot(origin.at, origin.generation);
-        self.board.put(slot, Shown { picture, received: origin.received });
+        let prompt = origin.received >= self.taken_back;
+        self.board.put(slot, Shown { picture, received: origin.received }, prompt);
     }
 
     fn finish_pictures(&mut self) {

@@ -10,10 +10,10 @@ use std::time::Duration;
 
 use packager::grid::Grid;
 
-use super::clock::{Patience, Slots};
 use super::link::Link;
 use super::meter::Meter;
 use super::rung::{Job, Lane, Shown};
+use super::slots::{Patience, Slots};
 use crate::av::protocol::{ClockBase, monotonic_nanos};
 
 /// Pictures that may wait for their slots, in seconds of frames: what a source is ahead (the reader
@@ -69,13 +69,16 @@ impl Board {
         self.changed.wait_timeout(state, time).unwrap_or_else(PoisonError::into_inner).0
     }
 
-    /// Puts a picture into its slot.
-    pub(super) fn put(&self, slot: i64, shown: Shown) {
+    /// Puts a picture into its slot. How late it is tells how long to wait for the next ones, if it
+    /// was read as `prompt`ly as it came.
+    pub(super) fn put(&self, slot: i64, shown: Shown, prompt: bool) {
         let shown = Arc::new(shown);
         let mut state = self.lock();
         if slot < state.next {
             let now = self.clock.utc_nanos();
-            state.patience.missed(now - Slots::nanos(self.grid.rate, slot), now);
+            if prompt {
+                state.patience.missed(now - Slots::nanos(self.grid.rate, slot), now);
+            }
             self.meter.dropped.fetch_add(1, Relaxed);
             return;
         }

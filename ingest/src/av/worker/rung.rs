@@ -15,11 +15,11 @@ use packager::media::{Config, Rendition, Sample, Track};
 use packager::time::FrameRate;
 
 use super::Error;
-use super::clock::Slots;
 use super::encode::{VideoEncoder, VideoSettings};
 use super::link::Link;
 use super::meter::Meter;
 use super::scale::Scaler;
+use super::slots::Slots;
 use crate::av::ladder::Rung;
 use crate::av::protocol::{ClockBase, FromWorker, monotonic_nanos};
 

@@ -13,10 +13,10 @@ use ffmpeg_next as ffmpeg;
 use packager::media::Sample;
 
 use super::Error;
-use super::clock::Patience;
 use super::encode::{AAC_FRAME, AudioEncoder, SAMPLE_RATE};
 use super::link::Link;
 use super::meter::Meter;
+use super::slots::Patience;
 use crate::av::protocol::{ClockBase, FromWorker};
 
 const RATE: i64 = SAMPLE_RATE as i64;
@@ -148,10 +148,11 @@ impl Desk {
         self.changed.notify_all();
     }
 
-    fn write(&self, at: i64, sound: &[[f32; 2]]) {
+    /// How late sound is tells how long to wait for more, if it was read as `prompt`ly as it came.
+    fn write(&self, at: i64, sound: &[[f32; 2]], prompt: bool) {
         let now = self.clock.utc_nanos();
         let mut state = self.lock();
-        if state.tape.write(at, sound) > 0 {
+        if state.tape.write(at, sound) > 0 && prompt {
             state.patience.missed(now - nanos_at(at), now);
         }
         state.heard = Some(now);
@@ -249,8 +250,14 @@ impl Placer {
         Self { desk, resampler: None, steering: Steering::default(), stereo: Vec::new() }
     }
 
-    /// Places decoded sound whose first sample belongs at `at`, UTC nanoseconds.
-    pub(super) fn place(&mut self, sound: &frame::Audio, at: i64) -> Result<(), Error> {
+    /// Places decoded sound whose first sample belongs at `at`, UTC nanoseconds. `prompt`: whether it
+    /// was read when it came.
+    pub(super) fn place(
+        &mut self,
+        sound: &frame::Audio,
+        at: i64,
+        prompt: bool,
+    ) -> Result<(), Error> {
         let what = "resampling";
         let layout = match sound.channel_layout() {
             layout if layout.is_empty() => ChannelLayout::default(i32::from(sound.channels())),
@@ -281,7 +288,7 @@ impl Placer {
         self.stereo.clear();
         self.stereo.extend(left.iter().zip(right).take(count).map(|(l, r)| [*l, *r]));
         let (position, correction) = self.steering.place(sample_at(at), count as i64);
-        self.desk.write(position, &self.stereo);
+        self.desk.write(position, &self.stereo, prompt);
         if let Some(samples) = correction {
             compensate(resampler, samples);
         }

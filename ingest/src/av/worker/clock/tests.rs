@@ -3,7 +3,6 @@ use proptest::prelude::*;
 use super::*;
 
 const NOW: i64 = 1_795_000_000_000 * MS;
-const FPS30: FrameRate = FrameRate::new(30, 1);
 
 /// Output times of video samples given by (dts, received) in ms after the start.
 fn mapped(mapper: &mut Mapper, samples: impl IntoIterator<Item = (i64, i64)>) -> Vec<Option<i64>> {
@@ -214,60 +213,133 @@ fn another_publisher_is_placed_by_its_own_first_picture() {
     assert_ne!(mapper.generation(), generation);
 }
 
-/// Slots of pictures at the given output times in ms.
-fn slots(rate: FrameRate, millis: impl IntoIterator<Item = i64>) -> Vec<i64> {
-    let mut slots = Slots::new(rate);
-    millis.into_iter().map(|ms| slots.slot(NOW + ms * MS, 1)).collect()
+#[test]
+fn a_lost_stretch_of_a_source_that_is_ahead_is_no_jump() {
+    // The first picture came 700 ms late, then the source caught up; 900 ms of it are lost.
+    let mut mapper = Mapper::default();
+    let samples = (0..60).filter(|n| !(20..47).contains(n)).map(|n| (n * 33, (n * 33).max(700)));
+    let places = mapped(&mut mapper, samples.clone());
+    let expected: Vec<_> = samples.map(|(dts, _)| Some(dts + 700)).collect();
+    assert_eq!(places, expected);
+    assert_eq!((mapper.jumps, mapper.replaced), (0, 0));
 }
 
 #[test]
-fn sources_of_another_rate_skip_and_share_slots_in_a_steady_cadence() {
-    let from24 = slots(FPS30, (0..25).map(|n| n * 1_000 / 24));
-    assert_eq!(from24[..6], [0, 1, 2, 3, 5, 6].map(|n| n + from24[0]));
-    assert_eq!(from24[24] - from24[0], 30);
-    let from60 = slots(FPS30, (0..61).map(|n| n * 1_000 / 60));
-    assert_eq!(from60[60] - from60[0], 30);
-    assert!(from60.windows(2).all(|pair| pair[1] - pair[0] <= 1));
+fn a_backlog_of_seconds_is_taken_back_in_one_step_with_its_sound() {
+    // A relay hands over the two seconds it has, then goes on in real time with 50 ms of jitter.
+    let mut mapper = Mapper::default();
+    let (mut pictures, mut sounds) = (Vec::new(), Vec::new());
+    for n in 0..1_000i64 {
+        let dts = n * 20 * MS;
+        let received = NOW + (n * 20 - 2_000).max(n / 10) * MS + n * 7 % 51 * MS;
+        let mut place = |track| {
+            let offset = mapper.place(track, true, dts, received).expect("a place");
+            (dts + offset - received) / MS
+        };
+        pictures.push(place(Track::Video));
+        sounds.push(place(Track::Audio));
+    }
+    assert_eq!(pictures, sounds, "one clock");
+    assert_eq!(mapper.replaced, 1, "one step");
+    let settled = &pictures[500..];
+    assert!(settled.iter().all(|ahead| (-60..=60).contains(ahead)), "{settled:?}");
 }
 
 #[test]
-fn slots_begin_when_their_number_says() {
-    for rate in FrameRate::STANDARD {
-        let second = i64::from(rate.num) / i64::from(rate.den);
-        for n in [0, 1, second, 53_850_000_000 / 60 * second] {
-            let nanos = Slots::nanos(rate, n);
-            assert_eq!(Slots::new(rate).slot(nanos, 0), n, "{rate}");
-        }
+fn a_jump_with_a_pause_is_not_closed_as_if_there_had_been_none() {
+    // An encoder that starts again within 400 ms, from zero: what it shows then was not there
+    // 400 ms ago.
+    let mut mapper = Mapper::default();
+    let before = (0..300).map(|n| (100_000 + n * 33, n * 33 + n % 5 * 4));
+    let after = (300..900).map(|n| ((n - 300) * 33, n * 33 + 400 + n % 5 * 4));
+    let places = mapped(&mut mapper, before.chain(after));
+    for (n, place) in (300..).zip(&places[300..]) {
+        let made = n * 33 + 400;
+        assert!((made..=made + 20).contains(&place.expect("a place")), "{n}: {place:?}, {made}");
     }
 }
 
 #[test]
-fn patience_grows_at_once_and_comes_back_slowly_within_its_limits() {
-    let second = 1_000 * MS;
-    let mut patience = Patience::new();
-    patience.missed(250 * MS, second);
-    assert_eq!(patience.nanos(), 270 * MS);
-    patience.missed(9_000 * MS, second);
-    assert_eq!(patience.nanos(), MAX_PATIENCE);
-    patience.relax(11 * second);
-    assert_eq!(patience.nanos(), MAX_PATIENCE - 10 * MS);
-    patience.relax(10_000 * second);
-    assert_eq!(patience.nanos(), MIN_PATIENCE);
+fn a_small_step_back_is_followed_within_seconds() {
+    let mut mapper = Mapper::default();
+    let steps = (0..900).map(|n| (n * 33 - if n < 300 { 0 } else { 300 }, n * 33));
+    let places = mapped(&mut mapper, steps);
+    assert_eq!(places[299], Some(299 * 33));
+    assert_eq!(places[600..], (600..900).map(|n| Some(n * 33)).collect::<Vec<_>>());
+}
+
+/// What happens to a source.
+#[derive(Clone, Copy, Debug)]
+enum Happening {
+    /// The link delivers nothing for so long, then everything.
+    Stall(i64),
+    /// The source's clock jumps by so much, after a pause.
+    Jump(i64, i64),
+    /// The source makes nothing for so long; its clock goes on.
+    Pause(i64),
+    /// So many pictures are lost.
+    Loss(i64),
+}
+
+fn happening() -> impl Strategy<Value = Happening> {
+    prop_oneof![
+        (0i64..4_000).prop_map(Happening::Stall),
+        (0i64..100_000, 0i64..3_000).prop_map(|(by, pause)| Happening::Jump(by, pause)),
+        (0i64..700, 0i64..700).prop_map(|(by, pause)| Happening::Jump(by, pause)),
+        // A smaller one back could hide in a loss or a pause.
+        (1_000i64..100_000, 0i64..3_000)
+            .prop_map(|(by, pause)| Happening::Jump(-by - pause, pause)),
+        (0i64..3_000).prop_map(Happening::Pause),
+        (1i64..60).prop_map(Happening::Loss),
+    ]
 }
 
 proptest! {
+    /// Each picture is received at some time after it was made, and no earlier than the one before.
     #[test]
-    fn a_source_of_our_rate_maps_one_to_one_whatever_its_phase_and_jitter(
-        rate in 0usize..FrameRate::STANDARD.len(),
-        phase in 0i64..1_000,
-        jitter in proptest::collection::vec(-3i64..=3, 300),
+    fn no_picture_is_shown_before_it_was_made_nor_seconds_after_once_the_source_has_settled(
+        backlog in prop_oneof![Just(0i64), 0i64..5_000],
+        happenings in proptest::collection::btree_map(0i64..800, happening(), 0..6),
+        jitter in prop_oneof![1i64..5, 1i64..60, 1i64..400],
+        mut seed in any::<u32>(),
     ) {
-        let rate = FrameRate::STANDARD[rate];
-        let times = jitter.iter().enumerate().map(|(n, jitter)| {
-            phase + n as i64 * 1_000 * i64::from(rate.den) / i64::from(rate.num) + jitter
-        });
-        let slots = slots(rate, times);
-        prop_assert!(slots.windows(2).all(|pair| pair[1] == pair[0] + 1), "{:?}", slots);
+        // Settled is a source with a few stretches behind it since the last event: its earliest
+        // arrivals may be rare.
+        const SETTLED: i64 = 4 * WINDOW / MS + 1_000;
+        let mut mapper = Mapper::default();
+        let (mut made, mut jumped, mut gate, mut arrived) = (0, 0, backlog, 0);
+        let (mut eventful, mut losing) = (0, 0);
+        for n in 0..1_500i64 {
+            made += 40;
+            match happenings.get(&n) {
+                Some(Happening::Stall(stall)) => gate = gate.max(made + stall),
+                Some(Happening::Jump(by, pause)) => {
+                    made += pause;
+                    jumped += by;
+                }
+                Some(Happening::Pause(pause)) => made += pause,
+                Some(Happening::Loss(count)) => losing = losing.max(*count),
+                None => {}
+            }
+            seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            let delay = i64::from(seed >> 8) % jitter;
+            arrived = arrived.max(gate).max(made + delay);
+            if happenings.contains_key(&n) || made < gate {
+                eventful = arrived;
+            }
+            losing -= 1;
+            if losing >= 0 {
+                continue;
+            }
+            let (dts, received) = ((made + jumped) * MS, NOW + arrived * MS);
+            let offset = mapper.place(Track::Video, true, dts, received).expect("a place");
+            let after = (dts + offset - NOW) / MS - made;
+            if arrived - eventful > SETTLED {
+                prop_assert!(after >= -TOLERANCE / MS, "{n}: {after} ms after it was made");
+                let most = (JUMP + WORTH) / MS + jitter;
+                prop_assert!(after <= most, "{n}: {after} ms after it was made");
+            }
+        }
     }
 
     #[test]
@@ -275,13 +347,10 @@ proptest! {
         samples in proptest::collection::vec((any::<bool>(), any::<bool>(), any::<i32>(), any::<i32>()), 0..100),
     ) {
         let mut mapper = Mapper::default();
-        let mut slots = Slots::new(FPS30);
         for (video, sync, dts, received) in samples {
             let track = if video { Track::Video } else { Track::Audio };
             let (dts, received) = (i64::from(dts) * MS, NOW + i64::from(received) * MS);
-            if let Some(offset) = mapper.place(track, sync, dts, received) {
-                slots.slot(dts + offset, mapper.generation());
-            }
+            let _ = mapper.place(track, sync, dts, received);
         }
     }
 }

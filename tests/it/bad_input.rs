@@ -43,7 +43,7 @@ impl Street {
     fn close(mut self) -> Result {
         // However short the attack was: two segments after what its first picture fills.
         let (first, last) = self.server.numbers("good")?;
-        let moving = last.max(first + crate::examine::LEAD_IN);
+        let moving = last.max(first + harness::server::LEAD_IN);
         self.server.wait_segment("good", moving + 2, Duration::from_secs(15))?;
         self.neighbour.check()?;
         crate::examine::whole(&self.witness.finish()?, &self.neighbour)?;

@@ -9,8 +9,6 @@ use harness::witness::{Record, Track};
 use harness::{Context, Failure, Result};
 use ingest::av::mark;
 
-/// Segments at the start of a run that hold its first picture still.
-pub(crate) const LEAD_IN: u64 = 3;
 /// Most that a picture may show after the moment that was drawn into it: the encoders of the
 /// broadcaster and the adaptive buffer, on a machine that is shared.
 const MOST_DELAY_NS: i64 = 1_500_000_000;

@@ -17,12 +17,6 @@ use crate::examine;
 const RATE: FrameRate = FrameRate::new(25, 1);
 const PLAYABLE_WITHIN: Duration = Duration::from_secs(10);
 
-/// Waits for `more` segments after the newest one.
-fn wait_more(server: &Server, more: u64) -> Result {
-    let (first, last) = server.numbers("a")?;
-    server.wait_segment("a", last.max(first + examine::LEAD_IN) + more, Duration::from_secs(30))
-}
-
 /// Nothing was broken, and all is one run.
 fn one_run(record: &Record) -> Result {
     record.clean()?;
@@ -35,7 +29,7 @@ fn survives(edit: Edit, segments: u64, most_odd: u64) -> Result {
     let witness = Witness::start(Watch::new(&server.url(""), "a"));
     let relay = Relay::start(Source::tiny(RATE), &server.rtmp.to_string(), "a", edit)?;
     server.wait_playable("a", PLAYABLE_WITHIN)?;
-    wait_more(&server, segments)?;
+    server.wait_more("a", segments)?;
     assert!(relay.is_running(), "the source was thrown out:\n{}", server.log());
     let record = witness.finish()?;
     one_run(&record)?;
@@ -106,11 +100,11 @@ fn a_second_publisher_of_another_size_takes_over_in_the_same_run() -> Result {
     let url = server.publish_url("a", Some("k"));
     let mut first = Source::tiny(RATE).publish(&url)?;
     server.wait_playable("a", PLAYABLE_WITHIN)?;
-    wait_more(&server, 2)?;
+    server.wait_more("a", 2)?;
     first.check()?;
     let second = Source::tiny(FrameRate::new(30, 1)).with_size(480, 270).publish(&url)?;
     first.wait(Duration::from_secs(15)).context("the first publisher is told to end")?;
-    wait_more(&server, 4)?;
+    server.wait_more("a", 4)?;
     one_run(&witness.finish()?).map(drop)?;
     ends_with(&server, &second)
 }
@@ -128,9 +122,9 @@ fn a_publisher_back_within_hold_goes_on_in_the_same_run() -> Result {
         Ok(Look::at((state == "holding").then_some(()), state.to_string()))
     })?;
     // Slate on time while nobody publishes.
-    wait_more(&server, 2)?;
+    server.wait_more("a", 2)?;
     let second = Source::tiny(RATE).publish(&url)?;
-    wait_more(&server, 4)?;
+    server.wait_more("a", 4)?;
     one_run(&witness.finish()?)?;
     ends_with(&server, &second)
 }
@@ -142,9 +136,9 @@ fn a_path_that_becomes_slower_by_400_ms_costs_less_than_a_second_of_frames() -> 
     let proxy = TcpProxy::start(server.rtmp, 1)?;
     let mut publisher = Source::tiny(RATE).publish(&publish_url(proxy.listen, "a", None))?;
     server.wait_playable("a", PLAYABLE_WITHIN)?;
-    wait_more(&server, 2)?;
+    server.wait_more("a", 2)?;
     proxy.set_both(Faults::late(Duration::from_millis(400)));
-    wait_more(&server, 4)?;
+    server.wait_more("a", 4)?;
     publisher.check()?;
     let record = witness.finish()?;
     one_run(&record)?;

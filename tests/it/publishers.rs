@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 use harness::Result;
 use harness::publisher::obs::{self, Obs};
 use harness::publisher::{Broadcaster, Publisher, Sound, Source};
-use harness::server::{ChannelConfig, Server};
+use harness::server::{ChannelConfig, LEAD_IN, Server};
 use harness::witness::{Record, Watch, Witness};
 use packager::time::FrameRate;
 
-use crate::examine::{self, LEAD_IN};
+use crate::examine;
 
 /// Segments to look at: 8 to 10 s with the lengths that the grid makes of a wish of 2 s.
 const SEGMENTS: u64 = 5;

@@ -1,22 +1,33 @@
-//! Worker processes: found by their channel's name, and harmed.
+//! Worker processes that crash, hang and run out of memory: viewers see a still picture, in the same
+//! run, and other channels nothing.
 
 use std::time::Duration;
 
-use harness::Result;
+use harness::dice::Dice;
 use harness::process::{harm, tree};
-use harness::publisher::Source;
+use harness::publisher::{Publisher, Source};
 use harness::server::{ChannelConfig, Server};
 use harness::wait::{Look, until};
+use harness::witness::{Record, Watch, Witness};
+use harness::{Context, Result};
 use packager::time::FrameRate;
+use rustix::process::Signal;
 
+use crate::absence::one_run;
+use crate::examine::{self, Shown};
+
+const RATE: FrameRate = FrameRate::new(25, 1);
 const PLAYABLE_WITHIN: Duration = Duration::from_secs(15);
-/// An encoder that asks for no memory for as long as this is not one of ours.
-const HUNGRY_WITHIN: Duration = Duration::from_secs(20);
+/// Most that a picture may stand still beyond the time it takes to notice: what is promised is
+/// 1.5 s, and tests share their machine.
+const MOST_FREEZE: Duration = Duration::from_millis(4_500);
+/// After how long a worker that makes nothing counts as hung, for the segments of these tests.
+const HANGS_FOR: Duration = Duration::from_secs(4);
 
 #[test]
 fn a_worker_without_memory_dies_alone_and_another_takes_its_place() -> Result {
     let server = Server::start(&[ChannelConfig::tiny("a"), ChannelConfig::tiny("b")])?;
-    let source = Source::tiny(FrameRate::new(25, 1));
+    let source = Source::tiny(RATE);
     let _a = source.clone().publish(&server.publish_url("a", None))?;
     let _b = source.publish(&server.publish_url("b", None))?;
     server.wait_playable("a", PLAYABLE_WITHIN)?;
@@ -26,10 +37,108 @@ fn a_worker_without_memory_dies_alone_and_another_takes_its_place() -> Result {
     assert_eq!(neighbours.len(), 1);
     assert!(!neighbours.contains(&first));
     harm::starve(first)?;
-    until("end of the starved worker", HUNGRY_WITHIN, || {
+    // A picture of another size needs memory.
+    let _larger = Source::tiny(RATE).with_size(480, 270).publish(&server.publish_url("a", None))?;
+    until("end of the starved worker", PLAYABLE_WITHIN, || {
         Ok(Look::at(tree::title(first).is_none().then_some(()), "it lives"))
     })?;
     server.wait_worker("a", Some(first), PLAYABLE_WITHIN)?;
     assert_eq!(server.worker_pids("b"), neighbours);
     server.stop()
+}
+
+/// What can be done to a worker.
+#[derive(Clone, Copy, Debug)]
+enum Harm {
+    Crash,
+    Hang,
+}
+
+impl Harm {
+    fn to(self, worker: u32) -> Result {
+        match self {
+            // The runtime's handler gives up with the first one and waits for the fault to come
+            // again, which a fault does that is real.
+            Self::Crash => {
+                harm::signal(worker, Signal::SEGV)?;
+                harm::signal(worker, Signal::SEGV)
+            }
+            Self::Hang => harm::signal(worker, Signal::STOP),
+        }
+    }
+
+    /// How long it goes unnoticed.
+    fn unnoticed(self) -> Duration {
+        match self {
+            Self::Crash => Duration::ZERO,
+            Self::Hang => HANGS_FOR,
+        }
+    }
+}
+
+/// Harms the worker of one of two channels a few times, each time somewhere in a segment, and looks
+/// at both channels. Gives how long the picture stood still after each harm was noticed.
+fn freezes(seed: u64, harms: &[Harm]) -> Result<Vec<Duration>> {
+    let server = Server::start(&[ChannelConfig::tiny("a"), ChannelConfig::tiny("b")])?;
+    let publishers = ["a", "b"].map(|c| Source::tiny(RATE).publish(&server.publish_url(c, None)));
+    let [a, b] = publishers;
+    let (a, b) = (a?, b?);
+    server.wait_playable("a", PLAYABLE_WITHIN)?;
+    server.wait_playable("b", PLAYABLE_WITHIN)?;
+    let witnesses = ["a", "b"].map(|c| Witness::start(Watch::new(&server.url(""), c)));
+    let mut dice = Dice::new(seed);
+    for harm in harms {
+        server.wait_more("a", 2)?;
+        std::thread::sleep(Duration::from_millis(dice.below(2_000)));
+        let worker = server.wait_worker("a", None, PLAYABLE_WITHIN)?;
+        harm.to(worker)?;
+        server.wait_worker("a", Some(worker), PLAYABLE_WITHIN)?;
+    }
+    server.wait_more("a", 4)?;
+    let [of_a, of_b] = witnesses;
+    let (of_a, of_b) = (of_a.finish()?, of_b.finish()?);
+    for record in [&of_a, &of_b] {
+        record.clean()?;
+        one_run(record)?;
+    }
+    examine::whole(&of_b, &b).context("the neighbour")?;
+    let found = still(&of_a, &a)?;
+    assert_eq!(found.len(), harms.len(), "the picture stood still for {found:?}");
+    Ok(found.iter().zip(harms).map(|(f, harm)| f.saturating_sub(harm.unnoticed())).collect())
+}
+
+/// For how long at a time nothing new was shown, where that was more than a few frames.
+fn still(record: &Record, publisher: &Publisher) -> Result<Vec<Duration>> {
+    let track = record.tracks.iter().find(|t| !t.rendition.audio).context("a picture")?;
+    let shown = examine::decoded(track, publisher.feed())?;
+    let mut stills = Vec::new();
+    let mut newest: Option<Shown> = None;
+    for one in examine::settled(&shown, publisher.feed()) {
+        if newest.is_some_and(|newest| one.source <= newest.source) {
+            continue;
+        }
+        if let Some(newest) = newest.replace(*one) {
+            let still = Duration::from_nanos((one.pts_ns - newest.pts_ns).unsigned_abs());
+            if still > Duration::from_millis(250) {
+                stills.push(still);
+            }
+        }
+    }
+    Ok(stills)
+}
+
+#[test]
+fn a_worker_that_crashes_costs_a_still_picture_and_no_discontinuity() -> Result {
+    let found = freezes(1, &[Harm::Crash, Harm::Crash])?;
+    println!("the picture stood still for {found:?}");
+    assert!(found.iter().all(|freeze| *freeze <= MOST_FREEZE), "{found:?}");
+    Ok(())
+}
+
+#[test]
+fn a_worker_that_hangs_costs_a_still_picture_and_no_discontinuity() -> Result {
+    let found = freezes(2, &[Harm::Hang])?;
+    println!("the picture stood still for {found:?} after it was noticed");
+    assert!(found.iter().all(|freeze| *freeze <= MOST_FREEZE), "{found:?}");
+    Ok(())
 }

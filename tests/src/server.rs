@@ -23,6 +23,9 @@ const READY_WITHIN: Duration = Duration::from_secs(15);
 /// server's taking it, another program may have it.
 const PORT_TRIES: usize = 4;
 
+/// Segments at the start of a run that hold its first picture still.
+pub const LEAD_IN: u64 = 3;
+
 /// A channel to be configured.
 #[derive(Clone, Debug)]
 pub struct ChannelConfig {
@@ -228,6 +231,16 @@ impl Server {
             Ok(Look::at((last >= k).then_some(()), format!("the newest is {last}")))
         });
         waited.map_err(|failure| self.explain(&failure))
+    }
+
+    /// Waits for `more` segments of a channel after its newest one, and after those that hold its
+    /// first picture still.
+    ///
+    /// # Errors
+    /// As [`Self::wait_segment`].
+    pub fn wait_more(&self, channel: &str, more: u64) -> Result {
+        let (first, last) = self.numbers(channel)?;
+        self.wait_segment(channel, last.max(first + LEAD_IN) + more, Duration::from_secs(30))
     }
 
     /// Waits until the log has a line that contains all of these texts.

@@ -5,11 +5,12 @@
 //! known, so nothing waits for the sample after it. Every rendition is cut by the same boundaries
 //! and numbered alike; audio cuts at the first audio frame at or after a boundary.
 //!
-//! Where coded media is missing the caller says so, by the clock or because it knows:
-//! [`Segmenter::fill`] completes every part that should be there by now with filler, and
-//! [`Segmenter::lose`] says that what comes next comes of another encoder. A rendition that was
-//! filled goes on with the first sample that decoding can start with and whose place is still free;
-//! what is late for a filled place is dropped (DESIGN §4, "Holes are filled, not left").
+//! Where coded media is missing the caller says so: [`Segmenter::fill`] completes every part that
+//! should be there by now with filler. An encoder that is there has some patience coming to it; one
+//! that is gone ([`Segmenter::lose`]), and a rendition that is [switched off](Segmenter::switch_off),
+//! have none. A rendition that was filled goes on with the first sample that decoding can start with
+//! and whose place is still free; what is late for a filled place is dropped (DESIGN §4, "Holes are
+//! filled, not left").
 //!
 //! It makes no boundary of its own, reads no clock and repairs nothing else: samples come in decoding
 //! order, and the first of every video segment is a sync sample. What breaks that is an error, and
@@ -24,7 +25,7 @@ use crate::cmaf::{self, Chunk, ChunkSpec};
 use crate::filler::Filler;
 use crate::grid::Grid;
 use crate::media::{Rendition, Sample};
-use crate::time::{Rounding, Timescale, Timestamp};
+use crate::time::{Rounding, Span, Timescale, Timestamp, rescale};
 
 /// What the segmenter makes.
 #[derive(Clone, Debug)]
@@ -44,6 +45,8 @@ pub enum Output {
         rendition: usize,
         /// Number of the segment.
         k: u64,
+        /// Whether its rendition was switched off when it began: it holds nothing worth playing.
+        off: bool,
     },
 }
 
@@ -129,7 +132,21 @@ struct Cutter {
     filled: u32,
     /// Whether samples are missing: the next one may come later than `next`.
     hole: bool,
+    feed: Feed,
+    /// Whether the segment began while the rendition was switched off.
+    begun_off: bool,
     filler: Filler,
+}
+
+/// What a rendition may expect of its encoder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Feed {
+    /// Samples, if perhaps late ones.
+    Alive,
+    /// Nothing until another encoder is there.
+    Gone,
+    /// Nothing until the encoder makes it again.
+    Off,
 }
 
 impl Segmenter {
@@ -190,7 +207,8 @@ impl Segmenter {
         if video && cutter.part == 0 && cutter.pending.is_empty() && !sample.sync {
             return Err(Error::NotSync { rendition, k: cutter.k });
         }
-        cutter.hole = false;
+        (cutter.hole, cutter.feed) = (false, Feed::Alive);
+        cutter.begun_off &= cutter.part > 0 || !cutter.pending.is_empty();
         cutter.filler.note(&sample);
         self.take(rendition, sample);
         Ok(())
@@ -199,29 +217,53 @@ impl Segmenter {
     /// Says that the encoder is gone: what comes next may begin later than where this one stopped.
     pub fn lose(&mut self) {
         for cutter in &mut self.cutters {
-            cutter.hole = true;
+            (cutter.hole, cutter.feed) = (true, Feed::Gone);
         }
     }
 
-    /// When the next part ends, of all that any rendition has begun and filler could complete.
-    pub fn due(&self) -> Option<Timestamp> {
-        let ends = self.renditions.iter().zip(&self.cutters).filter(|(_, c)| c.next.is_some());
-        ends.map(|(each, c)| Timestamp::new(c.part_end, each.track.timescale))
-            .min_by_key(|end| end.ticks_in(Timescale::NANOS, Rounding::Ceil))
+    /// Says that another encoder is there, whose first samples are to come.
+    pub fn expect(&mut self) {
+        for cutter in &mut self.cutters {
+            (cutter.hole, cutter.feed) = (true, Feed::Alive);
+        }
     }
 
-    /// Completes every part that ends at or before `until` with filler. A rendition that has not
-    /// begun has nothing to be filled with.
-    pub fn fill(&mut self, until: Timestamp) {
+    /// Says that a rendition is not made any more until its next sample: filler comes on time, and
+    /// segments that begin meanwhile say that they hold nothing.
+    pub fn switch_off(&mut self, rendition: usize) {
+        if let Some(cutter) = self.cutters.get_mut(rendition) {
+            (cutter.hole, cutter.feed) = (true, Feed::Off);
+        }
+    }
+
+    /// When [`Self::fill`] has something to do: the end of the next part that any rendition has begun,
+    /// and `patience` on top where an encoder is there for it.
+    pub fn due(&self, patience: Span) -> Option<Timestamp> {
+        let begun = self.renditions.iter().zip(&self.cutters).filter(|(_, c)| c.next.is_some());
+        let due = begun.map(|(each, cutter)| {
+            let end =
+                rescale(cutter.part_end, each.track.timescale, Timescale::NANOS, Rounding::Ceil);
+            end.saturating_add(cutter.feed.patience(patience))
+        });
+        due.min().map(|nanos| Timestamp::new(nanos, Timescale::NANOS))
+    }
+
+    /// Completes every part with filler that is due at `now`, as [`Self::due`] says. A rendition that
+    /// has not begun has nothing to be filled with.
+    pub fn fill(&mut self, now: Timestamp, patience: Span) {
+        let now = now.ticks_in(Timescale::NANOS, Rounding::Floor);
         for rendition in 0..self.cutters.len() {
-            let Some(each) = self.renditions.get(rendition) else { continue };
-            let until = until.ticks_in(each.track.timescale, Rounding::Floor);
-            while let Some(cutter) = self.cutters.get_mut(rendition)
-                && cutter.part_end <= until
+            while let (Some(each), Some(cutter)) =
+                (self.renditions.get(rendition), self.cutters.get_mut(rendition))
+                && cutter.next.is_some()
             {
-                let before = cutter.next;
+                let until = now.saturating_sub(cutter.feed.patience(patience));
+                let until = rescale(until, Timescale::NANOS, each.track.timescale, Rounding::Floor);
+                let (before, end) = (cutter.next, cutter.part_end);
+                if end > until {
+                    break;
+                }
                 cutter.hole = true;
-                let end = cutter.part_end;
                 self.fill_up(rendition, end);
                 if self.cutters.get(rendition).is_none_or(|cutter| cutter.next == before) {
                     break;
@@ -315,11 +357,22 @@ impl Segmenter {
         // The next part holds as many samples as this one, give or take one.
         cutter.pending = Vec::with_capacity(samples.len() + 1);
         if end >= cutter.segment_end {
-            self.ready.push_back(Output::SegmentClosed { rendition, k: cutter.k });
+            let off = cutter.begun_off;
+            self.ready.push_back(Output::SegmentClosed { rendition, k: cutter.k, off });
             cutter.begin(&self.grid, each, cutter.k + 1);
         } else {
             cutter.part += 1;
             cutter.part_end = part_end_after(&self.grid, each, cutter.k, end, cutter.segment_end);
+        }
+    }
+}
+
+impl Feed {
+    /// How long a part may come after its end, in nanoseconds.
+    fn patience(self, of_the_living: Span) -> i64 {
+        match self {
+            Self::Alive => of_the_living.ticks_in(Timescale::NANOS, Rounding::Ceil).cast_signed(),
+            Self::Gone | Self::Off => 0,
         }
     }
 }
@@ -336,6 +389,8 @@ impl Cutter {
             pending: Vec::new(),
             filled: 0,
             hole: false,
+            feed: Feed::Alive,
+            begun_off: false,
             filler: Filler::new(rendition),
         };
         cutter.begin(grid, rendition, k);
@@ -346,6 +401,7 @@ impl Cutter {
     fn begin(&mut self, grid: &Grid, rendition: &Rendition, k: u64) {
         let start = start_of(grid, rendition, k);
         (self.k, self.part) = (k, 0);
+        self.begun_off = self.feed == Feed::Off;
         self.segment_end = start_of(grid, rendition, k + 1);
         self.part_end = part_end_after(grid, rendition, k, start, self.segment_end);
     }

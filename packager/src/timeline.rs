@@ -66,9 +66,10 @@ pub struct Segment {
     pub start: i64,
     /// Length in the same ticks.
     pub duration: u64,
-    /// Its parts, in order; a gap has none.
+    /// Its parts, in order; none where nothing could be made.
     pub parts: Vec<Part>,
-    /// Whether there is no media: listed so that numbers and times stay aligned, never fetchable.
+    /// Whether players are told to play another rendition here: listed so that numbers and times stay
+    /// aligned. It can be fetched if it has parts: DASH has no word for a gap.
     pub gap: bool,
 }
 
@@ -76,6 +77,11 @@ impl Segment {
     /// Size of the segment in bytes: the sum of its parts.
     pub fn bytes(&self) -> u64 {
         self.parts.iter().map(|part| u64::from(part.bytes)).sum()
+    }
+
+    /// Whether it can be fetched.
+    pub fn has_media(&self) -> bool {
+        !self.parts.is_empty()
     }
 
     /// End of its last sample, in ticks of the rendition's timescale since the epoch.
@@ -189,7 +195,8 @@ impl Snapshot {
         let tracks: Vec<_> = (0..self.tracks.len()).map(|index| self.listed(index)).collect();
         let mut runs: Vec<ListedRun> = Vec::new();
         for (position, segment) in tracks.first().copied().unwrap_or_default().iter().enumerate() {
-            if tracks.iter().any(|track| track.get(position).is_none_or(|other| other.gap)) {
+            if tracks.iter().any(|track| track.get(position).is_none_or(|other| !other.has_media()))
+            {
                 continue;
             }
             let (last_k, end) = (segment.k, Timestamp::new(segment.end(), self.scale(0)));

@@ -59,18 +59,8 @@ struct Current {
     renditions: Arc<[Rendition]>,
     segmenter: Segmenter,
     metrics: Vec<RenditionMetrics>,
-    encoder: Delivery,
-}
-
-/// How the encoder of a run delivers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Delivery {
-    /// It still makes what lies before its start, as fast as it can.
-    CatchingUp,
-    /// In real time; what is later than [`LATE`] is filled.
-    Live,
-    /// There is none: filler comes on time.
-    Gone,
+    /// Whether the encoder still makes what lies before its start, as fast as it can.
+    catching_up: bool,
 }
 
 impl Current {
@@ -174,8 +164,7 @@ impl Packaging {
         if let Some(current) = &mut self.current {
             let inits = renditions.iter().map(packager::cmaf::init);
             if inits.eq(current.run.inits.iter().cloned()) {
-                current.segmenter.lose();
-                current.encoder = Delivery::Live;
+                current.segmenter.expect();
                 return Ok(Begun::Resumed);
             }
         }
@@ -225,8 +214,7 @@ impl Packaging {
         self.remember_format(&renditions).await;
         self.store.begin_run(&run, &renditions).await;
         let metrics = renditions.iter().map(|r| self.metrics.rendition(r.name.as_str())).collect();
-        let encoder = Delivery::CatchingUp;
-        self.current = Some(Current { run, renditions, segmenter, metrics, encoder });
+        self.current = Some(Current { run, renditions, segmenter, metrics, catching_up: true });
     }
 
     /// Ends the run on the air at the start of segment `first_k` of another one, and keeps what its
@@ -244,7 +232,7 @@ impl Packaging {
             match output {
                 Output::Init { .. } => {}
                 Output::Chunk(part) => chunks.push(part),
-                Output::SegmentClosed { rendition, k } => {
+                Output::SegmentClosed { rendition, k, .. } => {
                     let end = chunks.last().map_or(0, |p| p.start + i64::from(p.duration));
                     let parts = std::mem::take(&mut chunks).into_iter().map(|p| p.chunk).collect();
                     self.store.keep(&current.run.id, rendition, k, parts, end);
@@ -260,38 +248,33 @@ impl Packaging {
         self.coming = None;
         if let Some(current) = &mut self.current {
             current.segmenter.lose();
-            current.encoder = Delivery::Gone;
+            current.catching_up = false;
+        }
+    }
+
+    /// Notes that the encoder does not make a rendition for a while.
+    pub(super) fn switch_off(&mut self, rendition: usize) {
+        if let Some(current) = &mut self.current {
+            current.segmenter.switch_off(rendition);
         }
     }
 
     /// When [`Self::fill`] has to be called, unless a sample comes before.
     pub(super) fn fill_at(&mut self, now: Timestamp) -> Option<Timestamp> {
         let current = self.current.as_mut()?;
-        let due = current.segmenter.due()?;
-        let late = after(due, LATE);
-        if current.encoder == Delivery::CatchingUp && nanos(late) > nanos(now) {
-            current.encoder = Delivery::Live;
-        }
-        match current.encoder {
-            Delivery::CatchingUp => None,
-            Delivery::Live => Some(late),
-            Delivery::Gone => Some(due),
-        }
+        let due = current.segmenter.due(LATE)?;
+        current.catching_up &= nanos(due) <= nanos(now);
+        (!current.catching_up).then_some(due)
     }
 
     /// Completes with filler what should be there at `now`.
     pub(super) async fn fill(&mut self, now: Timestamp) {
-        let Some(current) = &mut self.current else { return };
-        let until = match current.encoder {
-            Delivery::CatchingUp => return,
-            Delivery::Live => Timestamp::new(
-                nanos(now) - LATE.ticks_in(Timescale::NANOS, Rounding::Floor).cast_signed(),
-                Timescale::NANOS,
-            ),
-            Delivery::Gone => now,
-        };
-        current.segmenter.fill(until);
-        self.drain(Instant::now()).await;
+        if let Some(current) = &mut self.current
+            && !current.catching_up
+        {
+            current.segmenter.fill(now, LATE);
+            self.drain(Instant::now()).await;
+        }
     }
 
     /// Stores what players may rely on from now on, if it is new.
@@ -385,8 +368,8 @@ impl Packaging {
                         metrics.filler.inc_by(f64::from(filler) / current.scale(rendition));
                     }
                 }
-                Output::SegmentClosed { rendition, k } => {
-                    timeline.close(rendition);
+                Output::SegmentClosed { rendition, k, off } => {
+                    timeline.close_as(rendition, off);
                     if let Some(segment) = timeline.last_segment(rendition) {
                         self.store.close(&current.run.id, rendition, k, segment).await;
                     }
@@ -409,9 +392,4 @@ impl Packaging {
 
 fn nanos(at: Timestamp) -> i64 {
     at.ticks_in(Timescale::NANOS, Rounding::Ceil)
-}
-
-fn after(at: Timestamp, by: Span) -> Timestamp {
-    let by = by.ticks_in(Timescale::NANOS, Rounding::Ceil).cast_signed();
-    Timestamp::new(nanos(at).saturating_add(by), Timescale::NANOS)
 }

@@ -59,7 +59,7 @@ pub(super) fn standing(snapshot: &Snapshot, index: usize, run: &RunId, piece: Pi
     let Some(offset) = k.checked_sub(first) else { return Standing::Old };
     // Numbers have no hole, so the offset is the position.
     let segment = usize::try_from(offset).ok().and_then(|at| track.segments.get(at));
-    let Some(segment) = segment.filter(|s| s.k == k && s.run.id == *run && !s.gap) else {
+    let Some(segment) = segment.filter(|s| s.k == k && s.run.id == *run && s.has_media()) else {
         return Standing::Never;
     };
     match part {

@@ -154,8 +154,8 @@ impl RunRecord {
 impl SegmentRecord {
     pub(super) fn new(key: SegmentKey, segment: &Segment) -> Self {
         let parts = segment.parts.iter().map(|p| (p.duration, p.bytes, p.independent)).collect();
-        let Segment { start, duration, gap, .. } = *segment;
-        Self { key, start, duration, parts, gap }
+        let Segment { start, duration, .. } = *segment;
+        Self { key, start, duration, parts, gap: !segment.has_media() }
     }
 }
 

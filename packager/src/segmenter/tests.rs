@@ -5,6 +5,8 @@ use proptest::prelude::*;
 
 const VIDEO: usize = 0;
 const AUDIO: usize = 1;
+/// None, so that times in tests are those of the media.
+const PATIENCE: Span = Span::millis(0);
 
 fn renditions(rate: FrameRate) -> Arc<[Rendition]> {
     let video = Config::Video(VideoConfig {
@@ -127,7 +129,10 @@ fn finishing_closes_the_open_segment_with_what_is_there() {
     segmenter.push(VIDEO, sample(grid.boundary(10), 3000, true)).unwrap();
     segmenter.finish();
     assert!(matches!(segmenter.poll(), Some(Output::Chunk(PartChunk { duration: 3000, .. }))));
-    assert!(matches!(segmenter.poll(), Some(Output::SegmentClosed { rendition: VIDEO, k: 10 })));
+    assert!(matches!(
+        segmenter.poll(),
+        Some(Output::SegmentClosed { rendition: VIDEO, k: 10, off: false })
+    ));
     assert!(segmenter.poll().is_none());
 }
 
@@ -219,7 +224,7 @@ fn outputs(segmenter: &mut Segmenter) -> Vec<Output> {
 fn a_hole_is_filled_part_by_part_up_to_the_clock() {
     let (grid, mut segmenter) = begun(FrameRate::new(30, 1), 11);
     let until = grid.boundary(102) + 1;
-    segmenter.fill(video_time(&grid, until));
+    segmenter.fill(video_time(&grid, until), PATIENCE);
     let out = outputs(&mut segmenter);
     let [video, audio] = whole(&out);
     // 11 of the two segments' 96 frames were there.
@@ -232,7 +237,7 @@ fn a_hole_is_filled_part_by_part_up_to_the_clock() {
 
 fn closed(outputs: &[Output], wanted: usize) -> Vec<u64> {
     let ks = outputs.iter().filter_map(|o| match o {
-        Output::SegmentClosed { rendition, k } if *rendition == wanted => Some(*k),
+        Output::SegmentClosed { rendition, k, .. } if *rendition == wanted => Some(*k),
         _ => None,
     });
     ks.collect()
@@ -242,11 +247,12 @@ fn closed(outputs: &[Output], wanted: usize) -> Vec<u64> {
 fn what_is_not_due_yet_is_not_filled() {
     let (grid, mut segmenter) = begun(FrameRate::new(30, 1), 11);
     while segmenter.poll().is_some() {}
-    let due = segmenter.due().unwrap();
-    assert_eq!(due, video_time(&grid, grid.boundary(100) + 2 * grid.part_ticks.cast_signed()));
-    segmenter.fill(video_time(&grid, due.ticks - 1));
+    let due = segmenter.due(PATIENCE).unwrap();
+    let end = video_time(&grid, grid.boundary(100) + 2 * grid.part_ticks.cast_signed());
+    assert_eq!(due.ticks, end.ticks_in(Timescale::NANOS, Rounding::Ceil));
+    segmenter.fill(video_time(&grid, end.ticks - 1), PATIENCE);
     assert!(segmenter.poll().is_none());
-    segmenter.fill(due);
+    segmenter.fill(due, PATIENCE);
     assert_eq!(whole(&outputs(&mut segmenter))[VIDEO], (16 - 11) * 3_000);
 }
 
@@ -256,7 +262,7 @@ fn another_encoder_goes_on_at_its_first_key_frame_inside_a_part() {
     segmenter.lose();
     let at = grid.boundary(100) + 21 * 3_000;
     feed(&grid, &mut segmenter, at, 60);
-    segmenter.fill(video_time(&grid, at));
+    segmenter.fill(video_time(&grid, at), PATIENCE);
     let out = outputs(&mut segmenter);
     let [video, audio] = whole(&out);
     assert_eq!(video, 10 * 3_000);
@@ -266,7 +272,7 @@ fn another_encoder_goes_on_at_its_first_key_frame_inside_a_part() {
 #[test]
 fn what_comes_late_for_a_filled_part_is_dropped_up_to_the_next_key_frame() {
     let (grid, mut segmenter) = begun(FrameRate::new(30, 1), 11);
-    segmenter.fill(video_time(&grid, grid.boundary(100) + 24 * 3_000));
+    segmenter.fill(video_time(&grid, grid.boundary(100) + 24 * 3_000), PATIENCE);
     // The encoder goes on as if nothing had been, and is a part behind.
     for n in 11..60 {
         let dts = grid.boundary(100) + n * 3_000;
@@ -280,7 +286,7 @@ fn what_comes_late_for_a_filled_part_is_dropped_up_to_the_next_key_frame() {
 fn sound_that_is_late_for_a_filled_part_goes_on_with_its_first_free_frame() {
     let (grid, mut segmenter) = begun(FrameRate::new(30, 1), 11);
     let start = grid.audio_boundary(100);
-    segmenter.fill(video_time(&grid, grid.boundary(100) + 24 * 3_000));
+    segmenter.fill(video_time(&grid, grid.boundary(100) + 24 * 3_000), PATIENCE);
     for n in 18..60 {
         segmenter.push(AUDIO, sample(start + n * 1_024, 1_024, true)).unwrap();
     }
@@ -317,9 +323,52 @@ fn a_rendition_that_has_not_begun_is_neither_due_nor_filled() {
     let grid = grid(FrameRate::new(30, 1));
     let mut segmenter = Segmenter::new(grid, renditions(grid.rate), 100);
     while segmenter.poll().is_some() {}
-    assert_eq!(segmenter.due(), None);
-    segmenter.fill(video_time(&grid, grid.boundary(200)));
+    assert_eq!(segmenter.due(PATIENCE), None);
+    segmenter.fill(video_time(&grid, grid.boundary(200)), PATIENCE);
     assert!(segmenter.poll().is_none());
+}
+
+#[test]
+fn only_an_encoder_that_is_there_is_waited_for() {
+    let (grid, mut segmenter) = begun(FrameRate::new(30, 1), 11);
+    while segmenter.poll().is_some() {}
+    let second = Span::millis(1_000);
+    let end = grid.boundary(100) + 2 * grid.part_ticks.cast_signed();
+    let due = |segmenter: &Segmenter| {
+        let nanos = segmenter.due(second).unwrap();
+        nanos.ticks_in(grid.video_scale(), Rounding::Floor)
+    };
+    assert_eq!(due(&segmenter), end + 90_000);
+    segmenter.fill(video_time(&grid, end + 89_999), second);
+    assert!(segmenter.poll().is_none());
+    segmenter.lose();
+    assert_eq!(due(&segmenter), end);
+    segmenter.fill(video_time(&grid, end + 1), second);
+    assert!(matches!(segmenter.poll(), Some(Output::Chunk(_))));
+    segmenter.expect();
+    assert!(due(&segmenter) >= end + 90_000);
+}
+
+#[test]
+fn what_is_switched_off_is_filled_on_time_and_its_whole_segments_say_so() {
+    let (grid, mut segmenter) = begun(FrameRate::new(30, 1), 11);
+    segmenter.switch_off(VIDEO);
+    segmenter.fill(video_time(&grid, grid.boundary(102)), Span::millis(60_000));
+    for dts in (grid.boundary(102)..grid.boundary(103)).step_by(3_000) {
+        segmenter.push(VIDEO, sample(dts, 3_000, dts == grid.boundary(102))).unwrap();
+    }
+    let out = outputs(&mut segmenter);
+    whole(&out);
+    let off: Vec<(u64, bool)> = out
+        .iter()
+        .filter_map(|o| match o {
+            Output::SegmentClosed { rendition: VIDEO, k, off } => Some((*k, *off)),
+            _ => None,
+        })
+        .collect();
+    // The one it was switched off in has pictures of its own, and it was on again at a boundary.
+    assert_eq!(off, [(100, false), (101, true), (102, false)]);
+    assert_eq!(closed(&out, AUDIO), []);
 }
 
 proptest! {
@@ -333,7 +382,7 @@ proptest! {
             let at = grid.boundary(100) + now * 3_000;
             match kind {
                 0 => segmenter.lose(),
-                1 => segmenter.fill(video_time(&grid, at)),
+                1 => segmenter.fill(video_time(&grid, at), PATIENCE),
                 // An encoder that begins anew.
                 2 => {
                     segmenter.lose();
@@ -343,7 +392,7 @@ proptest! {
             }
             now += frames;
         }
-        segmenter.fill(video_time(&grid, grid.boundary(100) + now * 3_000));
+        segmenter.fill(video_time(&grid, grid.boundary(100) + now * 3_000), PATIENCE);
         let out = outputs(&mut segmenter);
         whole(&out);
         let end = chunks(&out, VIDEO).last().map(|c| c.start + i64::from(c.duration)).unwrap();

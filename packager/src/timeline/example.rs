@@ -97,8 +97,14 @@ impl Example {
         self.timeline.begin_run(id, first_k, inits)
     }
 
-    /// Adds a finished segment `k` to one rendition, in the parts the grid gives it.
+    /// Adds a finished segment `k` to one rendition.
     pub(crate) fn push(&mut self, rendition: usize, k: u64) {
+        self.push_parts(rendition, k);
+        self.timeline.close(rendition);
+    }
+
+    /// Adds the parts that the grid gives segment `k` of one rendition.
+    pub(crate) fn push_parts(&mut self, rendition: usize, k: u64) {
         let video = self.renditions[rendition].video().is_some();
         let (part, frame) = match video {
             true => (self.grid.part_ticks, u64::from(self.grid.rate.frame_ticks())),
@@ -118,7 +124,6 @@ impl Example {
             self.timeline.push_part(rendition, k, start, part);
             at += i64::from(duration);
         }
-        self.timeline.close(rendition);
     }
 
     /// Start and end of segment `k` in ticks of a rendition.

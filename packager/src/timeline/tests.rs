@@ -43,6 +43,23 @@ fn numbers_between_two_runs_are_gaps_of_the_new_one() {
 }
 
 #[test]
+fn a_gap_with_media_is_listed_as_one_and_its_run_goes_on() {
+    let mut example = Example::new(600);
+    example.run(FIRST_K);
+    example.push_all(FIRST_K..FIRST_K + 1);
+    for rendition in 0..4 {
+        example.push_parts(rendition, FIRST_K + 1);
+        example.timeline.close_as(rendition, rendition == 1);
+    }
+    let snapshot = example.snapshot();
+    let gaps: Vec<bool> = (0..4).map(|r| rows(&snapshot, r)[1].2).collect();
+    assert_eq!(gaps, [false, true, false, false]);
+    assert!(snapshot.tracks[1].segments[1].has_media());
+    let runs = snapshot.listed_runs();
+    assert_eq!((runs.len(), runs[0].last_k), (1, FIRST_K + 1));
+}
+
+#[test]
 fn gaps_lie_on_the_grid_without_a_hole() {
     for (rate, audio) in [(FrameRate::new(30, 1), 48_000), (FrameRate::new(24_000, 1001), 44_100)] {
         let mut example = Example::with(rate, audio, Span::millis(2_000), 600);

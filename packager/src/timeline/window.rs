@@ -139,6 +139,11 @@ impl Timeline {
 
     /// Finishes the open segment of a rendition.
     pub fn close(&mut self, rendition: usize) {
+        self.close_as(rendition, false);
+    }
+
+    /// Finishes the open segment of a rendition; as a gap, if there is nothing in it worth playing.
+    pub fn close_as(&mut self, rendition: usize, gap: bool) {
         let Some(track) = self.tracks.get_mut(rendition) else { return };
         let Some(open) = track.open.take() else { return };
         let duration = open.parts.iter().map(|part| u64::from(part.duration)).sum();
@@ -148,7 +153,7 @@ impl Timeline {
             start: open.start,
             duration,
             parts: open.parts,
-            gap: false,
+            gap,
         }));
     }
 

@@ -252,13 +252,6 @@ impl Packaging {
         }
     }
 
-    /// Notes that the encoder does not make a rendition for a while.
-    pub(super) fn switch_off(&mut self, rendition: usize) {
-        if let Some(current) = &mut self.current {
-            current.segmenter.switch_off(rendition);
-        }
-    }
-
     /// When [`Self::fill`] has to be called, unless a sample comes before.
     pub(super) fn fill_at(&mut self, now: Timestamp) -> Option<Timestamp> {
         let current = self.current.as_mut()?;

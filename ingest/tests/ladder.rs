@@ -1,6 +1,8 @@
 //! The ladder with a real worker process: real coded sources in, its output decoded and looked at.
 #![allow(clippy::expect_used, clippy::unwrap_used, missing_docs)]
 
+#[path = "ladder/again.rs"]
+mod again;
 #[path = "ladder/faults.rs"]
 mod faults;
 #[path = "ladder/fixture.rs"]
@@ -42,9 +44,15 @@ const SMALL: Recipe = Recipe {
 /// What a worker made, by rendition.
 struct Made {
     first_k: u64,
+    /// Video ticks of the first frame.
+    start: i64,
     grid: Grid,
     renditions: Vec<Rendition>,
     samples: Vec<Vec<Sample>>,
+    /// When the first sample of each left its encoder, `CLOCK_MONOTONIC` nanoseconds.
+    begun: Vec<i64>,
+    /// Which rung was switched on or off, and from which video ticks on.
+    switched: Vec<(usize, bool, i64)>,
     stats: Stats,
 }
 
@@ -66,15 +74,31 @@ fn start(wishes: &[&str], source: (u16, u16), rate: FrameRate) -> Ladder {
 }
 
 fn start_program(program: PathBuf, wishes: &[&str], source: (u16, u16), rate: FrameRate) -> Ladder {
+    start_with(program, wishes, source, rate, false)
+}
+
+/// A worker that goes on in a run which another one has begun.
+fn start_again(wishes: &[&str], source: (u16, u16), rate: FrameRate) -> Ladder {
+    start_with(fixture::worker(), wishes, source, rate, true)
+}
+
+fn start_with(
+    program: PathBuf,
+    wishes: &[&str],
+    source: (u16, u16),
+    rate: FrameRate,
+    resume: bool,
+) -> Ladder {
     let clock = clock();
     let wishes: Vec<_> = wishes.iter().map(|wish| wish.parse().unwrap()).collect();
     let grid = Grid::choose(rate, 48_000, Span::millis(1_600), Span::millis(300));
     let config = LadderConfig {
+        channel: program.display().to_string(),
         program,
-        channel: "a".to_owned(),
         rungs: plan(source, &wishes, rate).rungs,
         grid,
         first_k_min: 0,
+        resume,
         clock,
     };
     let (input, outputs) = spawn(config).expect("the worker starts");
@@ -101,20 +125,28 @@ fn gather(mut outputs: Receiver<Output>, grid: Grid) -> tokio::task::JoinHandle<
     tokio::spawn(async move {
         let mut made = Made {
             first_k: 0,
+            start: 0,
             grid,
             renditions: Vec::new(),
             samples: Vec::new(),
+            begun: Vec::new(),
+            switched: Vec::new(),
             stats: Stats::default(),
         };
         loop {
             match timeout(SILENCE, outputs.recv()).await.expect("the worker goes on") {
-                Some(Output::Started { renditions, first_k }) => {
+                Some(Output::Started { renditions, first_k, start }) => {
                     assert!(made.renditions.is_empty(), "started once");
                     made.samples = vec![Vec::new(); renditions.len()];
-                    (made.renditions, made.first_k) = (renditions, first_k);
+                    made.begun = vec![0; renditions.len()];
+                    (made.renditions, made.first_k, made.start) = (renditions, first_k, start);
                 }
+                Some(Output::Rung { rendition, on, at }) => made.switched.push((rendition, on, at)),
                 Some(Output::Sample { rendition, sample, captured, encoded }) => {
                     assert!(captured <= encoded);
+                    if made.samples[rendition].is_empty() {
+                        made.begun[rendition] = encoded;
+                    }
                     made.samples[rendition].push(sample);
                 }
                 Some(Output::Stats(stats)) => made.stats = stats,
@@ -128,20 +160,23 @@ fn gather(mut outputs: Receiver<Output>, grid: Grid) -> tokio::task::JoinHandle<
     })
 }
 
-/// Constant rate on the grid, IDRs at the boundaries and nowhere else, no hole in any track.
+/// Constant rate on the grid, IDRs at the start and the boundaries and nowhere else, no hole in any
+/// track.
 fn assert_on_the_grid(made: &Made) {
     let frame = i64::from(made.grid.rate.frame_ticks());
+    assert_eq!(made.first_k, made.grid.number_at(made.start));
     for (rendition, samples) in made.renditions.iter().zip(&made.samples) {
         let (first, step) = match rendition.video() {
-            Some(_) => (made.grid.boundary(made.first_k), frame),
-            None => (made.grid.audio_boundary(made.first_k), 1024),
+            Some(_) => (made.start, frame),
+            None => (made.grid.audio_frame_at_or_after(made.start), 1024),
         };
         assert!(samples.len() > 30, "{} has {}", rendition.name, samples.len());
         for (n, sample) in (0i64..).zip(samples) {
             assert_eq!((sample.dts, sample.pts), (first + n * step, first + n * step));
             assert_eq!(i64::from(sample.duration), step);
             let boundary = sample.dts % made.grid.segment_ticks as i64 == 0;
-            assert_eq!(sample.sync, rendition.video().is_none() || boundary, "frame {n}");
+            let sync = rendition.video().is_none() || boundary || n == 0;
+            assert_eq!(sample.sync, sync, "frame {n}");
         }
     }
 }

@@ -16,7 +16,7 @@ use packager::time::{FrameRate, Timescale};
 use crate::av::ladder::Rung;
 
 /// Raised whenever a message changes its form.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 /// Longest body: an uncompressed-looking 4K intra picture is far smaller; more is a broken peer.
 pub const MAX_BODY: usize = 32 << 20;
 /// Bytes before a body: its length and kind.
@@ -89,6 +89,9 @@ pub enum Role {
         grid: Grid,
         /// First segment number that may be used.
         first_k_min: u64,
+        /// Whether this worker goes on where another has stopped: it then begins with the first part
+        /// that it can make on time, and not with segments from before its first picture.
+        resume: bool,
     },
     /// Draw and encode the demo's picture.
     Broadcast(Scene),
@@ -143,6 +146,12 @@ pub enum ToWorker {
     Audio(CodedSample),
     /// The publisher is gone; another may come.
     SourceLost,
+    /// Which rungs are made, from the next segment on that none of them has begun: bit n is rung n.
+    /// All are until this says otherwise. The sound is always made.
+    Rungs {
+        /// The set.
+        on: u64,
+    },
     /// Finish what was begun and end.
     Stop,
 }
@@ -165,12 +174,25 @@ pub struct CodedSample {
 /// A message from a worker.
 #[derive(Clone, Debug, PartialEq)]
 pub enum FromWorker {
-    /// The renditions and the first segment; before any sample.
+    /// The renditions and where they begin; before any sample.
     Started {
         /// In the order samples refer to them.
         renditions: Vec<Rendition>,
         /// Number of the first segment.
         first_k: u64,
+        /// Video ticks of the first frame: the start of that segment, or of a later part of it where
+        /// the worker goes on for another.
+        start: i64,
+    },
+    /// A rung is made no more, or again.
+    Rung {
+        /// Index into the renditions.
+        rendition: u8,
+        /// Whether it is made from here on.
+        on: bool,
+        /// Video ticks of the segment boundary from which this holds. Made again, it begins there
+        /// with an IDR and the same init segment.
+        at: i64,
     },
     /// A coded sample.
     Sample {
@@ -232,6 +254,21 @@ pub struct Stats {
     pub silenced: u64,
     /// CPU time the worker has taken, all threads together, in milliseconds.
     pub cpu_ms: u64,
+    /// By rung, in the ladder's order.
+    pub rungs: Vec<RungStats>,
+}
+
+/// How a rung has been doing since the last report.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(default)]
+pub struct RungStats {
+    /// Whether it is made.
+    pub on: bool,
+    /// How far its newest coded picture lies behind the one that should be coded by now, in
+    /// milliseconds; a few for a rung that keeps up.
+    pub lag_ms: u32,
+    /// Percent of its pictures that it could not take, and showed the one before again.
+    pub frozen_percent: u32,
 }
 
 mod kind {
@@ -242,11 +279,13 @@ mod kind {
     pub(super) const AUDIO: u8 = 5;
     pub(super) const SOURCE_LOST: u8 = 6;
     pub(super) const STOP: u8 = 7;
+    pub(super) const RUNGS: u8 = 8;
     pub(super) const STARTED: u8 = 65;
     pub(super) const SAMPLE: u8 = 66;
     pub(super) const STATS: u8 = 67;
     pub(super) const LOG: u8 = 68;
     pub(super) const FAILED: u8 = 69;
+    pub(super) const RUNG: u8 = 70;
 }
 
 /// A message ready to be written: its head (length, kind, fields) and its payload, apart so that
@@ -316,6 +355,10 @@ impl Body {
         self.rest.try_get_u32().map_err(|_| self.short())
     }
 
+    fn u64(&mut self) -> Result<u64, Error> {
+        self.rest.try_get_u64().map_err(|_| self.short())
+    }
+
     fn i64(&mut self) -> Result<i64, Error> {
         self.rest.try_get_i64().map_err(|_| self.short())
     }
@@ -345,6 +388,7 @@ impl ToWorker {
             Self::Video(sample) => coded(kind::VIDEO, sample),
             Self::Audio(sample) => coded(kind::AUDIO, sample),
             Self::SourceLost => Wire::new(kind::SOURCE_LOST, &[], Bytes::new()),
+            Self::Rungs { on } => Wire::new(kind::RUNGS, &on.to_be_bytes(), Bytes::new()),
             Self::Stop => Wire::new(kind::STOP, &[], Bytes::new()),
         }
     }
@@ -373,6 +417,7 @@ impl ToWorker {
             kind::VIDEO => Self::Video(coded_of(body)?),
             kind::AUDIO => Self::Audio(coded_of(body)?),
             kind::SOURCE_LOST => Self::SourceLost,
+            kind::RUNGS => Self::Rungs { on: body.u64()? },
             kind::STOP => Self::Stop,
             kind => return Err(Error::Kind { kind }),
         })
@@ -383,13 +428,21 @@ impl FromWorker {
     /// As it goes over the socket.
     pub fn to_wire(&self) -> Wire {
         match self {
-            Self::Started { renditions, first_k } => json(
+            Self::Started { renditions, first_k, start } => json(
                 kind::STARTED,
                 &Announcement {
                     renditions: renditions.iter().map(Announced::of).collect(),
                     first_k: *first_k,
+                    start: *start,
                 },
             ),
+            Self::Rung { rendition, on, at } => {
+                let mut fields = BytesMut::with_capacity(10);
+                fields.put_u8(*rendition);
+                fields.put_u8(u8::from(*on));
+                fields.put_i64(*at);
+                Wire::new(kind::RUNG, &fields, Bytes::new())
+            }
             Self::Sample { rendition, sample, captured, encoded } => {
                 let mut fields = BytesMut::with_capacity(38);
                 fields.put_u8(*rendition);
@@ -419,11 +472,15 @@ impl FromWorker {
         let mut body = Body::new(kind, body);
         Ok(match kind {
             kind::STARTED => {
-                let announcement: Announcement = body.json()?;
+                let Announcement { renditions, first_k, start } = body.json()?;
                 let renditions: Result<_, String> =
-                    announcement.renditions.into_iter().map(Announced::rendition).collect();
+                    renditions.into_iter().map(Announced::rendition).collect();
                 let renditions = renditions.map_err(|reason| body.value(reason))?;
-                Self::Started { renditions, first_k: announcement.first_k }
+                Self::Started { renditions, first_k, start }
+            }
+            kind::RUNG => {
+                let (rendition, on) = (body.u8()?, body.u8()? != 0);
+                Self::Rung { rendition, on, at: body.i64()? }
             }
             kind::SAMPLE => {
                 let rendition = body.u8()?;
@@ -481,6 +538,7 @@ fn coded_of(mut body: Body) -> Result<CodedSample, Error> {
 struct Announcement {
     renditions: Vec<Announced>,
     first_k: u64,
+    start: i64,
 }
 
 /// A [`Rendition`] in JSON.

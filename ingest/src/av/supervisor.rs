@@ -72,6 +72,8 @@ pub struct LadderConfig {
     pub grid: Grid,
     /// First segment number that may be used.
     pub first_k_min: u64,
+    /// Whether it goes on in a run that another worker has begun; see [`Role::Ladder`].
+    pub resume: bool,
     /// Where UTC comes from.
     pub clock: ClockBase,
 }
@@ -85,6 +87,18 @@ pub enum Output {
         renditions: Vec<Rendition>,
         /// Number of the first segment.
         first_k: u64,
+        /// Video ticks of the first frame: the start of that segment, or of a later part of it where
+        /// the worker goes on for another.
+        start: i64,
+    },
+    /// A rung is made no more, or again.
+    Rung {
+        /// Index into the renditions.
+        rendition: usize,
+        /// Whether it is made from here on.
+        on: bool,
+        /// Video ticks of the segment boundary from which this holds.
+        at: i64,
     },
     /// A coded sample on the grid.
     Sample {
@@ -134,6 +148,7 @@ struct Pending {
     lost: bool,
     video: Option<Wire>,
     audio: Option<Wire>,
+    rungs: Option<Wire>,
 }
 
 impl Input {
@@ -164,8 +179,16 @@ impl Input {
 
     /// Tells the worker that the publisher is gone. Its output goes on with the last picture.
     pub fn source_lost(&mut self) -> Delivery {
-        self.pending = Pending { lost: true, ..Pending::default() };
+        let rungs = self.pending.rungs.take();
+        self.pending = Pending { lost: true, rungs, ..Pending::default() };
         self.broken = false;
+        self.flush()
+    }
+
+    /// Says which rungs are to be made: bit n is rung n. It holds from the next segment boundary
+    /// that no rung has begun; [`Output::Rung`] tells from which.
+    pub fn set_rungs(&mut self, on: u64) -> Delivery {
+        self.pending.rungs = Some(ToWorker::Rungs { on }.to_wire());
         self.flush()
     }
 
@@ -217,6 +240,12 @@ impl Input {
             self.pending.audio = Some(wire);
             return delivery;
         }
+        if let Some(wire) = self.pending.rungs.take()
+            && let Err((wire, delivery)) = self.push(wire)
+        {
+            self.pending.rungs = Some(wire);
+            return delivery;
+        }
         Delivery::Queued
     }
 
@@ -257,8 +286,12 @@ fn coded(sample: &SourceSample) -> CodedSample {
 /// # Errors
 /// If the process can't be started.
 pub fn spawn(config: LadderConfig) -> io::Result<(Input, mpsc::Receiver<Output>)> {
-    let role =
-        Role::Ladder { rungs: config.rungs, grid: config.grid, first_k_min: config.first_k_min };
+    let role = Role::Ladder {
+        rungs: config.rungs,
+        grid: config.grid,
+        first_k_min: config.first_k_min,
+        resume: config.resume,
+    };
     start(&config.program, &config.channel, config.clock, role)
 }
 
@@ -383,8 +416,11 @@ async fn read_all(
         };
         let Some(body) = read_body(&mut socket, length).await else { return Ended::Closed };
         let output = match FromWorker::from_body(kind, body) {
-            Ok(FromWorker::Started { renditions, first_k }) => {
-                Output::Started { renditions, first_k }
+            Ok(FromWorker::Started { renditions, first_k, start }) => {
+                Output::Started { renditions, first_k, start }
+            }
+            Ok(FromWorker::Rung { rendition, on, at }) => {
+                Output::Rung { rendition: usize::from(rendition), on, at }
             }
             Ok(FromWorker::Sample { rendition, sample, captured, encoded }) => {
                 Output::Sample { rendition: usize::from(rendition), sample, captured, encoded }

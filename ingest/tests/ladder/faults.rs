@@ -1,14 +1,14 @@
 //! Workers that die, hang or are abandoned, and what the supervisor makes of it.
 
 use std::os::unix::fs::symlink;
-use std::path::Path;
 
 use packager::cmaf;
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::*;
 
-/// A worker under a path of its own, by which its process can be told from others.
+/// A worker under a path of its own, which is also the name of its channel and tells its process from
+/// others.
 struct Own {
     folder: tempfile::TempDir,
 }
@@ -28,11 +28,11 @@ impl Own {
     fn pid(&self) -> Option<Pid> {
         let processes = std::fs::read_dir("/proc").unwrap().flatten();
         let mut pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-        let program = self.program();
+        let program = format!("headwater: {}", self.program().display()).into_bytes();
         pids.find(|pid: &i32| {
             let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
             let name = line.split(|byte| *byte == 0).next().unwrap_or_default();
-            Path::new(std::str::from_utf8(name).unwrap_or_default()) == program
+            name == program
         })
         .and_then(Pid::from_raw)
     }
@@ -51,7 +51,7 @@ async fn get_going(ladder: &mut Ladder) -> Vec<Rendition> {
         match timeout(SILENCE, ladder.outputs.recv()).await.unwrap().unwrap() {
             Output::Started { renditions, .. } => started = renditions,
             Output::Sample { .. } => return started,
-            Output::Stats(_) => {}
+            Output::Stats(_) | Output::Rung { .. } => {}
             Output::Exited { reason } => panic!("{reason}"),
         }
     }

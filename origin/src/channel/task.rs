@@ -293,6 +293,7 @@ impl Task {
             rungs: making.plan.rungs.clone(),
             grid: making.grid,
             first_k_min: packaging.next_k(),
+            resume: false,
             clock: ClockBase {
                 utc_minus_monotonic_nanos: self.context.clock.utc_minus_monotonic_nanos(),
             },
@@ -322,13 +323,16 @@ impl Task {
     /// Something came of the encoder.
     async fn take_event(&mut self, event: Event) {
         match event {
-            Event::Output(Output::Started { renditions, first_k }) => {
+            Event::Output(Output::Started { renditions, first_k, .. }) => {
                 self.begin_run(renditions, first_k).await;
             }
             Event::Output(Output::Sample { rendition, sample, .. }) => {
                 self.package(rendition, sample).await;
             }
             Event::Output(Output::Stats(stats)) => self.take_stats(stats),
+            Event::Output(Output::Rung { rendition, on, at }) => {
+                info!(channel = %self.context.config.name, rendition, on, at, "rung switched");
+            }
             Event::Output(Output::Exited { reason }) | Event::Lost(reason) => {
                 self.lose_encoder(&reason);
             }

@@ -33,7 +33,7 @@ fn every_message_reads_back_as_it_was() {
         FrameRate::new(30, 1),
     )
     .rungs;
-    let role = Role::Ladder { rungs: rung, grid: grid(), first_k_min: 1_121_875_000 };
+    let role = Role::Ladder { rungs: rung, grid: grid(), first_k_min: 1_121_875_000, resume: true };
     let clock = ClockBase { utc_minus_monotonic_nanos: -3 };
     let start = Start { version: VERSION, clock, role };
     for message in [
@@ -41,6 +41,7 @@ fn every_message_reads_back_as_it_was() {
         ToWorker::VideoConfig { codec: VideoCodec::H265, record: Bytes::from_static(b"hvcC") },
         ToWorker::AudioConfig { record: Bytes::from_static(&[0x11, 0x90]) },
         ToWorker::SourceLost,
+        ToWorker::Rungs { on: 0b101 },
         ToWorker::Stop,
     ] {
         assert_eq!(round_to(&message), message);
@@ -79,7 +80,8 @@ fn every_message_reads_back_as_it_was() {
         peak_bitrate: 140_000,
     };
     for message in [
-        FromWorker::Started { renditions: vec![video, audio], first_k: 7 },
+        FromWorker::Started { renditions: vec![video, audio], first_k: 7, start: 90_000 },
+        FromWorker::Rung { rendition: 1, on: true, at: -9 },
         FromWorker::Stats(Stats { lag_ms: 3, jumps: 1, ..Stats::default() }),
         FromWorker::Log { warning: true, text: "ä".into() },
         FromWorker::Failed { reason: "no decoder".into() },
@@ -95,7 +97,7 @@ fn a_worker_of_another_version_is_refused() {
         &Start {
             version: VERSION + 1,
             clock: ClockBase { utc_minus_monotonic_nanos: 0 },
-            role: Role::Ladder { rungs: vec![], grid: grid(), first_k_min: 0 },
+            role: Role::Ladder { rungs: vec![], grid: grid(), first_k_min: 0, resume: false },
         },
     );
     let (kind, body) = unwire(&wire);

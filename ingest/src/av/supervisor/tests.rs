@@ -102,6 +102,7 @@ async fn a_program_that_is_no_worker_is_reaped_and_told() {
         rungs: Vec::new(),
         grid: Grid::choose(rate, 48_000, span, span),
         first_k_min: 0,
+        resume: false,
         clock,
     };
     let (_input, mut outputs) = spawn(config).expect("it starts");

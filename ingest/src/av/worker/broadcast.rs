@@ -51,6 +51,7 @@ pub(super) fn run(
     link.send(&FromWorker::Started {
         renditions: renditions(&video, &audio.encoder, scene)?,
         first_k: 0,
+        start: 0,
     });
 
     let mut picture = frame::Video::new(Pixel::YUV420P, u32::from(width), u32::from(height));

@@ -43,9 +43,9 @@ pub(super) fn run(
     link: &Link,
     clock: ClockBase,
     rungs: &[Rung],
-    grid: Grid,
-    first_k_min: u64,
+    begin: Begin,
 ) -> Result<(), Error> {
+    let grid = begin.grid;
     let meter = Arc::new(Meter::default());
     let mut lanes = Vec::new();
     let mut renditions = Vec::new();
@@ -63,10 +63,9 @@ pub(super) fn run(
     let sentinel = Sentinel::new(messages);
     let sound =
         spawn_sound(Arc::clone(&desk), encoder, audio_index, link.clone(), sentinel.clone())?;
-    let start = Start { grid, first_k_min, renditions };
-    let board_too = Arc::clone(&board);
+    let threads = (Arc::clone(&board), Arc::clone(&desk));
     let picture =
-        spawn_picture(board_too, Arc::clone(&desk), lanes, start, link.clone(), sentinel.clone())?;
+        spawn_picture(threads, lanes, (begin, renditions), link.clone(), sentinel.clone())?;
 
     let mut source = Source::new(grid, clock, Arc::clone(&board), &desk, meter, link.clone());
     let mut result = source.read(messages);
@@ -120,30 +119,52 @@ fn audio_rendition(encoder: &AudioEncoder, grid: &Grid) -> Result<Rendition, Err
     })
 }
 
-/// What the output needs to begin.
-struct Start {
-    grid: Grid,
-    first_k_min: u64,
-    renditions: Vec<Rendition>,
+/// Where the output begins.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Begin {
+    pub(super) grid: Grid,
+    pub(super) first_k_min: u64,
+    /// Whether it goes on for a worker that is no more.
+    pub(super) resume: bool,
+}
+
+impl Begin {
+    /// Video ticks of the first frame, when the first picture belongs at `first` and the next frame of
+    /// the clock begins at `now`.
+    ///
+    /// A run begins with whole segments from before its first picture. One that goes on is filled by
+    /// the packager until then, so it begins with the first part whose first frame is still to come.
+    fn at(&self, first: i64, now: i64) -> i64 {
+        let grid = &self.grid;
+        if !self.resume {
+            let k = grid.number_at(first).saturating_sub(LEAD_IN).max(self.first_k_min);
+            return grid.boundary(k);
+        }
+        let earliest = first.max(now).max(grid.boundary(self.first_k_min));
+        let k = grid.number_at(earliest);
+        let (start, part) = (grid.boundary(k), grid.part_ticks.max(1).cast_signed());
+        let parts = (earliest - start + part - 1).div_euclid(part);
+        (start + parts * part).min(grid.boundary(k + 1))
+    }
 }
 
 fn spawn_picture(
-    board: Arc<Board>,
-    desk: Arc<Desk>,
+    (board, desk): (Arc<Board>, Arc<Desk>),
     mut lanes: Vec<Lane>,
-    start: Start,
+    (begin, renditions): (Begin, Vec<Rendition>),
     link: Link,
     sentinel: Sentinel,
 ) -> std::io::Result<std::thread::JoinHandle<()>> {
     std::thread::Builder::new().name("clock".into()).spawn(move || {
         let _sentinel = sentinel;
         if let Some((slot, first)) = board.first() {
-            let ticks = slot.saturating_mul(i64::from(start.grid.rate.frame_ticks()));
-            let first_k =
-                start.grid.number_at(ticks).saturating_sub(LEAD_IN).max(start.first_k_min);
-            link.send(&FromWorker::Started { renditions: start.renditions, first_k });
-            desk.begin(start.grid.audio_boundary(first_k));
-            board.run(first_k, first, &mut lanes, &link);
+            let grid = begin.grid;
+            let frame = i64::from(grid.rate.frame_ticks());
+            let next = board.next_frame().saturating_mul(frame);
+            let start = begin.at(slot.saturating_mul(frame), next);
+            link.send(&FromWorker::Started { renditions, first_k: grid.number_at(start), start });
+            desk.begin(grid.audio_frame_at_or_after(start));
+            board.run(start / frame.max(1), first, &mut lanes, &link);
         }
         for lane in lanes {
             lane.close();
@@ -175,9 +196,9 @@ struct Source {
     pictures: Option<Pictures>,
     sound: Option<Sound>,
     placer: Placer,
-    /// When the source was last taken back, `CLOCK_MONOTONIC` nanoseconds: what was received before
-    /// is late because it was read late, and says nothing of the link.
-    taken_back: i64,
+    /// When the worker began, or the source was last taken back, in `CLOCK_MONOTONIC` nanoseconds:
+    /// what was received before is late because it was read late, and says nothing of the link.
+    prompt_from: i64,
 }
 
 impl Source {
@@ -199,7 +220,7 @@ impl Source {
             pictures: None,
             sound: None,
             placer: Placer::new(Arc::clone(desk)),
-            taken_back: i64::MIN,
+            prompt_from: monotonic_nanos(),
         }
     }
 
@@ -226,6 +247,7 @@ impl Source {
                     self.sound = None;
                     self.mapper.source_lost();
                 }
+                ToWorker::Rungs { on } => self.board.set_rungs(on),
                 ToWorker::Stop => break,
             }
         }
@@ -258,7 +280,7 @@ impl Source {
         let Some(sound) = &mut self.sound else { return };
         let (placer, link) = (&mut self.placer, &self.link);
         let before = sound.damaged;
-        let prompt = received >= self.taken_back;
+        let prompt = received >= self.prompt_from;
         sound.decode(&sample.data, sample.pts.saturating_add(place), |frame, at| {
             if let Err(error) = placer.place(frame, at, prompt) {
                 link.log(true, format!("sound is left out: {error}"));
@@ -281,7 +303,7 @@ impl Source {
             self.link.log(false, "the source stayed out of place; placed anew");
         }
         if self.mapper.taken_back > taken_back {
-            self.taken_back = monotonic_nanos();
+            self.prompt_from = monotonic_nanos();
         }
         Some((place?, sample.received))
     }
@@ -297,7 +319,7 @@ impl Source {
     fn show(&mut self, picture: ffmpeg_next::frame::Video, origin: Origin) {
         self.meter.ingested(monotonic_nanos().saturating_sub(origin.received));
         let slot = self.slots.slot(origin.at, origin.generation);
-        let prompt = origin.received >= self.taken_back;
+        let prompt = origin.received >= self.prompt_from;
         self.board.put(slot, Shown { picture, received: origin.received }, prompt);
     }
 
@@ -309,3 +331,6 @@ impl Source {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 
-use crate::av::protocol::Stats;
+use crate::av::protocol::{RungStats, Stats};
 
 /// Counters that any thread adds to.
 #[derive(Debug, Default)]
@@ -62,7 +62,7 @@ impl Meter {
     }
 
     /// The report over the last `elapsed` nanoseconds.
-    pub(super) fn report(&self, elapsed: i64) -> Stats {
+    pub(super) fn report(&self, elapsed: i64, rungs: Vec<RungStats>) -> Stats {
         let media = self.encoded_nanos.swap(0, Relaxed);
         Stats {
             lag_ms: clamp(self.lag.load(Relaxed) / 1_000_000),
@@ -79,6 +79,7 @@ impl Meter {
             damaged: self.damaged.load(Relaxed),
             silenced: self.silenced.load(Relaxed),
             cpu_ms: cpu_ms(),
+            rungs,
         }
     }
 }
@@ -89,6 +90,6 @@ fn cpu_ms() -> u64 {
     u64::try_from(now.tv_sec * 1_000 + now.tv_nsec / 1_000_000).unwrap_or(0)
 }
 
-fn clamp(value: i64) -> u32 {
+pub(super) fn clamp(value: i64) -> u32 {
     u32::try_from(value.max(0)).unwrap_or(u32::MAX)
 }

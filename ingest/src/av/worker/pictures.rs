@@ -14,7 +14,7 @@ use super::link::Link;
 use super::meter::Meter;
 use super::rung::{Job, Lane, Shown};
 use super::slots::{Patience, Slots};
-use crate::av::protocol::{ClockBase, monotonic_nanos};
+use crate::av::protocol::{ClockBase, FromWorker, monotonic_nanos};
 
 /// Pictures that may wait for their slots, in seconds of frames: what a source is ahead (the reader
 /// waits beyond that) plus the longest patience.
@@ -33,6 +33,10 @@ pub(super) struct Board {
 
 struct State {
     waiting: BTreeMap<i64, Arc<Shown>>,
+    /// The newest picture that waited for a slot which has gone by.
+    passed: Option<Arc<Shown>>,
+    /// The rungs that are made from the next boundary on, by bit.
+    rungs: u64,
     first: Option<(i64, Arc<Shown>)>,
     /// The slot shown next; what belongs to an earlier one is late.
     next: i64,
@@ -51,6 +55,8 @@ impl Board {
     pub(super) fn new(grid: Grid, clock: ClockBase, meter: Arc<Meter>) -> Self {
         let state = State {
             waiting: BTreeMap::new(),
+            passed: None,
+            rungs: u64::MAX,
             first: None,
             next: i64::MIN,
             patience: Patience::new(),
@@ -93,6 +99,18 @@ impl Board {
         self.changed.notify_all();
     }
 
+    /// Says which rungs are made from the next boundary on, by bit.
+    pub(super) fn set_rungs(&self, on: u64) {
+        self.lock().rungs = on;
+    }
+
+    /// The first frame that begins after now.
+    pub(super) fn next_frame(&self) -> i64 {
+        let (rate, now) = (self.grid.rate, i128::from(self.clock.utc_nanos()));
+        let frames = now * i128::from(rate.num) / (i128::from(rate.den.max(1)) * 1_000_000_000);
+        i64::try_from(frames).unwrap_or(i64::MAX).saturating_add(1)
+    }
+
     /// Ends the output.
     pub(super) fn close(&self) {
         self.lock().closed = true;
@@ -113,11 +131,11 @@ impl Board {
         }
     }
 
-    /// Shows slot after slot from the start of segment `first_k` on, until closed. What lies before
-    /// the first picture shows that picture, so that the first segment is whole.
-    pub(super) fn run(&self, first_k: u64, first: Arc<Shown>, lanes: &mut [Lane], link: &Link) {
+    /// Shows slot after slot from frame `start` on, until closed. What lies before the first picture
+    /// shows that picture, so that the first segment is whole.
+    pub(super) fn run(&self, start: i64, first: Arc<Shown>, lanes: &mut [Lane], link: &Link) {
         let frame = i64::from(self.grid.rate.frame_ticks());
-        let start = self.grid.boundary(first_k) / frame;
+        let segment = self.grid.segment_ticks.cast_signed().max(1);
         let began = self.clock.utc_nanos();
         let mut current = first;
         let mut reported = monotonic_nanos();
@@ -137,8 +155,18 @@ impl Board {
                     (Arc::clone(&current), monotonic_nanos())
                 }
             };
+            if (n * frame) % segment == 0 {
+                let rungs = self.lock().rungs;
+                for (index, lane) in (0u8..).zip(lanes.iter_mut()) {
+                    let on = rungs.checked_shr(index.into()).is_some_and(|bits| bits & 1 == 1);
+                    if lane.switch(on) {
+                        let at = n * frame;
+                        link.send(&FromWorker::Rung { rendition: index, on, at });
+                    }
+                }
+            }
             for lane in lanes.iter_mut() {
-                let job = Job { n, shown: Arc::clone(&shown), due, captured };
+                let job = Job { n, shown: Arc::clone(&shown), due, captured, fresh: false };
                 if !lane.give(job, backfill, &self.meter) {
                     return;
                 }
@@ -146,9 +174,12 @@ impl Board {
             self.meter.released(Slots::nanos(self.grid.rate, n + 1) - due);
             let now = monotonic_nanos();
             if now - reported >= REPORT {
-                link.send(&crate::av::protocol::FromWorker::Stats(
-                    self.meter.report(now - reported),
-                ));
+                // What should be coded by now: what the rungs were given, or more if giving it to
+                // them takes too long.
+                let wait = self.lock().patience.nanos();
+                let should = due.max(self.clock.utc_nanos() - wait);
+                let rungs = lanes.iter_mut().map(|lane| lane.report(should)).collect();
+                link.send(&FromWorker::Stats(self.meter.report(now - reported, rungs)));
                 reported = now;
             }
         }
@@ -170,16 +201,20 @@ impl Board {
             let before = std::mem::replace(&mut state.waiting, later);
             // Left over from before the first segment, or while the output was behind.
             self.meter.dropped.fetch_add(before.len() as u64, Relaxed);
+            if let Some((_, newest)) = before.into_iter().next_back() {
+                state.passed = Some(newest);
+            }
             state.patience.relax(now);
             self.meter.buffer_nanos.store(state.patience.nanos(), Relaxed);
             if let Some(shown) = state.waiting.remove(&n) {
                 state.next = n + 1;
+                state.passed = None;
                 return Choice::Picture(shown);
             }
             let deadline = due + state.patience.nanos();
             if !state.waiting.is_empty() || now >= deadline {
                 state.next = n + 1;
-                return Choice::Repeat;
+                return state.passed.take().map_or(Choice::Repeat, Choice::Picture);
             }
             state = self.wait(state, deadline - now);
         }

@@ -3,9 +3,12 @@
 //! A rung that can't keep up gets no new picture while its queue is full. It then encodes its last
 //! one again in the missing places, which costs next to nothing: it freezes for a moment, and its
 //! output stays whole, at a constant rate, with an IDR at every boundary.
+//!
+//! A rung that is switched off gets no frames, and costs nothing but its memory. Its encoder stays
+//! open, so that it comes back with the same init segment, and with an IDR.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 
@@ -17,11 +20,11 @@ use packager::time::FrameRate;
 use super::Error;
 use super::encode::{VideoEncoder, VideoSettings};
 use super::link::Link;
-use super::meter::Meter;
+use super::meter::{Meter, clamp};
 use super::scale::Scaler;
 use super::slots::Slots;
 use crate::av::ladder::Rung;
-use crate::av::protocol::{ClockBase, FromWorker, monotonic_nanos};
+use crate::av::protocol::{ClockBase, FromWorker, RungStats, monotonic_nanos};
 
 /// A picture as all rungs get it.
 pub(super) struct Shown {
@@ -39,6 +42,8 @@ pub(super) struct Job {
     pub(super) due: i64,
     /// `CLOCK_MONOTONIC` nanoseconds at which its picture was received, or repeated.
     pub(super) captured: i64,
+    /// Whether the rung was off before it: nothing leads up to this frame.
+    pub(super) fresh: bool,
 }
 
 /// The way to a rung's thread.
@@ -50,6 +55,14 @@ pub(super) struct Lane {
     /// Until this `CLOCK_MONOTONIC` time the rung may still be busy with the backfill of the first
     /// segment, and is waited for.
     catching_up: Option<i64>,
+    on: bool,
+    /// Whether the next frame is the first one since the rung was off.
+    fresh: bool,
+    /// When the newest coded frame was due, UTC nanoseconds; 0 before the first one.
+    coded: Arc<AtomicI64>,
+    /// Frames that were to be taken, and those of them that were not, since the last report.
+    offered: u32,
+    refused: u32,
 }
 
 /// How long a rung may take to catch up with the clock after the backfill, in nanoseconds.
@@ -92,8 +105,10 @@ impl Lane {
         };
         let (queue, jobs) = sync_channel(half_a_second(grid.rate));
         let pending = Arc::new(AtomicUsize::new(0));
+        let coded = Arc::new(AtomicI64::new(0));
         let worker = Worker {
             pending: Arc::clone(&pending),
+            coded: Arc::clone(&coded),
             encoder,
             size: (rung.width, rung.height),
             index,
@@ -105,14 +120,50 @@ impl Lane {
         let thread = std::thread::Builder::new()
             .name(format!("rung {}", rung.name))
             .spawn(move || worker.run(&jobs))?;
-        let lane = Self { queue, thread, pending, catching_up: Some(i64::MAX) };
+        let lane = Self {
+            queue,
+            thread,
+            pending,
+            catching_up: Some(i64::MAX),
+            on: true,
+            fresh: false,
+            coded,
+            offered: 0,
+            refused: 0,
+        };
         Ok((lane, rendition))
+    }
+
+    /// Switches the rung on or off; whether that changes anything.
+    pub(super) fn switch(&mut self, on: bool) -> bool {
+        let changes = self.on != on;
+        self.fresh |= changes && on;
+        self.on = on;
+        changes
+    }
+
+    /// How it has been doing since the last report, when it should have coded what was due at `due`.
+    pub(super) fn report(&mut self, due: i64) -> RungStats {
+        let (offered, refused) = (self.offered.max(1), self.refused);
+        (self.offered, self.refused) = (0, 0);
+        let coded = self.coded.load(Relaxed);
+        let lag = if self.on && coded != 0 { due - coded } else { 0 };
+        RungStats {
+            on: self.on,
+            lag_ms: clamp(lag / 1_000_000),
+            frozen_percent: refused.saturating_mul(100) / offered,
+        }
     }
 
     /// Gives the rung a frame. A frame of the first segment's backfill waits for room, and so do the
     /// next ones until the rung has caught up; after that, a frame without room is not given.
     /// Returns whether the rung is alive.
-    pub(super) fn give(&mut self, job: Job, backfill: bool, meter: &Meter) -> bool {
+    pub(super) fn give(&mut self, mut job: Job, backfill: bool, meter: &Meter) -> bool {
+        if !self.on {
+            return true;
+        }
+        job.fresh = self.fresh;
+        self.offered = self.offered.saturating_add(1);
         if !backfill && let Some(until) = self.catching_up {
             let now = monotonic_nanos();
             self.catching_up = (self.pending.load(Relaxed) > 1 && now < until)
@@ -125,8 +176,12 @@ impl Lane {
             self.queue.try_send(job)
         };
         match result {
-            Ok(()) => true,
+            Ok(()) => {
+                self.fresh = false;
+                true
+            }
             Err(TrySendError::Full(_)) => {
+                self.refused = self.refused.saturating_add(1);
                 self.pending.fetch_sub(1, Relaxed);
                 meter.skipped.fetch_add(1, Relaxed);
                 true
@@ -152,6 +207,7 @@ fn half_a_second(rate: FrameRate) -> usize {
 struct Worker {
     encoder: VideoEncoder,
     pending: Arc<AtomicUsize>,
+    coded: Arc<AtomicI64>,
     size: (u16, u16),
     index: u8,
     grid: Grid,
@@ -189,6 +245,9 @@ impl Worker {
         scaler: &mut Scaler,
         last: &mut Option<Scaled>,
     ) -> Result<(), Error> {
+        if job.fresh {
+            *last = None;
+        }
         if let Some(last) = last {
             for n in last.n + 1..job.n {
                 let due = Slots::nanos(self.grid.rate, n);
@@ -228,6 +287,8 @@ impl Worker {
             let at = n * ticks;
             let sample = Sample { dts: at, pts: at, duration, sync, data };
             link.send(&FromWorker::Sample { rendition, sample, captured, encoded });
-        })
+        })?;
+        self.coded.store(due, Relaxed);
+        Ok(())
     }
 }

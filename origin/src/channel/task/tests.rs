@@ -95,7 +95,8 @@ impl Fixture {
             peak_bitrate: 1,
         };
         let frame = RATE.frame_ticks();
-        let mut says = vec![FromWorker::Started { renditions: vec![rendition], first_k }];
+        let start = grid.boundary(first_k);
+        let mut says = vec![FromWorker::Started { renditions: vec![rendition], first_k, start }];
         for n in 0..grid.segment_ticks / u64::from(frame) {
             let dts = grid.boundary(first_k) + n.cast_signed() * i64::from(frame);
             let data = Bytes::from_static(b"picture");
@@ -166,6 +167,7 @@ fn words(mut bytes: &[u8]) -> Vec<String> {
             ToWorker::Video(s) => format!("p {}", s.dts / 1_000_000),
             ToWorker::Audio(s) => format!("a {}", s.dts / 1_000_000),
             ToWorker::SourceLost => "lost".into(),
+            ToWorker::Rungs { .. } => "rungs".into(),
             ToWorker::Stop => "stop".into(),
         });
         bytes = after;

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use harness::bench::starts;
+use harness::player::Library;
 use harness::reader::hls;
 use harness::server::Server;
 use harness::wait::{Look, until};
@@ -13,6 +14,7 @@ use packager::time::FrameRate;
 use crate::absence;
 use crate::browser::{play, plays_well};
 use crate::players::exact;
+use crate::workers::{Harm, freezes};
 
 /// Memory may grow by no more than this after it has settled.
 const MOST_GROWTH: u64 = 5 << 20;
@@ -89,4 +91,17 @@ fn the_demo_plays_for_a_minute_in_both_players() -> Result {
 #[ignore = "minutes of real time: `make soak`"]
 fn a_publisher_away_for_forty_seconds_costs_viewers_nothing() -> Result {
     absence::one_run(&absence::absence(Duration::from_secs(40))?)
+}
+
+#[test]
+#[ignore = "minutes of real time: `make soak`"]
+fn twenty_workers_that_crash_hang_and_are_killed_cost_a_still_picture_each() -> Result {
+    let harms: Vec<Harm> =
+        [Harm::Crash, Harm::Kill, Harm::Hang, Harm::Kill].into_iter().cycle().take(20).collect();
+    let mut found = freezes(11, &harms, &Library::ALL)?;
+    found.sort();
+    println!("the picture stood still, once noticed, for {found:?}");
+    // The 95th percentile of twenty.
+    assert!(found[18] <= Duration::from_millis(1_500), "{found:?}");
+    Ok(())
 }

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use harness::dice::Dice;
+use harness::player::{Library, Player, Stage};
 use harness::process::{harm, tree};
 use harness::publisher::{Publisher, Source};
 use harness::server::{ChannelConfig, Server};
@@ -49,42 +50,52 @@ fn a_worker_without_memory_dies_alone_and_another_takes_its_place() -> Result {
 
 /// What can be done to a worker.
 #[derive(Clone, Copy, Debug)]
-enum Harm {
+pub(crate) enum Harm {
     Crash,
     Hang,
+    /// As the kernel does it when there is no memory left.
+    Kill,
 }
 
 impl Harm {
     fn to(self, worker: u32) -> Result {
         match self {
-            // The runtime's handler gives up with the first one and waits for the fault to come
-            // again, which a fault does that is real.
-            Self::Crash => {
-                harm::signal(worker, Signal::SEGV)?;
-                harm::signal(worker, Signal::SEGV)
-            }
+            // The runtime's handler lets the first one pass and waits for the fault to come again,
+            // as one does that is real.
+            Self::Crash => until("end of the worker", PLAYABLE_WITHIN, || {
+                let there =
+                    tree::title(worker).is_some() && harm::signal(worker, Signal::SEGV).is_ok();
+                Ok(Look::at((!there).then_some(()), "it lives"))
+            }),
             Self::Hang => harm::signal(worker, Signal::STOP),
+            Self::Kill => harm::signal(worker, Signal::KILL),
         }
     }
 
     /// How long it goes unnoticed.
     fn unnoticed(self) -> Duration {
         match self {
-            Self::Crash => Duration::ZERO,
+            Self::Crash | Self::Kill => Duration::ZERO,
             Self::Hang => HANGS_FOR,
         }
     }
 }
 
 /// Harms the worker of one of two channels a few times, each time somewhere in a segment, and looks
-/// at both channels. Gives how long the picture stood still after each harm was noticed.
-fn freezes(seed: u64, harms: &[Harm]) -> Result<Vec<Duration>> {
+/// at both channels, as do `viewers` of the first. Gives how long the picture stood still after each
+/// harm was noticed.
+pub(crate) fn freezes(seed: u64, harms: &[Harm], viewers: &[Library]) -> Result<Vec<Duration>> {
     let server = Server::start(&[ChannelConfig::tiny("a"), ChannelConfig::tiny("b")])?;
-    let publishers = ["a", "b"].map(|c| Source::tiny(RATE).publish(&server.publish_url(c, None)));
-    let [a, b] = publishers;
-    let (a, b) = (a?, b?);
+    let a = Source::tiny(RATE).publish(&server.publish_url("a", None))?;
+    let _b = Source::tiny(RATE).publish(&server.publish_url("b", None))?;
     server.wait_playable("a", PLAYABLE_WITHIN)?;
     server.wait_playable("b", PLAYABLE_WITHIN)?;
+    let stage = Stage::open()?;
+    let join = |library: &Library| Player::start(&stage, *library, &server.url(""), "a");
+    let viewers = viewers.iter().map(join).collect::<Result<Vec<_>>>()?;
+    for viewer in &viewers {
+        viewer.wait_started(PLAYABLE_WITHIN)?;
+    }
     let witnesses = ["a", "b"].map(|c| Witness::start(Watch::new(&server.url(""), c)));
     let mut dice = Dice::new(seed);
     for harm in harms {
@@ -95,13 +106,15 @@ fn freezes(seed: u64, harms: &[Harm]) -> Result<Vec<Duration>> {
         server.wait_worker("a", Some(worker), PLAYABLE_WITHIN)?;
     }
     server.wait_more("a", 4)?;
+    for viewer in &viewers {
+        viewer.smooth()?;
+    }
     let [of_a, of_b] = witnesses;
     let (of_a, of_b) = (of_a.finish()?, of_b.finish()?);
     for record in [&of_a, &of_b] {
         record.clean()?;
         one_run(record)?;
     }
-    examine::whole(&of_b, &b).context("the neighbour")?;
     let found = still(&of_a, &a)?;
     assert_eq!(found.len(), harms.len(), "the picture stood still for {found:?}");
     Ok(found.iter().zip(harms).map(|(f, harm)| f.saturating_sub(harm.unnoticed())).collect())
@@ -129,7 +142,7 @@ fn still(record: &Record, publisher: &Publisher) -> Result<Vec<Duration>> {
 
 #[test]
 fn a_worker_that_crashes_costs_a_still_picture_and_no_discontinuity() -> Result {
-    let found = freezes(1, &[Harm::Crash, Harm::Crash])?;
+    let found = freezes(1, &[Harm::Crash, Harm::Kill], &[Library::HlsJs, Library::DashJs])?;
     println!("the picture stood still for {found:?}");
     assert!(found.iter().all(|freeze| *freeze <= MOST_FREEZE), "{found:?}");
     Ok(())
@@ -137,7 +150,7 @@ fn a_worker_that_crashes_costs_a_still_picture_and_no_discontinuity() -> Result 
 
 #[test]
 fn a_worker_that_hangs_costs_a_still_picture_and_no_discontinuity() -> Result {
-    let found = freezes(2, &[Harm::Hang])?;
+    let found = freezes(2, &[Harm::Hang], &[])?;
     println!("the picture stood still for {found:?} after it was noticed");
     assert!(found.iter().all(|freeze| *freeze <= MOST_FREEZE), "{found:?}");
     Ok(())

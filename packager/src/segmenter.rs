@@ -133,6 +133,8 @@ struct Cutter {
     /// Whether samples are missing: the next one may come later than `next`.
     hole: bool,
     feed: Feed,
+    /// From where on the rendition is switched off, in its ticks.
+    off_from: Option<i64>,
     /// Whether the segment began while the rendition was switched off.
     begun_off: bool,
     filler: Filler,
@@ -217,7 +219,7 @@ impl Segmenter {
     /// Says that the encoder is gone: what comes next may begin later than where this one stopped.
     pub fn lose(&mut self) {
         for cutter in &mut self.cutters {
-            (cutter.hole, cutter.feed) = (true, Feed::Gone);
+            (cutter.hole, cutter.feed, cutter.off_from) = (true, Feed::Gone, None);
         }
     }
 
@@ -228,11 +230,22 @@ impl Segmenter {
         }
     }
 
-    /// Says that a rendition is not made any more until its next sample: filler comes on time, and
-    /// segments that begin meanwhile say that they hold nothing.
-    pub fn switch_off(&mut self, rendition: usize) {
+    /// Says that a rendition is not made any more from the boundary at `at` on, in its ticks: filler
+    /// comes on time, and segments that begin meanwhile say that they hold nothing.
+    pub fn switch_off(&mut self, rendition: usize, at: i64) {
         if let Some(cutter) = self.cutters.get_mut(rendition) {
-            (cutter.hole, cutter.feed) = (true, Feed::Off);
+            cutter.off_from = Some(at);
+            cutter.obey_switch();
+        }
+    }
+
+    /// Says that a rendition is made again from a boundary that comes.
+    pub fn switch_on(&mut self, rendition: usize) {
+        if let Some(cutter) = self.cutters.get_mut(rendition) {
+            cutter.off_from = None;
+            if cutter.feed == Feed::Off {
+                cutter.feed = Feed::Alive;
+            }
         }
     }
 
@@ -390,6 +403,7 @@ impl Cutter {
             filled: 0,
             hole: false,
             feed: Feed::Alive,
+            off_from: None,
             begun_off: false,
             filler: Filler::new(rendition),
         };
@@ -401,9 +415,17 @@ impl Cutter {
     fn begin(&mut self, grid: &Grid, rendition: &Rendition, k: u64) {
         let start = start_of(grid, rendition, k);
         (self.k, self.part) = (k, 0);
+        self.obey_switch();
         self.begun_off = self.feed == Feed::Off;
         self.segment_end = start_of(grid, rendition, k + 1);
         self.part_end = part_end_after(grid, rendition, k, start, self.segment_end);
+    }
+
+    /// Takes note that nothing comes any more, once everything before that has come.
+    fn obey_switch(&mut self) {
+        if self.next >= self.off_from && self.off_from.is_some() {
+            (self.hole, self.feed) = (true, Feed::Off);
+        }
     }
 }
 

@@ -78,6 +78,11 @@ impl Encoder {
         self.input.source_lost();
     }
 
+    /// Says which rungs are to be made: bit n is rung n.
+    pub(super) fn set_rungs(&mut self, on: u64) {
+        self.input.set_rungs(on);
+    }
+
     /// Notes that its run has begun, whose first samples are due in `ahead`.
     pub(super) fn begin(&mut self, ahead: Duration) {
         self.begun = true;

@@ -24,7 +24,6 @@ pub(crate) enum Cause {
     /// The channel's numbers lie ahead of the clock.
     Clock,
     /// A rung is off because the machine can't keep up with it.
-    #[allow(dead_code, reason = "the worker's protocol has no message yet that switches rungs")]
     RungOff(Name),
 }
 

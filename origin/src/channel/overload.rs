@@ -126,6 +126,11 @@ impl Overload {
         self.forget();
     }
 
+    /// Whether every rung is on.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.on == self.by_cost.len()
+    }
+
     /// Whether a rung is on.
     pub(crate) fn is_on(&self, rung: usize) -> bool {
         self.by_cost.iter().take(self.on).any(|&on| on == rung)

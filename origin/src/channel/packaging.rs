@@ -252,6 +252,22 @@ impl Packaging {
         }
     }
 
+    /// Notes that the encoder does not make a rendition from the boundary at `at` on, in video ticks, or
+    /// makes it again from there on.
+    pub(super) fn switch(&mut self, rendition: usize, on: bool, at: i64) {
+        let Some(current) = &mut self.current else { return };
+        if on {
+            current.segmenter.switch_on(rendition);
+        } else {
+            current.segmenter.switch_off(rendition, at);
+        }
+    }
+
+    /// Whether a run is on the air, which another encoder may go on with.
+    pub(super) fn is_on_air(&self) -> bool {
+        self.current.is_some()
+    }
+
     /// When [`Self::fill`] has to be called, unless a sample comes before.
     pub(super) fn fill_at(&mut self, now: Timestamp) -> Option<Timestamp> {
         let current = self.current.as_mut()?;

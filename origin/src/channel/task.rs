@@ -33,10 +33,11 @@ use super::encoder::{Encoder, Event, at};
 use super::incidents::{Cause, Happening, Incidents};
 use super::intake::Intake;
 use super::making::{self, Making};
+use super::overload::{Load, Overload, RungLoad};
 use super::packaging::{Begun, Packaging};
 use super::restart::Backoff;
 use super::status::{Health, LeftOut, RenditionStatus, RepairKind, SourceStatus, Status};
-use crate::admission::Admission;
+use crate::admission::{Admission, pixels_per_second};
 use crate::clock::Clock;
 use crate::config;
 use crate::store::ChannelStore;
@@ -76,6 +77,8 @@ struct Task {
     /// What the channel makes, once it is fixed, and the packaging that follows from it.
     making: Option<(Making, Packaging)>,
     encoder: Option<Encoder>,
+    /// Which rungs the machine can bear.
+    overload: Option<Overload>,
     backoff: Backoff,
     /// When an encoder that was lost may start again.
     restart_at: Option<Instant>,
@@ -156,6 +159,7 @@ impl Task {
             backlog: Backlog::default(),
             making: None,
             encoder: None,
+            overload: None,
             backoff: Backoff::default(),
             restart_at: None,
             deadline: None,
@@ -278,6 +282,8 @@ impl Task {
             snapshots.clone(),
             metrics.clone(),
         );
+        let costs = making.plan.rungs.iter().map(|r| pixels_per_second((r.width, r.height), rate));
+        self.overload = Some(Overload::new(&costs.collect::<Vec<_>>(), now()));
         self.making = Some((making, packaging));
         true
     }
@@ -293,7 +299,7 @@ impl Task {
             rungs: making.plan.rungs.clone(),
             grid: making.grid,
             first_k_min: packaging.next_k(),
-            resume: false,
+            resume: packaging.is_on_air(),
             clock: ClockBase {
                 utc_minus_monotonic_nanos: self.context.clock.utc_minus_monotonic_nanos(),
             },
@@ -305,6 +311,12 @@ impl Task {
                     encoder.lose_source();
                 }
                 self.encoder = Some(encoder);
+                if let Some(overload) = &mut self.overload {
+                    overload.restart(now());
+                    if !overload.is_whole() {
+                        self.set_rungs();
+                    }
+                }
             }
             Err(error) => {
                 self.fail(Cause::Encoder, format!("the encoder does not start: {error}"));
@@ -323,15 +335,15 @@ impl Task {
     /// Something came of the encoder.
     async fn take_event(&mut self, event: Event) {
         match event {
-            Event::Output(Output::Started { renditions, first_k, .. }) => {
-                self.begin_run(renditions, first_k).await;
+            Event::Output(Output::Started { renditions, first_k, start }) => {
+                self.begin_run(renditions, first_k, start).await;
             }
             Event::Output(Output::Sample { rendition, sample, .. }) => {
                 self.package(rendition, sample).await;
             }
             Event::Output(Output::Stats(stats)) => self.take_stats(stats),
             Event::Output(Output::Rung { rendition, on, at }) => {
-                info!(channel = %self.context.config.name, rendition, on, at, "rung switched");
+                self.switch_rung(rendition, on, at)
             }
             Event::Output(Output::Exited { reason }) | Event::Lost(reason) => {
                 self.lose_encoder(&reason);
@@ -353,9 +365,38 @@ impl Task {
             let cpu = Duration::from_millis(stats.cpu_ms.saturating_sub(before.cpu_ms));
             self.context.admission.report(making.work(), cpu, elapsed);
         }
+        if let Some(change) = self.overload.as_mut().and_then(|o| o.observe(now(), &load(&stats))) {
+            info!(channel = %self.context.config.name, ?change, "the machine's load");
+            self.set_rungs();
+        }
         let jumps = stats.jumps.saturating_sub(before.jumps);
         let replaced = stats.replaced.saturating_sub(before.replaced);
         self.count_repairs([(RepairKind::Jump, jumps), (RepairKind::Late, replaced)]);
+    }
+
+    /// Tells the encoder which rungs the machine can bear.
+    fn set_rungs(&mut self) {
+        let (Some((making, _)), Some(overload), Some(encoder)) =
+            (&self.making, &self.overload, &mut self.encoder)
+        else {
+            return;
+        };
+        let on = (0..making.plan.rungs.len()).filter(|rung| overload.is_on(*rung));
+        encoder.set_rungs(on.fold(0, |rungs, rung| rungs | 1 << rung));
+    }
+
+    /// The encoder has switched a rung off or on, from the boundary at `at` on.
+    fn switch_rung(&mut self, rendition: usize, on: bool, at: i64) {
+        let Some((making, packaging)) = &mut self.making else { return };
+        packaging.switch(rendition, on, at);
+        let Some(rung) = making.plan.rungs.get(rendition) else { return };
+        let cause = Cause::RungOff(rung.name.clone());
+        if on {
+            self.over(&cause);
+        } else {
+            let words = format!("{} is off: the machine can't keep up with it", rung.name);
+            self.fail(cause, words);
+        }
     }
 
     /// Counts repairs made to the source's timestamps.
@@ -367,7 +408,7 @@ impl Task {
         }
     }
 
-    async fn begin_run(&mut self, renditions: Vec<Rendition>, first_k: u64) {
+    async fn begin_run(&mut self, renditions: Vec<Rendition>, first_k: u64, start: i64) {
         let now = self.context.clock.now();
         let (Some((making, packaging)), Some(encoder)) = (&mut self.making, &mut self.encoder)
         else {
@@ -379,7 +420,7 @@ impl Task {
             Ok(begun) => begun,
             Err(error) => return self.lose_encoder(&error.to_string()),
         };
-        let start = Timestamp::new(making.grid.boundary(first_k), making.grid.video_scale());
+        let start = Timestamp::new(start, making.grid.video_scale());
         let ahead = until(now, start);
         encoder.begin(ahead);
         self.status.renditions = renditions.iter().map(describe).collect();
@@ -602,6 +643,20 @@ impl Task {
 fn kept_up(before: &Stats, now: &Stats) -> bool {
     let real_time = (90..=110).contains(&now.speed_percent);
     real_time && now.skipped == before.skipped && now.decoded > before.decoded && before.cpu_ms > 0
+}
+
+/// What a worker says of its load.
+fn load(stats: &Stats) -> Load {
+    let rungs = stats.rungs.iter().map(|rung| RungLoad {
+        lag: Duration::from_millis(rung.lag_ms.into()),
+        frozen_percent: rung.frozen_percent,
+    });
+    Load { rungs: rungs.collect(), speed_percent: stats.speed_percent }
+}
+
+/// The monotonic clock.
+fn now() -> std::time::Instant {
+    Instant::now().into_std()
 }
 
 /// How long from one instant to another; nothing if that has passed.

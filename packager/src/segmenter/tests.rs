@@ -352,13 +352,18 @@ fn only_an_encoder_that_is_there_is_waited_for() {
 #[test]
 fn what_is_switched_off_is_filled_on_time_and_its_whole_segments_say_so() {
     let (grid, mut segmenter) = begun(FrameRate::new(30, 1), 11);
-    segmenter.switch_off(VIDEO);
+    // Told ahead of what its encoder has still to give.
+    segmenter.switch_off(VIDEO, grid.boundary(101));
+    for dts in (grid.boundary(100) + 11 * 3_000..grid.boundary(101)).step_by(3_000) {
+        segmenter.push(VIDEO, sample(dts, 3_000, false)).unwrap();
+    }
     segmenter.fill(video_time(&grid, grid.boundary(102)), Span::millis(60_000));
+    segmenter.switch_on(VIDEO);
     for dts in (grid.boundary(102)..grid.boundary(103)).step_by(3_000) {
         segmenter.push(VIDEO, sample(dts, 3_000, dts == grid.boundary(102))).unwrap();
     }
     let out = outputs(&mut segmenter);
-    whole(&out);
+    assert_eq!(whole(&out)[VIDEO], grid.segment_ticks);
     let off: Vec<(u64, bool)> = out
         .iter()
         .filter_map(|o| match o {
@@ -366,7 +371,6 @@ fn what_is_switched_off_is_filled_on_time_and_its_whole_segments_say_so() {
             _ => None,
         })
         .collect();
-    // The one it was switched off in has pictures of its own, and it was on again at a boundary.
     assert_eq!(off, [(100, false), (101, true), (102, false)]);
     assert_eq!(closed(&out, AUDIO), []);
 }

@@ -7,6 +7,8 @@ mod again;
 mod faults;
 #[path = "ladder/fixture.rs"]
 mod fixture;
+#[path = "ladder/slate.rs"]
+mod slate;
 #[path = "ladder/sources.rs"]
 mod sources;
 
@@ -74,12 +76,12 @@ fn start(wishes: &[&str], source: (u16, u16), rate: FrameRate) -> Ladder {
 }
 
 fn start_program(program: PathBuf, wishes: &[&str], source: (u16, u16), rate: FrameRate) -> Ladder {
-    start_with(program, wishes, source, rate, false)
+    start_with(program, wishes, source, rate, (false, None))
 }
 
 /// A worker that goes on in a run which another one has begun.
 fn start_again(wishes: &[&str], source: (u16, u16), rate: FrameRate) -> Ladder {
-    start_with(fixture::worker(), wishes, source, rate, true)
+    start_with(fixture::worker(), wishes, source, rate, (true, None))
 }
 
 fn start_with(
@@ -87,7 +89,7 @@ fn start_with(
     wishes: &[&str],
     source: (u16, u16),
     rate: FrameRate,
-    resume: bool,
+    (resume, slate): (bool, Option<bytes::Bytes>),
 ) -> Ladder {
     let clock = clock();
     let wishes: Vec<_> = wishes.iter().map(|wish| wish.parse().unwrap()).collect();
@@ -95,6 +97,7 @@ fn start_with(
     let config = LadderConfig {
         channel: program.display().to_string(),
         program,
+        slate,
         rungs: plan(source, &wishes, rate).rungs,
         grid,
         first_k_min: 0,

@@ -12,6 +12,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use bytes::Bytes;
 use ingest::secret::Secret;
 use packager::media::Name;
 use packager::time::{FrameRate, Span};
@@ -112,6 +113,23 @@ pub struct Channel {
     pub window: Span,
     /// How long the channel goes on without its source.
     pub hold: Duration,
+    /// What it shows then, after the last picture; `None`: its name.
+    pub slate: Option<Slate>,
+}
+
+/// An image file, read when the configuration was.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Slate {
+    /// Where it lies.
+    pub path: PathBuf,
+    /// The file: PNG or JPEG, at most 4 MiB.
+    pub image: Bytes,
+}
+
+impl std::fmt::Debug for Slate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Slate({}, {} bytes)", self.path.display(), self.image.len())
+    }
 }
 
 /// One video rendition of a ladder.
@@ -168,6 +186,7 @@ impl Channel {
             part: Span::millis(300),
             window: Span::millis(600_000),
             hold: Duration::from_secs(90),
+            slate: None,
         }
     }
 }

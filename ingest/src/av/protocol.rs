@@ -83,6 +83,8 @@ pub fn monotonic_nanos() -> i64 {
 pub enum Role {
     /// Turn a source into renditions.
     Ladder {
+        /// The channel's name: its slate unless an image comes.
+        name: String,
         /// The video renditions; audio comes after them.
         rungs: Vec<Rung>,
         /// Frame rate, audio rate and boundaries.
@@ -146,6 +148,11 @@ pub enum ToWorker {
     Audio(CodedSample),
     /// The publisher is gone; another may come.
     SourceLost,
+    /// The image of the slate, PNG or JPEG, which is shown instead of the channel's name.
+    Slate {
+        /// The file.
+        image: Bytes,
+    },
     /// Which rungs are made, from the next segment on that none of them has begun: bit n is rung n.
     /// All are until this says otherwise. The sound is always made.
     Rungs {
@@ -240,6 +247,8 @@ pub struct Stats {
     pub decoded: u64,
     /// Output pictures that repeat the one before because none was there.
     pub repeated: u64,
+    /// Output pictures that show the slate, because no other had come for seconds.
+    pub slated: u64,
     /// Source pictures not shown: late, or two for one place.
     pub dropped: u64,
     /// Pictures that a rung could not take because its encoder was too slow; it froze instead.
@@ -280,6 +289,7 @@ mod kind {
     pub(super) const SOURCE_LOST: u8 = 6;
     pub(super) const STOP: u8 = 7;
     pub(super) const RUNGS: u8 = 8;
+    pub(super) const SLATE: u8 = 9;
     pub(super) const STARTED: u8 = 65;
     pub(super) const SAMPLE: u8 = 66;
     pub(super) const STATS: u8 = 67;
@@ -388,6 +398,7 @@ impl ToWorker {
             Self::Video(sample) => coded(kind::VIDEO, sample),
             Self::Audio(sample) => coded(kind::AUDIO, sample),
             Self::SourceLost => Wire::new(kind::SOURCE_LOST, &[], Bytes::new()),
+            Self::Slate { image } => Wire::new(kind::SLATE, &[], image.clone()),
             Self::Rungs { on } => Wire::new(kind::RUNGS, &on.to_be_bytes(), Bytes::new()),
             Self::Stop => Wire::new(kind::STOP, &[], Bytes::new()),
         }
@@ -417,6 +428,7 @@ impl ToWorker {
             kind::VIDEO => Self::Video(coded_of(body)?),
             kind::AUDIO => Self::Audio(coded_of(body)?),
             kind::SOURCE_LOST => Self::SourceLost,
+            kind::SLATE => Self::Slate { image: body.rest },
             kind::RUNGS => Self::Rungs { on: body.u64()? },
             kind::STOP => Self::Stop,
             kind => return Err(Error::Kind { kind }),

@@ -64,8 +64,11 @@ const DEADLINE_WRITE: Duration = Duration::from_secs(10);
 pub struct LadderConfig {
     /// The program that calls `ingest::av::worker::main` when given the argument `worker`.
     pub program: PathBuf,
-    /// Whose worker it is, for the list of processes: the channel's name.
+    /// Whose worker it is, for the list of processes and the slate: the channel's name.
     pub channel: String,
+    /// What is shown instead of a picture when the source has sent none for 5 s: a PNG or JPEG file;
+    /// the channel's name if there is none, or it can't be decoded.
+    pub slate: Option<Bytes>,
     /// The rungs of [`crate::av::ladder::plan`].
     pub rungs: Vec<Rung>,
     /// The channel's grid.
@@ -149,6 +152,7 @@ struct Pending {
     video: Option<Wire>,
     audio: Option<Wire>,
     rungs: Option<Wire>,
+    slate: Option<Wire>,
 }
 
 impl Input {
@@ -177,10 +181,11 @@ impl Input {
         }
     }
 
-    /// Tells the worker that the publisher is gone. Its output goes on with the last picture.
+    /// Tells the worker that the publisher is gone. Its output goes on with the last picture, then
+    /// with the slate.
     pub fn source_lost(&mut self) -> Delivery {
-        let rungs = self.pending.rungs.take();
-        self.pending = Pending { lost: true, rungs, ..Pending::default() };
+        let Pending { rungs, slate, .. } = std::mem::take(&mut self.pending);
+        self.pending = Pending { lost: true, rungs, slate, ..Pending::default() };
         self.broken = false;
         self.flush()
     }
@@ -228,25 +233,21 @@ impl Input {
             }
             self.pending.lost = false;
         }
-        if let Some(wire) = self.pending.video.take()
-            && let Err((wire, delivery)) = self.push(wire)
-        {
-            self.pending.video = Some(wire);
-            return delivery;
+        let Pending { video, audio, rungs, slate, .. } = std::mem::take(&mut self.pending);
+        let mut waiting = [slate, video, audio, rungs];
+        let mut delivery = Delivery::Queued;
+        for slot in &mut waiting {
+            if delivery == Delivery::Queued
+                && let Some(wire) = slot.take()
+                && let Err((wire, refused)) = self.push(wire)
+            {
+                *slot = Some(wire);
+                delivery = refused;
+            }
         }
-        if let Some(wire) = self.pending.audio.take()
-            && let Err((wire, delivery)) = self.push(wire)
-        {
-            self.pending.audio = Some(wire);
-            return delivery;
-        }
-        if let Some(wire) = self.pending.rungs.take()
-            && let Err((wire, delivery)) = self.push(wire)
-        {
-            self.pending.rungs = Some(wire);
-            return delivery;
-        }
-        Delivery::Queued
+        let [slate, video, audio, rungs] = waiting;
+        self.pending = Pending { lost: false, video, audio, rungs, slate };
+        delivery
     }
 
     fn push(&self, wire: Wire) -> Result<(), (Wire, Delivery)> {
@@ -287,12 +288,16 @@ fn coded(sample: &SourceSample) -> CodedSample {
 /// If the process can't be started.
 pub fn spawn(config: LadderConfig) -> io::Result<(Input, mpsc::Receiver<Output>)> {
     let role = Role::Ladder {
+        name: config.channel.clone(),
         rungs: config.rungs,
         grid: config.grid,
         first_k_min: config.first_k_min,
         resume: config.resume,
     };
-    start(&config.program, &config.channel, config.clock, role)
+    let (mut input, outputs) = start(&config.program, &config.channel, config.clock, role)?;
+    input.pending.slate = config.slate.map(|image| ToWorker::Slate { image }.to_wire());
+    input.flush();
+    Ok((input, outputs))
 }
 
 fn start(

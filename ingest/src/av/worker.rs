@@ -31,6 +31,7 @@ mod meter;
 mod pictures;
 mod rung;
 mod scale;
+mod slate;
 mod slots;
 mod sound;
 
@@ -105,9 +106,9 @@ fn run(messages: Messages, link: &Link) -> Result<(), Error> {
     ffmpeg_next::init().map_err(Error::media("starting FFmpeg"))?;
     let Some(ToWorker::Start(start)) = messages.next()? else { return Err(Error::NotStarted) };
     match start.role {
-        Role::Ladder { rungs, grid, first_k_min, resume } => {
+        Role::Ladder { name, rungs, grid, first_k_min, resume } => {
             let begin = ladder::Begin { grid, first_k_min, resume };
-            ladder::run(&messages, link, start.clock, &rungs, begin)
+            ladder::run(&messages, link, start.clock, (&name, &rungs), begin)
         }
         Role::Broadcast(scene) => broadcast::run(messages, link, start.clock, &scene),
     }

@@ -91,6 +91,15 @@ pub(crate) fn h265_source(recipe: Recipe) -> Vec<Timed> {
     units
 }
 
+/// A PNG image whose left half is white and whose right half is black.
+pub(crate) fn png() -> Bytes {
+    let mut command = Command::new("ffmpeg");
+    command.args(["-v", "error", "-f", "lavfi", "-i", "color=black:size=640x360,format=rgb24"]);
+    command.args(["-vf", "drawbox=w=320:h=360:color=white:t=fill", "-frames:v", "1"]);
+    command.args(["-c:v", "png", "-f", "image2pipe", "-"]);
+    run(command).into()
+}
+
 /// An ffmpeg command with the drawn picture as its first input.
 fn picture_input(recipe: &Recipe, folder: &Path) -> Command {
     let (num, den) = recipe.rate;
@@ -195,6 +204,12 @@ pub(crate) fn marks(rendition: &Rendition, samples: &[Sample]) -> Vec<Option<u64
 /// The same by the decoder's configuration alone.
 pub(crate) fn marks_of(config: &VideoConfig, samples: &[Sample]) -> Vec<Option<u64>> {
     let (w, h) = (usize::from(config.width), usize::from(config.height));
+    pictures(config, samples).iter().map(|luma| mark::read(luma, w, w, h)).collect()
+}
+
+/// The luma of every picture, without padding.
+pub(crate) fn pictures(config: &VideoConfig, samples: &[Sample]) -> Vec<Vec<u8>> {
+    let (w, h) = (usize::from(config.width), usize::from(config.height));
     let mut stream = Vec::new();
     for set in parameter_sets(&config.record) {
         stream.extend_from_slice(&[0, 0, 0, 1]);
@@ -226,7 +241,7 @@ pub(crate) fn marks_of(config: &VideoConfig, samples: &[Sample]) -> Vec<Option<u
         ],
     );
     assert_eq!(raw.len(), w * h * samples.len(), "ffmpeg decodes every picture");
-    raw.chunks(w * h).map(|luma| mark::read(luma, w, w, h)).collect()
+    raw.chunks(w * h).map(<[u8]>::to_vec).collect()
 }
 
 /// SPS and PPS of an AVCDecoderConfigurationRecord.

@@ -73,7 +73,8 @@ impl Encoder {
         self.input.send(unit);
     }
 
-    /// Tells it that the source is gone: it goes on with the last picture.
+    /// Tells it that the source is gone: it goes on with the last picture,
+    /// then with the slate.
     pub(super) fn lose_source(&mut self) {
         self.input.source_lost();
     }

@@ -296,6 +296,7 @@ impl Task {
         let config = LadderConfig {
             program: self.context.program.clone(),
             channel: self.context.config.name.to_string(),
+            slate: self.context.config.slate.as_ref().map(|slate| slate.image.clone()),
             rungs: making.plan.rungs.clone(),
             grid: making.grid,
             first_k_min: packaging.next_k(),

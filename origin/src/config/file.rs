@@ -278,6 +278,7 @@ impl<'w, 'a, 't> Section<'w, 'a, 't> {
         let mut hold = Span::millis(u64::try_from(channel.hold.as_millis()).unwrap_or(u64::MAX));
         self.span("hold", &mut hold, HOLD);
         channel.hold = Duration::from_millis(hold.ticks);
+        self.read("slate", &mut channel.slate, |text| value::slate(text).map(Some));
         if channel.part.ticks * 2 > channel.segment.ticks {
             let at =
                 self.take("part").or_else(|| self.take("segment")).map_or(0, |v| v.span().start);

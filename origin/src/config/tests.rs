@@ -279,3 +279,28 @@ fn cores_are_a_number_or_one_of_two_words() {
         assert!(problems[0].contains("admission.cores"), "{wrong}: {problems:?}");
     }
 }
+
+#[test]
+fn a_slate_is_an_image_that_is_there_and_not_too_large() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, bytes: &[u8]| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        format!("[[channel]]\nname = \"a\"\nslate = {path:?}\n")
+    };
+    let good = config(&file("good.png", b"\x89PNG..."));
+    assert_eq!(good.channels[0].slate.as_ref().unwrap().image[..], b"\x89PNG..."[..]);
+    let mut large = vec![0; 5 << 20];
+    large[..3].copy_from_slice(&[0xFF, 0xD8, 0xFF]);
+    for (wrong, why) in [
+        (file("text.png", b"an image"), "neither PNG nor JPEG"),
+        (file("large.jpg", &large), "is larger than"),
+        ("[[channel]]\nname = \"a\"\nslate = \"nowhere.png\"\n".to_owned(), "can't be read"),
+    ] {
+        let problems = problems(&wrong);
+        assert!(
+            problems[0].contains("channel[0].slate") && problems[0].contains(why),
+            "{problems:?}"
+        );
+    }
+}

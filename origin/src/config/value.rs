@@ -3,12 +3,14 @@
 //! Each reader takes the text and gives the value or a sentence that begins after `key: `.
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
+use std::io::Read as _;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use packager::media::Name;
 use packager::time::FrameRate;
 
-use super::Cores;
+use super::{Cores, Slate};
 
 /// Smallest picture: below it H.264 encoders and players do odd things, and nobody watches.
 pub(super) const MIN_HEIGHT: u16 = 96;
@@ -203,4 +205,24 @@ fn quantity(text: &str, units: &[(&str, u64)]) -> Option<u64> {
         return None;
     }
     whole.parse::<u64>().ok()?.checked_mul(scale)?.checked_add(part.checked_div(tens)?)
+}
+
+/// Largest slate: an uncompressed-looking picture in 4K is smaller, and every channel keeps its own.
+const MAX_SLATE: u64 = 4 << 20;
+
+/// Reads the image file that a path names.
+pub(super) fn slate(text: &str) -> Result<Slate> {
+    let path = PathBuf::from(text);
+    let mut image = Vec::new();
+    std::fs::File::open(&path)
+        .and_then(|file| file.take(MAX_SLATE + 1).read_to_end(&mut image))
+        .map_err(|error| format!("{text:?} can't be read: {error}"))?;
+    if image.len() as u64 > MAX_SLATE {
+        return Err(format!("{text:?} is larger than {}", print_bytes(MAX_SLATE)));
+    }
+    match image[..] {
+        [0x89, b'P', b'N', b'G', ..] | [0xFF, 0xD8, 0xFF, ..] => {}
+        _ => return Err(format!("{text:?} is neither PNG nor JPEG")),
+    }
+    Ok(Slate { path, image: image.into() })
 }

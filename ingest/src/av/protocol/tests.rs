@@ -33,7 +33,13 @@ fn every_message_reads_back_as_it_was() {
         FrameRate::new(30, 1),
     )
     .rungs;
-    let role = Role::Ladder { rungs: rung, grid: grid(), first_k_min: 1_121_875_000, resume: true };
+    let role = Role::Ladder {
+        name: "news".into(),
+        rungs: rung,
+        grid: grid(),
+        first_k_min: 1_121_875_000,
+        resume: true,
+    };
     let clock = ClockBase { utc_minus_monotonic_nanos: -3 };
     let start = Start { version: VERSION, clock, role };
     for message in [
@@ -41,6 +47,7 @@ fn every_message_reads_back_as_it_was() {
         ToWorker::VideoConfig { codec: VideoCodec::H265, record: Bytes::from_static(b"hvcC") },
         ToWorker::AudioConfig { record: Bytes::from_static(&[0x11, 0x90]) },
         ToWorker::SourceLost,
+        ToWorker::Slate { image: Bytes::from_static(b"PNG") },
         ToWorker::Rungs { on: 0b101 },
         ToWorker::Stop,
     ] {
@@ -97,7 +104,13 @@ fn a_worker_of_another_version_is_refused() {
         &Start {
             version: VERSION + 1,
             clock: ClockBase { utc_minus_monotonic_nanos: 0 },
-            role: Role::Ladder { rungs: vec![], grid: grid(), first_k_min: 0, resume: false },
+            role: Role::Ladder {
+                name: String::new(),
+                rungs: vec![],
+                grid: grid(),
+                first_k_min: 0,
+                resume: false,
+            },
         },
     );
     let (kind, body) = unwire(&wire);

@@ -132,6 +132,29 @@ impl Canvas {
     }
 }
 
+/// Lines of letters that a card could hold: its one is that large.
+const CARD_LINES: usize = 8;
+
+/// A picture of an even size with nothing but a name in the middle of a dark ground: planes without
+/// padding.
+pub(super) fn name_card(width: usize, height: usize, name: &str) -> [Vec<u8>; 3] {
+    let shown: String = name.chars().take(64).collect();
+    let mut planes = [
+        luma_gradient(width, height),
+        gradient(width, height, 132, 130),
+        gradient(width, height, 126, 127),
+    ];
+    // An eighth of the height, or as large as nine tenths of the width hold.
+    let mut face = Face::new(height / CARD_LINES);
+    let length = shown.chars().count().max(1) * face.width;
+    if length * 10 > width * 9 {
+        face = Face::new(face.height * width * 9 / (length * 10));
+    }
+    let top = height.saturating_sub(face.height) / 2;
+    face.centred(&mut planes[0], width, top, &shown);
+    planes
+}
+
 fn luma_gradient(width: usize, height: usize) -> Vec<u8> {
     let mut plane = Vec::with_capacity(width * height);
     for y in 0..height {
@@ -306,6 +329,21 @@ mod tests {
         assert_ne!(&first, canvas.planes());
         canvas.draw(1_000_000, 1);
         assert_eq!(&first, canvas.planes());
+    }
+
+    #[test]
+    fn a_name_stands_in_the_middle_of_its_card_at_every_size() {
+        for (w, h) in [(1280, 720), (170, 96), (64, 48)] {
+            for name in ["a", "news", &"n".repeat(64)] {
+                let card = name_card(w, h, name);
+                let bright = |y: usize| card[0][y * w..(y + 1) * w].iter().any(|luma| *luma > 100);
+                let rows: Vec<_> = (0..h).filter(|y| bright(*y)).collect();
+                let (first, last) = (rows.first().copied(), rows.last().copied());
+                let Some((first, last)) = first.zip(last) else { panic!("{name} at {w}x{h}") };
+                assert!(first > h / 3 && last < h * 2 / 3, "{name} at {w}x{h}: {first} to {last}");
+                assert_eq!(card[1].len(), w / 2 * (h / 2));
+            }
+        }
     }
 
     #[test]

@@ -172,7 +172,7 @@ fn set_extradata(context: &mut codec::Context, record: &[u8]) -> Result<(), ffmp
 }
 
 #[allow(unsafe_code)]
-fn limit_pixels(context: &mut codec::Context) {
+pub(super) fn limit_pixels(context: &mut codec::Context) {
     // SAFETY: the context is ours and not open yet; the field is a plain number.
     unsafe { (*context.as_mut_ptr()).max_pixels = MAX_PIXELS }
 }

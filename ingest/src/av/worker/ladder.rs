@@ -19,7 +19,7 @@ use super::pictures::Board;
 use super::rung::{Lane, Shown};
 use super::slots::Slots;
 use super::sound::{Desk, Placer};
-use super::{Error, Messages};
+use super::{Error, Messages, slate};
 use crate::av::ladder::Rung;
 use crate::av::protocol::{ClockBase, CodedSample, FromWorker, ToWorker, monotonic_nanos};
 
@@ -42,7 +42,7 @@ pub(super) fn run(
     messages: &Messages,
     link: &Link,
     clock: ClockBase,
-    rungs: &[Rung],
+    (name, rungs): (&str, &[Rung]),
     begin: Begin,
 ) -> Result<(), Error> {
     let grid = begin.grid;
@@ -59,6 +59,9 @@ pub(super) fn run(
     renditions.push(audio_rendition(&encoder, &grid)?);
 
     let board = Arc::new(Board::new(grid, clock, Arc::clone(&meter)));
+    let largest = rungs.iter().max_by_key(|rung| rung.height);
+    let (width, height) = largest.map_or((0, 0), |rung| (rung.width, rung.height));
+    board.set_slate(slate::of_name(name, width, height));
     let desk = Arc::new(Desk::new(clock, Arc::clone(&meter)));
     let sentinel = Sentinel::new(messages);
     let sound =
@@ -67,7 +70,7 @@ pub(super) fn run(
     let picture =
         spawn_picture(threads, lanes, (begin, renditions), link.clone(), sentinel.clone())?;
 
-    let mut source = Source::new(grid, clock, Arc::clone(&board), &desk, meter, link.clone());
+    let mut source = Source::new(begin, clock, Arc::clone(&board), &desk, meter, link.clone());
     let mut result = source.read(messages);
     if sentinel.has_seen_an_end() {
         result = result.and(Err(Error::Crippled));
@@ -193,6 +196,8 @@ struct Source {
     link: Link,
     mapper: Mapper,
     slots: Slots,
+    /// Whether this worker goes on for another, and so has something to show in any case.
+    resume: bool,
     pictures: Option<Pictures>,
     sound: Option<Sound>,
     placer: Placer,
@@ -203,7 +208,7 @@ struct Source {
 
 impl Source {
     fn new(
-        grid: Grid,
+        begin: Begin,
         clock: ClockBase,
         board: Arc<Board>,
         desk: &Arc<Desk>,
@@ -216,7 +221,8 @@ impl Source {
             meter,
             link,
             mapper: Mapper::default(),
-            slots: Slots::new(grid.rate),
+            slots: Slots::new(begin.grid.rate),
+            resume: begin.resume,
             pictures: None,
             sound: None,
             placer: Placer::new(Arc::clone(desk)),
@@ -246,7 +252,14 @@ impl Source {
                     self.finish_pictures();
                     self.sound = None;
                     self.mapper.source_lost();
+                    if self.resume {
+                        self.board.begin_without_source();
+                    }
                 }
+                ToWorker::Slate { image } => match slate::of_image(&image) {
+                    Ok(picture) => self.board.set_slate(picture),
+                    Err(error) => self.link.log(true, format!("the slate is left out: {error}")),
+                },
                 ToWorker::Rungs { on } => self.board.set_rungs(on),
                 ToWorker::Stop => break,
             }

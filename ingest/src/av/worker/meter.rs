@@ -9,6 +9,7 @@ use crate::av::protocol::{RungStats, Stats};
 pub(super) struct Meter {
     pub(super) decoded: AtomicU64,
     pub(super) repeated: AtomicU64,
+    pub(super) slated: AtomicU64,
     pub(super) dropped: AtomicU64,
     pub(super) skipped: AtomicU64,
     pub(super) jumps: AtomicU64,
@@ -72,6 +73,7 @@ impl Meter {
             encode_us: self.encode.take_micros(),
             decoded: self.decoded.load(Relaxed),
             repeated: self.repeated.load(Relaxed),
+            slated: self.slated.load(Relaxed),
             dropped: self.dropped.load(Relaxed),
             skipped: self.skipped.load(Relaxed),
             jumps: self.jumps.load(Relaxed),

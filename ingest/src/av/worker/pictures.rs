@@ -1,13 +1,15 @@
 //! The output clock of the picture: decoded pictures in, one frame per slot out, in real time.
 //!
 //! The clock never waits for the source. A slot shows its own picture; if that is missing, the one
-//! before again, as soon as a later picture proves it missing, or [`Patience`] has run out.
+//! before again, as soon as a later picture proves it missing, or [`Patience`] has run out. When
+//! none has come for seconds, a slate is shown until one does.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use ffmpeg_next::frame;
 use packager::grid::Grid;
 
 use super::link::Link;
@@ -19,6 +21,9 @@ use crate::av::protocol::{ClockBase, FromWorker, monotonic_nanos};
 /// Pictures that may wait for their slots, in seconds of frames: what a source is ahead (the reader
 /// waits beyond that) plus the longest patience.
 const WAITING_SECONDS: u32 = 2;
+/// How long the last picture stands before the slate is shown, in nanoseconds: a link's hiccups and
+/// an encoder's restart are over by then, and a viewer begins to doubt.
+const SLATE_AFTER: i64 = 5_000_000_000;
 /// Time between reports, in nanoseconds.
 const REPORT: i64 = 1_000_000_000;
 
@@ -37,6 +42,7 @@ struct State {
     passed: Option<Arc<Shown>>,
     /// The rungs that are made from the next boundary on, by bit.
     rungs: u64,
+    slate: Option<Arc<Shown>>,
     first: Option<(i64, Arc<Shown>)>,
     /// The slot shown next; what belongs to an earlier one is late.
     next: i64,
@@ -57,6 +63,7 @@ impl Board {
             waiting: BTreeMap::new(),
             passed: None,
             rungs: u64::MAX,
+            slate: None,
             first: None,
             next: i64::MIN,
             patience: Patience::new(),
@@ -99,6 +106,22 @@ impl Board {
         self.changed.notify_all();
     }
 
+    /// Says what is shown when no picture has come for long.
+    pub(super) fn set_slate(&self, picture: frame::Video) {
+        let shown = Shown { picture, received: monotonic_nanos() };
+        self.lock().slate = Some(Arc::new(shown));
+    }
+
+    /// Begins with the slate, if there is no picture to begin with.
+    pub(super) fn begin_without_source(&self) {
+        let next = self.next_frame();
+        let mut state = self.lock();
+        if state.first.is_none() {
+            state.first = state.slate.clone().map(|slate| (next, slate));
+            self.changed.notify_all();
+        }
+    }
+
     /// Says which rungs are made from the next boundary on, by bit.
     pub(super) fn set_rungs(&self, on: u64) {
         self.lock().rungs = on;
@@ -138,6 +161,7 @@ impl Board {
         let segment = self.grid.segment_ticks.cast_signed().max(1);
         let began = self.clock.utc_nanos();
         let mut current = first;
+        let mut shown_at = Slots::nanos(self.grid.rate, start).max(began);
         let mut reported = monotonic_nanos();
         for n in start.. {
             let due = Slots::nanos(self.grid.rate, n);
@@ -145,12 +169,19 @@ impl Board {
             let (shown, captured) = match self.choose(n, due) {
                 Choice::Closed => return,
                 Choice::Picture(picture) => {
+                    shown_at = due;
                     current = picture;
                     (Arc::clone(&current), current.received)
                 }
                 Choice::Repeat => {
                     if n > start && !backfill {
                         self.meter.repeated.fetch_add(1, Relaxed);
+                    }
+                    if due - shown_at >= SLATE_AFTER
+                        && let Some(slate) = self.lock().slate.clone()
+                    {
+                        self.meter.slated.fetch_add(1, Relaxed);
+                        current = slate;
                     }
                     (Arc::clone(&current), monotonic_nanos())
                 }

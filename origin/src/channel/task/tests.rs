@@ -168,6 +168,7 @@ fn words(mut bytes: &[u8]) -> Vec<String> {
             ToWorker::Audio(s) => format!("a {}", s.dts / 1_000_000),
             ToWorker::SourceLost => "lost".into(),
             ToWorker::Rungs { .. } => "rungs".into(),
+            ToWorker::Slate { .. } => "slate".into(),
             ToWorker::Stop => "stop".into(),
         });
         bytes = after;

@@ -13,6 +13,7 @@ use packager::time::FrameRate;
 
 use crate::absence;
 use crate::browser::{play, plays_well};
+use crate::hostile;
 use crate::players::exact;
 use crate::workers::{Harm, freezes};
 
@@ -104,4 +105,10 @@ fn twenty_workers_that_crash_hang_and_are_killed_cost_a_still_picture_each() -> 
     // The 95th percentile of twenty.
     assert!(found[18] <= Duration::from_millis(1_500), "{found:?}");
     Ok(())
+}
+
+#[test]
+#[ignore = "minutes of real time: `make soak`"]
+fn a_hundred_thousand_hostile_peers_leave_the_neighbours_alone() -> Result {
+    hostile::assaulted(100_000, 1_000, 2_000)
 }

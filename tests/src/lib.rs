@@ -16,6 +16,8 @@ pub mod client;
 pub mod clock;
 pub mod dice;
 pub mod failure;
+pub mod hostile;
+pub mod liar;
 pub mod player;
 pub mod process;
 pub mod proxy;

@@ -85,6 +85,24 @@ pub fn sound_of_bytes(bytes: &[u8]) -> Result<Sound> {
     in_file(bytes, sound)
 }
 
+/// Decodes everything in joined segments, and minds every complaint.
+///
+/// # Errors
+/// With the first complaints.
+pub fn decodes(bytes: &[u8]) -> Result {
+    in_file(bytes, |path| {
+        let mut command = Command::new("ffmpeg");
+        command.args(["-v", "error", "-nostdin", "-threads", "1", "-copyts", "-i", path]);
+        command.args(["-fps_mode", "passthrough", "-f", "null", "-"]);
+        let output = process::run("ffmpeg", &mut command, DECODE_WITHIN)?;
+        if output.status.success() && output.stderr.trim().is_empty() {
+            return Ok(());
+        }
+        let said: Vec<&str> = output.stderr.lines().take(3).collect();
+        Err(Failure::new(format!("ffmpeg: {}: {}", output.status, said.join("; "))))
+    })
+}
+
 fn in_file<T>(bytes: &[u8], read: impl FnOnce(&str) -> Result<T>) -> Result<T> {
     let dir = tempfile::tempdir().context("temporary folder")?;
     let path = dir.path().join("joined.mp4");

@@ -1,14 +1,12 @@
 //! The invariants themselves, as functions of what was seen.
 
-use super::{Seen, Track};
+use super::{Broken, Seen, Track};
+use crate::reader::Object;
 use crate::reader::dash::Manifest;
 use crate::reader::hls::Playlist;
 
 /// Dates are printed to the millisecond at least.
 const DATE_TOLERANCE_NS: i64 = 1_000_000;
-
-/// An invariant and how it was broken.
-type Broken = (&'static str, String);
 
 /// What may change between two reads of a media playlist: I2, I3, I4.
 pub(super) fn change(before: &Playlist, after: &Playlist) -> Vec<Broken> {
@@ -46,8 +44,8 @@ pub(super) fn change(before: &Playlist, after: &Playlist) -> Vec<Broken> {
     broken
 }
 
-/// What holds within one media playlist: I4, I10.
-pub(super) fn playlist(list: &Playlist) -> Vec<Broken> {
+/// What holds within one media playlist: I4, I10, and I7 where nothing may be missing.
+pub(super) fn playlist(list: &Playlist, gaps_allowed: bool) -> Vec<Broken> {
     let mut broken = Vec::new();
     for object in &list.objects {
         if object.duration.round() > list.target as f64 {
@@ -56,7 +54,7 @@ pub(super) fn playlist(list: &Playlist) -> Vec<Broken> {
                 format!("segment {}: EXTINF {} above target", object.k, object.duration),
             ));
         }
-        if object.gap {
+        if object.gap && !gaps_allowed {
             broken.push(("I7", format!("segment {} is a gap", object.k)));
         }
     }
@@ -71,15 +69,33 @@ pub(super) fn playlist(list: &Playlist) -> Vec<Broken> {
     broken
 }
 
-/// What holds for a segment after the one before it: I8 (its date is its decode time), I9.
-pub(super) fn segment(
-    before: Option<&Seen>,
-    seen: &Seen,
-    timescale: u32,
-    audio: bool,
-) -> Vec<Broken> {
+/// The longest frame of any rendition, in nanoseconds: what times that are counted in frames may
+/// differ by.
+pub(super) fn longest_frame_ns(tracks: &[Track]) -> i64 {
+    let frames = tracks.iter().filter_map(|t| t.segments.values().next()).map(Seen::frame_ns);
+    frames.max().unwrap_or(0)
+}
+
+/// What holds over all that a rendition has listed: I7, everything before a segment, missing or not,
+/// adds up to where its date says it stands. `due_ns` is where the next one is due.
+pub(super) fn account(due_ns: &mut Option<i64>, object: &Object, frame_ns: i64) -> Vec<Broken> {
     let mut broken = Vec::new();
-    let nanos = |ticks: u64| (u128::from(ticks) * 1_000_000_000 / u128::from(timescale)) as i64;
+    let start = match (object.date_ns, *due_ns) {
+        (Some(date), Some(due)) if (date - due).abs() > frame_ns + DATE_TOLERANCE_NS => {
+            let off = date - due;
+            broken.push(("I7", format!("segment {}: {off} ns are not accounted for", object.k)));
+            // Told once; what follows is counted from here.
+            Some(date)
+        }
+        (date, due) => due.or(date),
+    };
+    *due_ns = start.map(|start| start + (object.duration * 1e9).round() as i64);
+    broken
+}
+
+/// What holds for a segment after those before it in its track: I2, I9, I10.
+pub(super) fn segment(track: &Track, seen: &Seen) -> Vec<Broken> {
+    let mut broken = Vec::new();
     let mut expected = seen.start();
     for fragment in &seen.fragments {
         if fragment.tfdt != expected {
@@ -88,33 +104,34 @@ pub(super) fn segment(
         expected = fragment.end();
     }
     let first = seen.fragments.first().and_then(|f| f.samples.first());
-    if !audio && !first.is_some_and(|s| s.sync) {
+    if !track.rendition.audio && !first.is_some_and(|s| s.sync) {
         broken.push(("I9", "its first sample is no sync sample".to_owned()));
     }
-    if let Some(date) = seen.object.date_ns {
-        let off = date - nanos(seen.start());
-        if off.abs() > DATE_TOLERANCE_NS {
-            broken.push(("I8", format!("its date is {off} ns from its decode time")));
-        }
+    // Media times are counted since the epoch, so a date is a decode time.
+    let off = seen.object.date_ns.map_or(0, |date| date - seen.start_ns());
+    if off.abs() > DATE_TOLERANCE_NS {
+        broken.push(("HP-10", format!("its date is {off} ns from its decode time")));
     }
-    let length = nanos(seen.end()) - nanos(seen.start());
-    let off = (seen.object.duration * 1e9) as i64 - length;
+    let off = (seen.object.duration * 1e9) as i64 - (seen.nanos(seen.end()) - seen.start_ns());
     if off.abs() > DATE_TOLERANCE_NS {
         broken.push(("I10", format!("EXTINF is {off} ns from its media")));
     }
-    if let Some(before) = before {
-        if seen.object.k != before.object.k + 1 {
-            broken.push(("I2", format!("after segment {}", before.object.k)));
-        }
-        if seen.discontinuity == before.discontinuity && seen.start() != before.end() {
-            let (end, start) = (before.end(), seen.start());
-            broken.push(("I9", format!("starts at {start}, the one before ends at {end}")));
-        }
+    let Some(before) = track.segments.values().next_back() else { return broken };
+    let known = |k: &u64| track.gaps.contains_key(k) || track.missing.contains(k);
+    let between = before.object.k + 1..seen.object.k;
+    if seen.object.k <= before.object.k || !between.clone().all(|k| known(&k)) {
+        broken.push(("I2", format!("after segment {}", before.object.k)));
+    }
+    let follows = between.is_empty() && seen.discontinuity == before.discontinuity;
+    if follows && seen.start() != before.end() {
+        let (end, start) = (before.end(), seen.start());
+        broken.push(("I9", format!("starts at {start}, the one before ends at {end}")));
     }
     broken
 }
 
-/// What holds between renditions: I8 (numbers, discontinuities and times agree).
+/// What holds between renditions: I8 (numbers, discontinuities and times agree), I11 (after a
+/// discontinuity sound and picture begin together).
 pub(super) fn agreement(tracks: &[Track]) -> Vec<Broken> {
     let mut broken = Vec::new();
     let Some((first, others)) = tracks.split_first() else { return broken };
@@ -129,14 +146,25 @@ pub(super) fn agreement(tracks: &[Track]) -> Vec<Broken> {
                 broken.push(("I8", format!("segment {k}: start of {names:?} differs")));
             }
             if let (Some(a), Some(b)) = (same.object.date_ns, seen.object.date_ns) {
-                // Sound may begin up to one AAC frame of 1024 samples after the picture.
-                let most = if other.rendition.audio { 1024 * 1_000_000_000 / 44_100 } else { 0 };
-                if !(-DATE_TOLERANCE_NS..=most + DATE_TOLERANCE_NS).contains(&(b - a)) {
-                    broken.push((
-                        "I8",
-                        format!("segment {k}: dates of {names:?} are {} ns apart", b - a),
-                    ));
+                let off = (b - seen.start_ns()) - (a - same.start_ns());
+                if off.abs() > DATE_TOLERANCE_NS {
+                    let text = format!("dates of {names:?} are {off} ns off each other");
+                    broken.push(("I8", format!("segment {k}: {text}")));
                 }
+            }
+            if !other.rendition.audio {
+                continue;
+            }
+            // Sound may begin up to one of its frames after the picture; at the start of a run it
+            // begins with the frame that contains the start.
+            let (late, frame) = (seen.start_ns() - same.start_ns(), seen.frame_ns());
+            let text = format!("segment {k}: sound begins {late} ns after the picture");
+            if seen.object.discontinuity && late.abs() > frame + DATE_TOLERANCE_NS {
+                broken.push(("I11", text));
+            } else if !seen.object.discontinuity
+                && !(-DATE_TOLERANCE_NS..=frame + DATE_TOLERANCE_NS).contains(&late)
+            {
+                broken.push(("I8", text));
             }
         }
     }

@@ -5,7 +5,7 @@
 //!                                     │         └► http, admin
 //!                                     └► rtmp
 //! ```
-//! Listeners are opened before anything else starts, so that a port in use is told at once and
+//! Listening sockets come first ([`crate::sockets`]), so that a port in use is told at once and
 //! nothing is left half up. Going down: requests that wait are answered first, then publishers are
 //! told, then channels close their segments, then the store is flushed.
 
@@ -19,18 +19,20 @@ use std::time::Duration;
 use ingest::hub::{self, Hub};
 use ingest::rtmp::server as rtmp;
 use packager::dash;
-use packager::time::{Rounding, Timescale};
+use packager::media::Name;
+use packager::time::{Rounding, Timescale, Timestamp};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::admission::Admission;
 use crate::channel::{self, Channel, Channels};
-use crate::clock::{Clock, SystemClock};
+use crate::clock::{Ahead, Clock, SystemClock};
 use crate::config::{self, Config};
-use crate::store::{self, Store};
+use crate::sockets::{self, Door, Sockets};
+use crate::store::{self, ChannelStore, Store};
 use crate::telemetry::metrics::Metrics;
 use crate::{admin, http};
 
@@ -54,16 +56,9 @@ const LONGEST_SEGMENT: Duration = Duration::from_secs(9);
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A listener can't be opened.
-    #[error("can't listen on {address} for {what}")]
-    Listen {
-        /// What for: `RTMP`.
-        what: &'static str,
-        /// Where.
-        address: SocketAddr,
-        /// Why not.
-        source: std::io::Error,
-    },
+    /// There is nothing to listen on.
+    #[error(transparent)]
+    Sockets(#[from] sockets::Error),
     /// The store can't be opened.
     #[error("can't open the store in {}", path.display())]
     Store {
@@ -82,13 +77,15 @@ pub enum Error {
     },
 }
 
-/// Runs the server until SIGINT or SIGTERM.
+/// Runs the server until SIGINT or SIGTERM: on the sockets of its guardian if it is `guarded`, else
+/// on its own.
 ///
 /// # Errors
 /// It can't start; the message says which address or folder is the trouble.
-pub fn serve(config: &Config) -> Result<(), Error> {
+pub fn serve(config: &Config, guarded: bool) -> Result<(), Error> {
+    let sockets = if guarded { Sockets::inherit()? } else { Sockets::open(config)? };
     block_on(async {
-        let server = Server::start(config).await?;
+        let server = Server::start(config, sockets)?;
         announce::serving(&server, config);
         wait_for_signal().await?;
         server.stop().await;
@@ -142,17 +139,11 @@ struct Server {
 }
 
 impl Server {
-    async fn start(config: &Config) -> Result<Self, Error> {
-        let http_listener = listen("HTTP", config.http.listen).await?;
-        let rtmp_listener = listen("RTMP", config.rtmp.listen).await?;
-        let admin_listener = listen("the operator", config.admin.listen).await?;
-        let address =
-            |listener: &TcpListener, wish: SocketAddr| listener.local_addr().unwrap_or(wish);
-        let (http, rtmp_address, admin_address) = (
-            address(&http_listener, config.http.listen),
-            address(&rtmp_listener, config.rtmp.listen),
-            address(&admin_listener, config.admin.listen),
-        );
+    fn start(config: &Config, mut sockets: Sockets) -> Result<Self, Error> {
+        let mut listen = |door| listener(&mut sockets, door);
+        let (http_listener, http) = listen(Door::Http)?;
+        let (rtmp_listener, rtmp_address) = listen(Door::Rtmp)?;
+        let (admin_listener, admin_address) = listen(Door::Admin)?;
         let failed = |source| Error::Store { path: config.store.path.clone(), source };
         let store = Store::open(&config.store.path, limits(config)).map_err(failed)?;
         let program = std::env::current_exe()
@@ -183,9 +174,10 @@ impl Server {
             let (status_sender, status) = watch::channel(Arc::default());
             let channel_metrics = metrics.channel(name.as_str());
             counted.push((Arc::clone(&channel_store), channel_metrics.store.clone()));
+            let own_clock = clock_of(&channel_store, Arc::clone(&clock) as Arc<dyn Clock>, name);
             let context = channel::Context {
                 config: wishes.clone(),
-                clock: Arc::clone(&clock) as Arc<dyn Clock>,
+                clock: Arc::new(own_clock),
                 store: Arc::clone(&channel_store),
                 metrics: channel_metrics,
                 admission: Arc::clone(&admission),
@@ -284,10 +276,29 @@ fn limits(config: &Config) -> store::Limits {
     store::Limits { live_edge_bytes: config.store.memory, grace, ..store::Limits::default() }
 }
 
+/// A channel's clock: ours, or one that is ahead where the channel was.
+fn clock_of(store: &ChannelStore, clock: Arc<dyn Clock>, channel: &Name) -> Ahead {
+    let least = store.recovered().newest_start();
+    let ahead = Ahead::of(clock, least.unwrap_or(Timestamp::new(0, Timescale::NANOS)));
+    let seconds = ahead.nanos() / 1_000_000_000;
+    if seconds > 0 {
+        // Made up slowly, or not at all if it is more than that does.
+        error!(%channel, seconds, "the clock was set back: the channel goes on ahead of it");
+    }
+    ahead
+}
+
 fn door_of(channel: &config::Channel) -> admin::Door {
     admin::Door { channel: channel.name.clone(), key: channel.key.clone() }
 }
 
-async fn listen(what: &'static str, address: SocketAddr) -> Result<TcpListener, Error> {
-    TcpListener::bind(address).await.map_err(|source| Error::Listen { what, address, source })
+/// A door's listener on this runtime, and where it listens.
+fn listener(sockets: &mut Sockets, door: Door) -> Result<(TcpListener, SocketAddr), Error> {
+    let listener = sockets.listener(door)?;
+    let registered = || {
+        listener.set_nonblocking(true)?;
+        let address = listener.local_addr()?;
+        Ok((TcpListener::from_std(listener)?, address))
+    };
+    registered().map_err(|source| Error::System { what: "can't use a listening socket", source })
 }

@@ -18,7 +18,6 @@ mod making;
 #[allow(dead_code, reason = "the worker's protocol has no message yet that switches rungs")]
 mod overload;
 mod packaging;
-mod restart;
 mod status;
 mod task;
 pub use incidents::Event;

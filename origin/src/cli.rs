@@ -37,18 +37,19 @@ pub struct Log {
     pub format: log::Format,
 }
 
+/// The argument that gives the server its role; its guardian adds it.
+pub const GUARDED: &str = "--guarded";
+
 /// The commands.
 #[derive(Clone, Debug, Subcommand)]
 pub enum Command {
     /// Run the server
     ///
     /// Without a file it takes ./headwater.toml if that is there, else the defaults, which have no
-    /// channel.
-    Serve {
-        /// The configuration
-        #[arg(long, value_name = "FILE")]
-        config: Option<PathBuf>,
-    },
+    /// channel. It runs as two processes: the one that is started here holds the ports, and starts
+    /// the other, which does the work, again at once when it dies. Viewers then wait for a moment and
+    /// play on.
+    Serve(Serve),
     /// Run the server with a channel `demo` and something to see in it
     ///
     /// A built-in broadcaster draws a clock and publishes it through the RTMP door, on loopback;
@@ -66,6 +67,20 @@ pub enum Command {
     /// Run as a media worker; the server starts these itself
     #[command(hide = true)]
     Worker,
+}
+
+/// How to run the server.
+#[derive(Clone, Debug, Args)]
+pub struct Serve {
+    /// The configuration
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Run as one process, which nothing starts again: for debuggers
+    #[arg(long)]
+    pub no_guardian: bool,
+    /// Run on the sockets of a guardian; the guardian says this
+    #[arg(long, hide = true, conflicts_with = "no_guardian")]
+    pub guarded: bool,
 }
 
 /// Where the demo listens. Port 0 lets the system choose.
@@ -105,9 +120,18 @@ mod tests {
 
     #[test]
     fn the_contract_of_the_command_line_holds() {
-        assert!(matches!(parse("serve").unwrap().command, Command::Serve { config: None }));
+        let Command::Serve(serve) = parse("serve").unwrap().command else { panic!("a server") };
+        assert!(serve.config.is_none() && !serve.no_guardian && !serve.guarded);
+        assert!(matches!(
+            parse(&format!("serve {GUARDED}")).unwrap().command,
+            Command::Serve(Serve { guarded: true, .. })
+        ));
+        assert!(matches!(
+            parse("serve --no-guardian").unwrap().command,
+            Command::Serve(Serve { no_guardian: true, .. })
+        ));
         let cli = parse("serve --config a.toml --log debug --log-format json").unwrap();
-        assert!(matches!(cli.command, Command::Serve { config: Some(_) }));
+        assert!(matches!(cli.command, Command::Serve(Serve { config: Some(_), .. })));
         assert_eq!((cli.log.filter.as_deref(), cli.log.format), (Some("debug"), log::Format::Json));
         assert!(matches!(parse("check --config a.toml").unwrap().command, Command::Check { .. }));
         assert!(parse("check").is_err(), "a check needs a file");
@@ -129,8 +153,11 @@ mod tests {
     }
 
     #[test]
-    fn the_worker_is_not_for_people() {
+    fn roles_of_processes_are_not_for_people() {
         let help = Cli::command().render_long_help().to_string();
         assert!(help.contains("serve") && !help.contains("worker"), "{help}");
+        let mut cli = Cli::command();
+        let serve = cli.find_subcommand_mut("serve").unwrap().render_long_help().to_string();
+        assert!(serve.contains("--no-guardian") && !serve.contains("--guarded"), "{serve}");
     }
 }

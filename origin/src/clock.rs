@@ -7,11 +7,11 @@
 //!
 //! It does not sleep and wakes nobody: waiting is tokio's.
 
-use std::sync::RwLock;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, RwLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use packager::time::{Timescale, Timestamp};
+use packager::time::{Rounding, Timescale, Timestamp};
 use tokio_util::sync::CancellationToken;
 
 /// How fast the clock may approach UTC, in millionths. NTP's own bound: no encoder or player
@@ -37,6 +37,55 @@ pub trait Clock: Send + Sync + std::fmt::Debug {
     fn now_millis(&self) -> u64 {
         (self.now().ticks.max(0) / 1_000_000).unsigned_abs()
     }
+}
+
+/// A clock that is ahead of another one: of a channel whose numbers were used by a clock that has
+/// been set back since (DESIGN §4, "Numbers never fall").
+#[derive(Debug)]
+pub struct Ahead {
+    clock: Arc<dyn Clock>,
+    /// What it was ahead by, in nanoseconds, at this reading of `CLOCK_MONOTONIC`.
+    nanos: i64,
+    since: i64,
+}
+
+impl Ahead {
+    /// How far ahead a clock may be that comes back to the other one by itself. What is further
+    /// ahead would take days, and is for a person to decide.
+    pub const COMES_BACK_WITHIN: Duration = Duration::from_secs(60);
+
+    /// A clock that shows `least` now, or what `clock` shows if that is later.
+    pub fn of(clock: Arc<dyn Clock>, least: Timestamp) -> Self {
+        let least = least.ticks_in(Timescale::NANOS, Rounding::Ceil);
+        let nanos = least.saturating_sub(clock.now().ticks).max(0);
+        Self { clock, nanos, since: monotonic_nanos() }
+    }
+
+    /// Nanoseconds it is ahead by.
+    pub fn nanos(&self) -> i64 {
+        ahead_after(self.nanos, monotonic_nanos().saturating_sub(self.since))
+    }
+}
+
+impl Clock for Ahead {
+    fn utc_minus_monotonic_nanos(&self) -> i64 {
+        self.clock.utc_minus_monotonic_nanos().saturating_add(self.nanos())
+    }
+
+    fn now(&self) -> Timestamp {
+        let now = self.clock.now();
+        Timestamp::new(now.ticks.saturating_add(self.nanos()), now.scale)
+    }
+}
+
+/// What is left of a lead of `nanos` after `elapsed` nanoseconds.
+fn ahead_after(nanos: i64, elapsed: i64) -> i64 {
+    if nanos.unsigned_abs() > Ahead::COMES_BACK_WITHIN.as_nanos() as u64 {
+        return nanos;
+    }
+    // Slower than the other clock may slew, so that both together never stand still.
+    let made_up = i128::from(elapsed.max(0)) * i128::from(MAX_SLEW_PPM) / 1_000_000;
+    nanos.saturating_sub(i64::try_from(made_up).unwrap_or(i64::MAX)).max(0)
 }
 
 /// UTC minus monotonic as a line: `offset` at the instant `since`, moving to `target` at
@@ -197,6 +246,30 @@ mod tests {
         assert_eq!(stepped.offset_at(20 * SECOND), 100 * SECOND + 5_000_000, "500 ppm of 10 s");
         let back = stepped.retarget(20 * SECOND, -3_700 * SECOND);
         assert_eq!(back.offset_at(30 * SECOND), 100 * SECOND, "and back the same way");
+    }
+
+    #[test]
+    fn a_lead_of_seconds_is_made_up_slowly_and_one_of_an_hour_stays() {
+        assert_eq!(ahead_after(2 * SECOND, 0), 2 * SECOND);
+        assert_eq!(ahead_after(2 * SECOND, 2_000 * SECOND), SECOND);
+        assert_eq!(ahead_after(2 * SECOND, 9_000 * SECOND), 0);
+        assert_eq!(ahead_after(3_600 * SECOND, 9_000_000 * SECOND), 3_600 * SECOND);
+    }
+
+    #[test]
+    fn a_clock_is_ahead_only_as_far_as_its_channel_was() {
+        let manual = Arc::new(ManualClock::at_millis(10_000));
+        let at = |millis| Timestamp::new(millis, Timescale::MILLIS);
+        let level = Ahead::of(Arc::clone(&manual) as Arc<dyn Clock>, at(4_000));
+        assert_eq!((level.nanos(), level.now_millis()), (0, 10_000));
+        let hour = Ahead::of(Arc::clone(&manual) as Arc<dyn Clock>, at(3_610_000));
+        assert_eq!(hour.now_millis(), 3_610_000);
+        manual.advance(Duration::from_secs(5));
+        assert_eq!(hour.now_millis(), 3_615_000);
+        assert_eq!(
+            hour.utc_minus_monotonic_nanos() / SECOND,
+            manual.utc_minus_monotonic_nanos() / SECOND + 3_600
+        );
     }
 
     #[test]

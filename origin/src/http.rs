@@ -12,6 +12,7 @@
 //! It serves what channels and the store have and changes nothing. Blocking playlist reload and
 //! answers while a segment is being written are not here yet.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -153,11 +154,9 @@ impl Origin {
                     entity: Entity::Text(file.text),
                 })
             }
-            Route::Time => {
-                // Whole milliseconds: UTCTiming, urn:mpeg:dash:utc:http-iso:2014.
-                let millis = self.context.clock.now_millis().cast_signed();
-                let now = time::iso(Timestamp::new(millis, Timescale::MILLIS));
-                Ok(Found::text(Class::Time, Text::new(now)))
+            Route::Time => Ok(self.time(0)),
+            Route::ChannelTime(name) => {
+                Ok(self.time(self.channel(name)?.status.borrow().clock_ahead_ms))
             }
             Route::ChannelList => json(&self.list()),
             Route::Status(name) => {
@@ -192,6 +191,14 @@ impl Origin {
         }
     }
 
+    /// The time of a clock that is ahead of ours: UTCTiming, urn:mpeg:dash:utc:http-xsdate:2014, in
+    /// whole milliseconds.
+    fn time(&self, ahead_millis: u64) -> Found {
+        let millis = self.context.clock.now_millis().saturating_add(ahead_millis).cast_signed();
+        let now = time::iso(Timestamp::new(millis, Timescale::MILLIS));
+        Found::text(Class::Time, Text::new(now))
+    }
+
     fn hold(&self) -> Hold<'_> {
         Hold { cancel: &self.cancel, metrics: &self.context.metrics.http }
     }
@@ -218,7 +225,11 @@ impl Origin {
         snapshot: &Arc<packager::timeline::Snapshot>,
     ) -> Result<Found, Error> {
         let renders = self.renders.get(name).ok_or(Error::Gone)?;
-        Ok(Found::text(class, renders.text(resource, snapshot, &self.context.options)))
+        let mut options = Cow::Borrowed(&self.context.options);
+        if self.channel(name)?.status.borrow().clock_ahead_ms > 0 {
+            options.to_mut().dash.clock = format!("/live/{name}/time");
+        }
+        Ok(Found::text(class, renders.text(resource, snapshot, &options)))
     }
 
     fn list(&self) -> Vec<Listed> {

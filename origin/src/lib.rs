@@ -5,16 +5,20 @@
 //!                    │ watch<Arc<Snapshot>>                              │
 //!                    └──────────────► http, admin ◄──────────────────────┘
 //! ```
-//! [`app`] is the composition root: it alone knows every part. `http` and `admin` read channels and
+//! [`guardian`] holds the listening sockets and keeps this running; [`app`] is the composition root: it alone knows every part. `http` and `admin` read channels and
 //! the store; `channel` writes the store; nothing below them knows of HTTP.
 
 pub mod admin;
 pub mod admission;
 pub mod app;
+mod backoff;
 pub mod channel;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod guardian;
 pub mod http;
+pub mod signals;
+pub mod sockets;
 pub mod store;
 pub mod telemetry;

@@ -7,6 +7,7 @@ use clap::Parser;
 use origin::app;
 use origin::cli::{Cli, Command, check};
 use origin::config::Config;
+use origin::guardian;
 use origin::telemetry::log;
 
 fn main() -> ExitCode {
@@ -19,7 +20,13 @@ fn main() -> ExitCode {
 fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     log::start(cli.log.filter.as_deref(), cli.log.format)?;
     match cli.command {
-        Command::Serve { config } => app::serve(&Config::find(config.as_deref())?)?,
+        Command::Serve(how) => {
+            let config = Config::find(how.config.as_deref())?;
+            if !how.guarded && !how.no_guardian {
+                return Ok(guardian::run(&config)?);
+            }
+            app::serve(&config, how.guarded)?;
+        }
         Command::Demo(options) => app::demo(&options)?,
         Command::Check { config } => print!("{}", check::report(&config)?),
         Command::Worker => return Ok(app::worker()),

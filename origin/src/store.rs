@@ -11,9 +11,11 @@
 //!
 //! A removed segment stays fetchable for [`Limits::grace`] (RFC 8216bis §6.2.2).
 //!
-//! What it does not do yet: bring the window back after a restart. It remembers the numbers used
-//! and the channel's format; media of earlier processes is deleted when a channel is opened. It
-//! knows nothing of HTTP, and never lists a directory to answer a read.
+//! A restart loses no name: segments of earlier processes that were closed stay fetchable for that
+//! long too, and numbers, the channel's format and whether it was on the air are remembered.
+//!
+//! What it does not do yet: bring the window back into playlists after a restart. It knows nothing
+//! of HTTP, and never lists a directory to answer a read.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -24,7 +26,8 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use bytes::Bytes;
-use packager::media::Name;
+use packager::media::{Name, RunId};
+use packager::time::Timestamp;
 
 mod channel;
 mod fs;
@@ -144,8 +147,8 @@ impl Store {
         Ok(Self { root: Arc::new(root), limits, channels: Mutex::default() })
     }
 
-    /// The store of a channel, opened when first asked for: its journal is read, media of earlier
-    /// processes is deleted. Does blocking I/O.
+    /// The store of a channel, opened when first asked for: its journal is read, and what earlier
+    /// processes left unfinished is deleted. Does blocking I/O.
     ///
     /// # Errors
     /// The file system says no.
@@ -171,8 +174,20 @@ pub struct Recovered {
     pub last_discontinuity: Option<u64>,
     /// Highest segment number that any rendition has closed or begun.
     pub last_k: Option<u64>,
+    /// The last run's id. One that is not above it may have been used.
+    pub last_run: Option<RunId>,
+    /// Whether the channel was on the air: a run had begun, and the channel had not ended since.
+    pub live: bool,
     /// The channel's format, if it ever ran.
     pub format: Option<StoredFormat>,
+}
+
+impl Recovered {
+    /// When the newest segment began that any rendition has closed or begun.
+    pub fn newest_start(&self) -> Option<Timestamp> {
+        let grid = &self.format.as_ref()?.grid;
+        Some(Timestamp::new(grid.boundary(self.last_k?), grid.video_scale()))
+    }
 }
 
 /// Media to be sent.

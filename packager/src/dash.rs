@@ -19,13 +19,15 @@ pub struct Options {
     /// Scheme and authority under which players reach the origin, without a slash at the end:
     /// `https://live.example.org`. Some players do not resolve a relative clock address.
     pub public_url: Option<String>,
+    /// Absolute path under which players read the clock that the timeline goes by.
+    pub clock: String,
     /// Language of the sound, as a BCP 47 tag; `und` where nobody said.
     pub language: String,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { public_url: None, language: "und".into() }
+        Self { public_url: None, clock: "/time".into(), language: "und".into() }
     }
 }
 

@@ -157,6 +157,11 @@ impl RunId {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// When the run began, in milliseconds after the Unix epoch.
+    pub fn millis(&self) -> u64 {
+        u64::from_str_radix(&self.0, 16).unwrap_or(u64::MAX)
+    }
 }
 
 impl fmt::Display for RunId {

@@ -18,6 +18,7 @@ mod planted;
 mod players;
 mod publishers;
 mod readers;
+mod restart;
 mod rows;
 mod soak;
 mod workers;

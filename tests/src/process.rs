@@ -22,7 +22,7 @@ use tree::Usage;
 /// How long a process may take to end after it was asked to. The server's own bound is 25 s.
 const END_WITHIN: Duration = Duration::from_secs(26);
 
-/// A running program. Dropping it kills the whole group and waits for it.
+/// A running program. Dropping it kills the whole group and all descendants, and waits for it.
 #[derive(Debug)]
 pub struct Process {
     name: String,
@@ -137,7 +137,12 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
+        let family = tree::members(self.child.id());
         self.signal(Signal::KILL);
+        for id in family {
+            // Those that lead groups of their own, too. One that is gone already is what is wanted.
+            let _ = harm::signal(id, Signal::KILL);
+        }
         // The group's leader is our child; its children are reaped by init once they are killed.
         let _ = self.child.wait();
     }

@@ -4,13 +4,14 @@ use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
+use rustix::process::Signal;
 use tempfile::TempDir;
 
 use crate::client::Client;
-use crate::process::{Process, Stdout};
+use crate::process::{Process, Stdout, harm, tree};
 use crate::reader::hls;
 use crate::wait::{Look, until};
 use crate::{Context, Failure, Result, workspace};
@@ -178,9 +179,45 @@ impl Server {
         self.dir.path()
     }
 
-    /// Process id of the program.
+    /// Process id of the program that was started: of the guardian, where there is one.
     pub fn id(&self) -> u32 {
         self.process.id()
+    }
+
+    /// Process id of the server behind the guardian.
+    ///
+    /// # Errors
+    /// If none runs just now.
+    pub fn serving_id(&self) -> Result<u32> {
+        let guarded = |id: &u32| tree::arguments(*id).iter().any(|word| word == "--guarded");
+        let found = tree::members(self.id()).into_iter().find(guarded);
+        found.context("a server behind the guardian")
+    }
+
+    /// Kills the server behind the guardian, as a crash would, and gives the id it had.
+    ///
+    /// # Errors
+    /// If none runs just now.
+    pub fn kill(&self) -> Result<u32> {
+        let id = self.serving_id()?;
+        harm::signal(id, Signal::KILL)?;
+        Ok(id)
+    }
+
+    /// Sends a signal to the program that was started, and to nothing else.
+    ///
+    /// # Errors
+    /// If it has ended.
+    pub fn signal(&self, signal: Signal) -> Result {
+        harm::signal(self.id(), signal)
+    }
+
+    /// Waits for the program to end by itself or after a signal.
+    ///
+    /// # Errors
+    /// If it still runs after `bound`.
+    pub fn wait(&mut self, bound: Duration) -> Result<ExitStatus> {
+        self.process.wait(bound)
     }
 
     /// Its resident memory with that of its children, in bytes.

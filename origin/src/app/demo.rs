@@ -7,6 +7,7 @@ use packager::media::Name;
 use super::{Error, Server, announce, block_on, broadcaster, wait_for_signal};
 use crate::cli;
 use crate::config::{self, Config};
+use crate::sockets::Sockets;
 
 /// Runs the demo until SIGINT or SIGTERM.
 ///
@@ -18,8 +19,9 @@ pub fn demo(options: &cli::Demo) -> Result<(), Error> {
         .is_none()
         .then(|| std::env::temp_dir().join(format!("headwater-demo-{}", std::process::id())));
     let config = configuration(options, scratch.clone());
+    let sockets = Sockets::open(&config)?;
     let result = block_on(async {
-        let server = Server::start(&config).await?;
+        let server = Server::start(&config, sockets)?;
         announce::demo(&server);
         let broadcaster = broadcaster::start(&server)?;
         wait_for_signal().await?;

@@ -117,7 +117,7 @@ mod tests {
         renditions.push(rendition("audio", None));
         let (grid, publish_delay) = (making.grid, Span::millis(150));
         let format = Some(StoredFormat { grid, publish_delay, wishes: wishes(config), renditions });
-        Recovered { last_discontinuity: None, last_k, format }
+        Recovered { last_k, format, ..Recovered::default() }
     }
 
     fn names(making: &Making) -> Vec<&str> {

@@ -135,7 +135,7 @@ impl Packaging {
             coming: None,
             last_discontinuity: recovered.last_discontinuity,
             last_k,
-            last_run_millis: 0,
+            last_run_millis: recovered.last_run.as_ref().map_or(0, RunId::millis),
             publish_ms: 0.0,
             store,
         }
@@ -184,7 +184,8 @@ impl Packaging {
     async fn begin_run(&mut self, coming: Coming) {
         let Coming { renditions, first_k, now_millis } = coming;
         let promise = self.take_over_at(first_k).await;
-        // Ids sort by time and are never used twice, also when a worker dies within a millisecond.
+        // Ids sort by time and are never used twice, also when a worker dies within a millisecond
+        // or the clock was set back while the server was down.
         self.last_run_millis = now_millis.max(self.last_run_millis + 1);
         let id = RunId::from_millis(self.last_run_millis);
         let mut segmenter = Segmenter::new(self.format.grid, Arc::clone(&renditions), first_k);

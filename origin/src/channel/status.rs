@@ -17,7 +17,7 @@ pub enum Health {
     Starting,
     /// Segments are being made from a source.
     Live,
-    /// The source is lost; the channel goes on without it for `hold`.
+    /// The source is lost, or the server died; the channel goes on without it for `hold`.
     Holding,
     /// The channel went on without a source for `hold` and has ended.
     Ended,
@@ -59,6 +59,10 @@ pub struct Status {
     pub first_segment: Option<u64>,
     /// Newest segment that every rendition has.
     pub last_segment: Option<u64>,
+    /// How far the channel's clock is ahead of UTC, in milliseconds: its numbers were used by a clock
+    /// that has been set back since. A few seconds are made up slowly, more stays until the channel
+    /// ends.
+    pub clock_ahead_ms: u64,
     /// Where the time goes between the source and the store.
     pub latency: StageLatency,
     /// Repairs made to the source's timestamps since the server started.
@@ -67,6 +71,10 @@ pub struct Status {
     pub repairs: BTreeMap<RepairKind, u64>,
     /// Times the worker process had to be started again.
     pub worker_restarts: u64,
+    /// Whether the channel was on the air when the server before this one died, and has nothing to
+    /// play yet. Viewers of then are waiting.
+    #[serde(skip)]
+    pub interrupted: bool,
     /// The newest thing that is wrong, in words for a person; gone when it is over.
     pub last_error: Option<String>,
     /// What has happened lately, oldest first. For operators: left out of the public status.

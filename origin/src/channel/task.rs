@@ -35,10 +35,10 @@ use super::intake::Intake;
 use super::making::{self, Making};
 use super::overload::{Load, Overload, RungLoad};
 use super::packaging::{Begun, Packaging};
-use super::restart::Backoff;
 use super::status::{Health, LeftOut, RenditionStatus, RepairKind, SourceStatus, Status};
 use crate::admission::{Admission, pixels_per_second};
-use crate::clock::Clock;
+use crate::backoff::Backoff;
+use crate::clock::{Ahead, Clock as _};
 use crate::config;
 use crate::store::ChannelStore;
 use crate::telemetry::metrics::ChannelMetrics;
@@ -49,6 +49,8 @@ const PUBLISH_DELAY: Span = Span::millis(150);
 const STATUS_EVERY: Duration = Duration::from_millis(500);
 /// A source without a picture for so long is told to people: some send sound for seconds first.
 const PICTURE_WITHIN: Duration = Duration::from_secs(10);
+/// The longest pause before an encoder that died is started again.
+const LONGEST_PAUSE: Duration = Duration::from_secs(20);
 /// A run that begins later than this lies ahead of the clock: its channel's numbers were used by a
 /// clock that was wrong.
 const AHEAD: Duration = Duration::from_secs(10);
@@ -57,7 +59,7 @@ const AHEAD: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(crate) struct Context {
     pub(crate) config: config::Channel,
-    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) clock: Arc<Ahead>,
     pub(crate) store: Arc<ChannelStore>,
     pub(crate) metrics: ChannelMetrics,
     /// Where the channel's work counts for as long as it is on the air.
@@ -102,13 +104,19 @@ struct Source {
     status: SourceStatus,
 }
 
-/// Runs a channel until cancelled.
-pub(crate) async fn run(
+/// Runs a channel until cancelled. Its status is right when this returns, before anything runs: a
+/// viewer who comes first must not be sent away.
+pub(crate) fn run(
     context: Context,
-    mut subscription: Subscription,
+    subscription: Subscription,
     cancelled: CancellationToken,
-) {
+) -> impl Future<Output = ()> {
     let mut task = Task::new(context);
+    task.report();
+    attend(task, subscription, cancelled)
+}
+
+async fn attend(mut task: Task, mut subscription: Subscription, cancelled: CancellationToken) {
     let mut tick = tokio::time::interval(STATUS_EVERY);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
     loop {
@@ -152,7 +160,16 @@ async fn next_unit(source: &mut Option<Source>) -> Option<Unit> {
 
 impl Task {
     fn new(context: Context) -> Self {
-        let status = Status { since: context.clock.now_millis(), ..Status::default() };
+        let mut status = Status { since: context.clock.now_millis(), ..Status::default() };
+        let left = left_of_hold(&context);
+        if let Some(left) = left {
+            info!(
+                channel = %context.config.name,
+                seconds = left.as_secs(),
+                "the channel was on the air; it waits for its source"
+            );
+            (status.state, status.interrupted) = (Health::Holding, true);
+        }
         Self {
             context,
             source: None,
@@ -160,9 +177,9 @@ impl Task {
             making: None,
             encoder: None,
             overload: None,
-            backoff: Backoff::default(),
+            backoff: Backoff::up_to(LONGEST_PAUSE),
             restart_at: None,
-            deadline: None,
+            deadline: left.map(|left| Instant::now() + left),
             incidents: Incidents::default(),
             ahead_until: None,
             status,
@@ -495,7 +512,7 @@ impl Task {
         self.over(&Cause::NoPicture);
         let at = self.context.clock.now_millis();
         self.incidents.open(Cause::SourceLost, at, "the source is gone");
-        if self.on_air() {
+        if self.on_air() || self.status.interrupted {
             self.enter(Health::Holding);
             self.deadline = Some(Instant::now() + self.context.config.hold);
         } else {
@@ -533,6 +550,8 @@ impl Task {
         self.context.admission.release(&self.context.config.name);
         self.incidents.close_all(self.context.clock.now_millis());
         self.backlog = Backlog::default();
+        self.status.interrupted = false;
+        self.context.store.end().await;
         let window = Duration::from_millis(
             self.context.config.window.ticks_in(Timescale::MILLIS, Rounding::Ceil),
         );
@@ -624,9 +643,11 @@ impl Task {
                 .collect();
             self.status.latency.package_ms = packaging.mean_publish_ms();
         }
+        self.status.clock_ahead_ms = self.context.clock.nanos().unsigned_abs() / 1_000_000;
         let listed = self.context.snapshots.borrow().clone();
         self.status.first_segment = listed.as_ref().and_then(|s| s.first_k());
         self.status.last_segment = listed.as_ref().and_then(|s| s.last_k());
+        self.status.interrupted &= self.status.last_segment.is_none();
         self.status.last_error = self.incidents.trouble().map(str::to_owned);
         self.status.events = self.incidents.events().to_vec();
         let source = self.status.source.as_ref();
@@ -658,6 +679,14 @@ fn load(stats: &Stats) -> Load {
 /// The monotonic clock.
 fn now() -> std::time::Instant {
     Instant::now().into_std()
+}
+
+/// How long a channel that was on the air when an earlier process ended still waits for its source,
+/// as if it had lost it then; `None` if it does not.
+fn left_of_hold(context: &Context) -> Option<Duration> {
+    let recovered = context.store.recovered();
+    let begun = recovered.newest_start().filter(|_| recovered.live)?;
+    context.config.hold.checked_sub(until(begun, context.clock.now()))
 }
 
 /// How long from one instant to another; nothing if that has passed.

@@ -35,7 +35,8 @@ const ALLOWED: HeaderValue = HeaderValue::from_static(
     "Range, If-None-Match, If-Range, CMCD-Request, CMCD-Object, CMCD-Session, CMCD-Status",
 );
 
-/// Seconds a client waits before it asks a server that goes down again: its successor is up.
+/// Seconds a client waits before it asks again: a server that goes down has a successor by then, and
+/// a publisher that lost its server is back.
 const RETRY_SECONDS: HeaderValue = HeaderValue::from_static("1");
 
 /// A resource that was found.
@@ -174,7 +175,7 @@ pub(super) fn error(error: &Error, method: &Method) -> Response<Payload> {
         Error::Range { len } => {
             headers.insert(CONTENT_RANGE, header(&format!("bytes */{len}")));
         }
-        Error::ShuttingDown => {
+        Error::ShuttingDown | Error::Interrupted => {
             headers.insert(RETRY_AFTER, RETRY_SECONDS);
         }
         _ => {}

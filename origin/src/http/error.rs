@@ -32,6 +32,9 @@ pub(super) enum Error {
     /// The server goes down while the request waits.
     #[error("the server is shutting down")]
     ShuttingDown,
+    /// The channel was on the air when the server died, and its publisher is not back yet.
+    #[error("the channel comes back when its publisher does")]
+    Interrupted,
     /// The store could not be read.
     #[error("the server has trouble reading its store")]
     Read(#[source] io::Error),
@@ -45,7 +48,7 @@ impl Error {
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::UriTooLong => StatusCode::URI_TOO_LONG,
             Self::Range { .. } => StatusCode::RANGE_NOT_SATISFIABLE,
-            Self::ShuttingDown => StatusCode::SERVICE_UNAVAILABLE,
+            Self::ShuttingDown | Self::Interrupted => StatusCode::SERVICE_UNAVAILABLE,
             Self::Read(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }

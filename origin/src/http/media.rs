@@ -41,7 +41,9 @@ pub(super) async fn find(
     let mut snapshots = channel.snapshot.clone();
     let mut deadline = None;
     loop {
-        let snapshot = snapshots.borrow_and_update().clone().ok_or(Error::NotYet)?;
+        let Some(snapshot) = snapshots.borrow_and_update().clone() else {
+            return left(store, wanted);
+        };
         let (index, rendition, _) = snapshot.track(wanted.rendition.as_str()).ok_or(Error::Gone)?;
         let class = if rendition.track.config.is_video() { Class::Video } else { Class::Audio };
         match standing(&snapshot, index, &wanted.run, wanted.piece) {
@@ -60,6 +62,15 @@ pub(super) async fn find(
         let deadline = *deadline.get_or_insert_with(|| Instant::now() + patience(&snapshot));
         held.until(deadline, snapshots.changed()).await?;
     }
+}
+
+/// What an earlier process, or an earlier presentation, left of a channel without a timeline.
+fn left(store: &ChannelStore, wanted: &Media) -> Result<Found, Error> {
+    let media = read(store, wanted).filter(|media| !media.open).ok_or(Error::NotYet)?;
+    let format = store.recovered().format.as_ref();
+    let mut renditions = format.iter().flat_map(|format| &format.renditions);
+    let sound = renditions.any(|r| r.name == wanted.rendition.as_str() && r.size.is_none());
+    Ok(Found { class: if sound { Class::Audio } else { Class::Video }, media })
 }
 
 /// How long a piece that is on its way is waited for: twice a segment's length.

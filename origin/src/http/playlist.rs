@@ -3,7 +3,8 @@
 //!
 //! A starting channel's playlists are held until every rendition has its first complete segment,
 //! because hls.js gives up on a playlist without one. A channel nobody publishes to is answered at
-//! once.
+//! once; but one that was on the air when the server died is waited for until its publisher is back:
+//! players that are attached ask again after a 503, and give up on a 404.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,14 +23,18 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// The snapshot that answers a playlist request.
 ///
 /// # Errors
-/// [`Error::NotYet`] when nothing can be played, or not within [`PATIENCE`].
+/// [`Error::NotYet`] when nothing can be played, or not within [`PATIENCE`]; [`Error::Interrupted`]
+/// then, if it is a restart of the server that is waited for.
 pub(super) async fn ready(channel: &Channel, held: Hold<'_>) -> Result<Arc<Snapshot>, Error> {
     let deadline = Instant::now() + PATIENCE;
     let mut snapshots = channel.snapshot.clone();
     let mut states = channel.status.clone();
     loop {
         let snapshot = snapshots.borrow_and_update().clone();
-        let state = states.borrow_and_update().state;
+        let (state, interrupted) = {
+            let status = states.borrow_and_update();
+            (status.state, status.interrupted)
+        };
         if let Some(snapshot) = snapshot.as_ref().filter(|snapshot| playable(snapshot)) {
             return Ok(Arc::clone(snapshot));
         }
@@ -42,7 +47,10 @@ pub(super) async fn ready(channel: &Channel, held: Hold<'_>) -> Result<Arc<Snaps
                 changed = states.changed() => changed,
             }
         };
-        held.until(deadline, changed).await?;
+        held.until(deadline, changed).await.map_err(|error| match error {
+            Error::NotYet if interrupted => Error::Interrupted,
+            error => error,
+        })?;
     }
 }
 

@@ -30,6 +30,8 @@ pub(super) enum Route {
     Asset(String),
     /// The clock that players synchronise with.
     Time,
+    /// The time of a channel whose clock is ahead of the origin's.
+    ChannelTime(Name),
     /// All channels with their states.
     ChannelList,
     /// A channel's public state.
@@ -101,6 +103,7 @@ impl Route {
             ["assets", rest @ ..] => asset(rest).then(|| Self::Asset(path.to_owned())),
             ["live", channel, "index.m3u8"] => Some(Self::Multivariant(name(channel)?)),
             ["live", channel, "manifest.mpd"] => Some(Self::Manifest(name(channel)?)),
+            ["live", channel, "time"] => Some(Self::ChannelTime(name(channel)?)),
             ["live", channel, "status.json"] => Some(Self::Status(name(channel)?)),
             ["live", channel, rendition, "index.m3u8"] => Some(Self::Playlist {
                 channel: name(channel)?,
@@ -178,6 +181,7 @@ mod tests {
             ("/", Some(Route::Start)),
             ("/watch/demo", Some(Route::Watch(demo()))),
             ("/time", Some(Route::Time)),
+            ("/live/news/time", name("news").map(Route::ChannelTime)),
             ("/channels.json", Some(Route::ChannelList)),
             ("/assets/index-4f.js", Some(Route::Asset("assets/index-4f.js".into()))),
             ("/live/demo/index.m3u8", Some(Route::Multivariant(demo()))),

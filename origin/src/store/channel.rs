@@ -3,7 +3,7 @@
 //! The methods that change it hand a job to the writing thread, wait a moment for it and go on;
 //! the ones that read look into the index. It decides nothing about segments.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -12,11 +12,12 @@ use std::time::Instant;
 
 use packager::cmaf::Chunk;
 use packager::media::{Name, Rendition, RunId};
+use packager::time::Timescale;
 use packager::timeline::{Run, Segment};
 use tokio::sync::oneshot;
 
 use super::fs::Directory;
-use super::journal::{Journal, RunRecord, SegmentKey, SegmentRecord, StoredFormat};
+use super::journal::{Journal, RunRecord, SegmentKey, SegmentRecord, State, StoredFormat};
 use super::live_edge::{Caps, Index, Key, Place};
 use super::writer::{Done, Job, Writer};
 use super::{Error, Limits, Media, MediaBody, Recovered, Root, Stats, io, join, spawn};
@@ -57,22 +58,34 @@ impl ChannelStore {
         let mut journal =
             Journal::open(journal_path.clone()).map_err(io("open the journal", &journal_path))?;
         let runs = directory.runs().map_err(io("read", path))?;
-        let recovered = Recovered {
-            last_discontinuity: journal.state().last_discontinuity,
-            last_k: runs.iter().map(|(_, k)| *k).max().flatten().max(journal.state().last_k),
-            format: journal.state().format.clone(),
-        };
-        journal.forget_media(recovered.last_k).map_err(io("write the journal", &journal_path))?;
-        for (run, _) in &runs {
-            directory.remove_run(run).map_err(io("delete an old run in", path))?;
-        }
-
         let age = i64::try_from(limits.live_edge.as_nanos()).unwrap_or(i64::MAX);
-        let caps = Caps { age, bytes: limits.live_edge_bytes };
+        let mut index = Index::new(Caps { age, bytes: limits.live_edge_bytes });
+        let mut adopted = Adopted::default();
+        for (run, _) in &runs {
+            if !adopted.take(journal.state(), &directory, run, &mut index) {
+                directory.remove_run(run).map_err(io("delete an old run in", path))?;
+            }
+        }
+        let last_k = runs.iter().map(|(_, k)| *k).max().flatten();
+        let last_run = runs.iter().map(|(run, _)| run.to_string()).max();
+        journal
+            .reconcile(last_k, last_run, &adopted.runs)
+            .map_err(io("write the journal", &journal_path))?;
+        let state = journal.state();
+        let recovered = Recovered {
+            last_discontinuity: state.last_discontinuity,
+            last_k: state.last_k,
+            last_run: state.last_run.as_deref().and_then(RunId::parse),
+            live: state.live,
+            format: state.format.clone(),
+        };
+
+        let due = Instant::now() + limits.grace;
+        let removed = adopted.segments.into_iter().map(|(key, name)| (due, key, name)).collect();
         let shared = Arc::new(Shared {
             channel: name.clone(),
-            index: RwLock::new(Index::new(caps)),
-            removed: Mutex::default(),
+            index: RwLock::new(index),
+            removed: Mutex::new(removed),
             current: Mutex::default(),
             counters: Counters::default(),
         });
@@ -175,6 +188,11 @@ impl ChannelStore {
         removed.push_back((Instant::now() + self.limits.grace, key, name));
     }
 
+    /// Notes that the channel has ended: nobody waits for it after a restart.
+    pub async fn end(&self) {
+        self.hand_over(Job::End).await;
+    }
+
     /// Waits until everything so far is on the disk, or has failed to get there.
     pub async fn flush(&self) {
         let Some(jobs) = self.jobs.clone() else { return };
@@ -274,6 +292,54 @@ impl ChannelStore {
             }
             _ => {}
         }
+    }
+}
+
+/// What is left of earlier processes and can be read.
+#[derive(Debug, Default)]
+struct Adopted {
+    runs: BTreeSet<String>,
+    segments: Vec<(Key, Name)>,
+}
+
+impl Adopted {
+    /// Puts the closed segments of a run into the index; false if it has none.
+    fn take(
+        &mut self,
+        state: &State,
+        directory: &Directory,
+        run: &RunId,
+        index: &mut Index,
+    ) -> bool {
+        let id = run.as_str();
+        let Some(record) = state.runs.get(id) else { return false };
+        let track = |name: &String| {
+            let name = Name::parse(name).ok()?;
+            let init = directory.read_init(run, &name).ok()?;
+            // The times of what is closed are looked at no more.
+            Some((name, Timescale::NANOS, init))
+        };
+        let Some(tracks) = record.renditions.iter().map(track).collect::<Option<Vec<_>>>() else {
+            return false;
+        };
+        let names: Vec<_> = tracks.iter().map(|(name, ..)| name.clone()).collect();
+        index.begin_run(run, tracks);
+        let before = self.segments.len();
+        for (at, segment) in state.segments.iter().filter(|(at, s)| at.run == id && !s.gap) {
+            let rendition = names.iter().position(|name| name.as_str() == at.rendition);
+            let Some((rendition, name)) = rendition.and_then(|n| Some((n, names.get(n)?))) else {
+                continue;
+            };
+            let key = Key { run: run.clone(), rendition, k: at.k };
+            index.adopt(&key, segment.parts.iter().map(|(_, bytes, _)| (*bytes).into()).collect());
+            self.segments.push((key, name.clone()));
+        }
+        if self.segments.len() == before {
+            index.remove_run(run);
+            return false;
+        }
+        self.runs.insert(id.to_owned());
+        true
     }
 }
 

@@ -60,6 +60,11 @@ impl Directory {
         Ok(files)
     }
 
+    /// Reads the init segment of a rendition.
+    pub(super) fn read_init(&self, run: &RunId, rendition: &Name) -> io::Result<Bytes> {
+        fs::read(self.run(run).join(rendition.as_str()).join("init.mp4")).map(Bytes::from)
+    }
+
     /// Deletes a run's directories once no segment is left in them.
     pub(super) fn remove_run(&self, run: &RunId) -> io::Result<()> {
         ignore_absent(fs::remove_dir_all(self.run(run)))

@@ -101,10 +101,20 @@ impl From<&Rendition> for StoredRendition {
 pub(super) enum Record {
     /// The channel's format was fixed.
     Format(StoredFormat),
-    /// The highest numbers ever used, where the records that used them are gone.
-    Mark { last_k: Option<u64>, last_discontinuity: Option<u64> },
-    /// A run began.
+    /// What is known of records that are gone: the highest numbers and the last run's id that were
+    /// ever used, and whether the channel is on the air.
+    Mark {
+        last_k: Option<u64>,
+        last_discontinuity: Option<u64>,
+        #[serde(default)]
+        last_run: Option<String>,
+        #[serde(default)]
+        live: bool,
+    },
+    /// A run began: the channel is on the air.
     Run(RunRecord),
+    /// The channel ended: no segment follows the ones there are.
+    Ended,
     /// A segment was closed.
     Segment(SegmentRecord),
     /// A segment was deleted.
@@ -165,8 +175,12 @@ pub(super) struct State {
     pub(super) format: Option<StoredFormat>,
     pub(super) last_k: Option<u64>,
     pub(super) last_discontinuity: Option<u64>,
-    runs: BTreeMap<String, RunRecord>,
-    segments: BTreeMap<SegmentKey, SegmentRecord>,
+    /// Ids sort by time.
+    pub(super) last_run: Option<String>,
+    /// Whether a run has begun since the channel last ended.
+    pub(super) live: bool,
+    pub(super) runs: BTreeMap<String, RunRecord>,
+    pub(super) segments: BTreeMap<SegmentKey, SegmentRecord>,
 }
 
 impl State {
@@ -182,14 +196,19 @@ impl State {
                 }
                 self.format = Some(format);
             }
-            Record::Mark { last_k, last_discontinuity } => {
+            Record::Mark { last_k, last_discontinuity, last_run, live } => {
                 self.last_k = self.last_k.max(last_k);
                 self.last_discontinuity = self.last_discontinuity.max(last_discontinuity);
+                self.last_run = self.last_run.take().max(last_run);
+                self.live = live;
             }
             Record::Run(run) => {
                 self.last_discontinuity = self.last_discontinuity.max(Some(run.discontinuity));
+                self.last_run = self.last_run.take().max(Some(run.id.clone()));
+                self.live = true;
                 self.runs.insert(run.id.clone(), run);
             }
+            Record::Ended => self.live = false,
             Record::Segment(segment) => {
                 self.last_k = self.last_k.max(Some(segment.key.k));
                 self.segments.insert(segment.key.clone(), segment);
@@ -216,12 +235,14 @@ impl State {
 
     /// The fewest records that add up to this.
     fn records(&self) -> impl Iterator<Item = Record> + '_ {
-        let mark =
-            Record::Mark { last_k: self.last_k, last_discontinuity: self.last_discontinuity };
+        let Self { last_k, last_discontinuity, live, .. } = *self;
+        let last_run = self.last_run.clone();
+        let mark = Record::Mark { last_k, last_discontinuity, last_run, live };
         let format = self.format.iter().cloned().map(Record::Format);
         let runs = self.runs.values().cloned().map(Record::Run);
         let segments = self.segments.values().cloned().map(Record::Segment);
-        format.chain(std::iter::once(mark)).chain(runs).chain(segments)
+        // The mark comes last: it knows whether the channel has ended since its last run began.
+        format.chain(runs).chain(segments).chain(std::iter::once(mark))
     }
 }
 
@@ -332,10 +353,18 @@ impl Journal {
         self.len
     }
 
-    /// Forgets the media and keeps the numbers, of which `last_k` may know a higher one.
-    pub(super) fn forget_media(&mut self, last_k: Option<u64>) -> io::Result<()> {
-        self.state.forget_media();
-        self.state.apply(Record::Mark { last_k, last_discontinuity: None });
+    /// Takes note of what files say that were found: a segment number and a run's id, which may be
+    /// higher than any of a record, and which of the runs are left. What is not left is forgotten.
+    pub(super) fn reconcile(
+        &mut self,
+        last_k: Option<u64>,
+        last_run: Option<String>,
+        left: &BTreeSet<String>,
+    ) -> io::Result<()> {
+        self.state.runs.retain(|id, _| left.contains(id));
+        self.state.segments.retain(|key, _| left.contains(&key.run));
+        let (live, last_discontinuity) = (self.state.live, None);
+        self.state.apply(Record::Mark { last_k, last_discontinuity, last_run, live });
         self.rewrite()
     }
 

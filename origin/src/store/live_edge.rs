@@ -116,6 +116,13 @@ impl Index {
         self.runs.insert(run.as_str().into(), RunEntry { renditions });
     }
 
+    /// Adds a segment that is whole on disk, with the bytes of each of its parts.
+    pub(super) fn adopt(&mut self, key: &Key, parts: Vec<u64>) {
+        let Some(track) = self.track_mut(key) else { return };
+        let entry = Entry { parts, memory: None, end: Some(i64::MIN), on_disk: true };
+        track.segments.insert(key.k, entry);
+    }
+
     /// Number of parts a segment has; 0 for one that does not exist yet. `None` when there is no
     /// such rendition, or the segment is closed.
     pub(super) fn next_part(&self, key: &Key) -> Option<usize> {

@@ -262,7 +262,7 @@ async fn a_second_store_on_the_same_directory_is_refused_while_the_first_lives()
 }
 
 #[tokio::test]
-async fn numbers_and_format_survive_a_restart_and_old_media_does_not() {
+async fn numbers_and_format_survive_a_restart() {
     let fixture = Fixture::new(limits());
     let format = StoredFormat {
         wishes: vec!["720p".into()],
@@ -293,9 +293,45 @@ async fn numbers_and_format_survive_a_restart_and_old_media_does_not() {
         assert_eq!(recovered.last_discontinuity, Some(10));
         assert_eq!(recovered.last_k, Some(11), "a segment that was begun has used its number");
         assert_eq!(recovered.format.as_ref(), Some(&format));
-        assert!(channel.read(first_run.id.as_str(), "high", 10).is_none());
-        assert!(!fixture.root.path().join(format!("news/{}", first_run.id)).exists());
+        assert_eq!(recovered.last_run.as_ref(), Some(&first_run.id));
+        assert!(recovered.live, "it had not ended");
+        channel.end().await;
+        drop(channel);
+        drop(store);
+        let store = fixture.store();
+        assert!(!store.channel(&name("news")).unwrap().recovered().live);
+        let channel = store.channel(&name("news")).unwrap();
+        begin(&channel, &first_run).await;
     }
+}
+
+#[tokio::test]
+async fn closed_segments_stay_fetchable_across_restarts_for_the_grace() {
+    let fixture = Fixture::new(Limits { grace: Duration::from_secs(2), ..limits() });
+    let first = run(1, 10);
+    let (ten, eleven) = {
+        let store = fixture.store();
+        let channel = store.channel(&name("news")).unwrap();
+        begin(&channel, &first).await;
+        let ten = write(&channel, &first, 0, 10, 3).await;
+        let eleven = write(&channel, &first, 1, 11, 2).await;
+        // What was open when the process died is nothing that a playlist lists.
+        channel.append(&first.id, 0, 12, &chunk(1, 1)).await;
+        (ten, eleven)
+    };
+    let store = fixture.store();
+    let channel = store.channel(&name("news")).unwrap();
+    let id = first.id.as_str();
+    let segment = channel.read(id, "high", 10).unwrap();
+    assert_eq!((body(&segment), segment.open), (ten, false));
+    assert_eq!(body(&channel.read(id, "low", 11).unwrap()), eleven);
+    let part = channel.part(id, "low", 11, 1).unwrap();
+    assert!(eleven.ends_with(&body(&part)), "parts lie where they did");
+    assert_eq!(body(&channel.init(id, "high").unwrap()), b"init of high");
+    assert!(channel.read(id, "high", 12).is_none());
+    until("end of its time", || channel.read(id, "high", 10).is_none()).await;
+    let folder = fixture.root.path().join(format!("news/{}", first.id));
+    until("end of the run's folder", || !folder.exists()).await;
 }
 
 #[tokio::test]

@@ -49,6 +49,8 @@ pub(super) enum Job {
         record: SegmentRecord,
         done: Done,
     },
+    /// The channel has ended.
+    End(Done),
     /// Sync everything so far; `done` is answered when it is on the disk.
     Flush(Done),
 }
@@ -155,6 +157,7 @@ impl Writer {
             }
             Job::Append { key, part, pieces, done } => (self.append(key, part, &pieces), done),
             Job::Close { key, record, done } => (self.close(&key, record), done),
+            Job::End(done) => (self.record(Record::Ended), done),
             Job::Flush(done) => return self.flush(Some(done)),
         };
         self.note(result);

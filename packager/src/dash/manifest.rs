@@ -23,7 +23,7 @@ pub fn manifest(snapshot: &Snapshot, options: &Options) -> String {
         duration(Span::new(ticks, format.grid.video_scale()))
     };
     let live = snapshot.state == State::Live;
-    let clock = options.public_url.as_deref().unwrap_or_default();
+    let origin = options.public_url.as_deref().unwrap_or_default();
     let mpd = MPD {
         xmlns: Some("urn:mpeg:dash:schema:mpd:2011".into()),
         profiles: Some("urn:mpeg:dash:profile:isoff-live:2011".into()),
@@ -38,7 +38,7 @@ pub fn manifest(snapshot: &Snapshot, options: &Options) -> String {
         periods: periods(snapshot, options),
         UTCTiming: vec![UTCTiming {
             schemeIdUri: "urn:mpeg:dash:utc:http-xsdate:2014".into(),
-            value: Some(format!("{clock}/time")),
+            value: Some(format!("{origin}{}", options.clock)),
             ..UTCTiming::default()
         }],
         ..MPD::default()

@@ -32,8 +32,11 @@ fn manifests_are_the_golden_ones() {
     let options = Options::default();
     assert_golden("live.mpd", &pretty(&example::live(), &options));
     assert_golden("two-runs.mpd", &pretty(&example::two_runs(), &options));
-    let options =
-        Options { public_url: Some("https://live.example.org".into()), language: "nl".into() };
+    let options = Options {
+        public_url: Some("https://live.example.org".into()),
+        language: "nl".into(),
+        ..Options::default()
+    };
     assert_golden("ended.mpd", &pretty(&example::ended(), &options));
 }
 

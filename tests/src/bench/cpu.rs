@@ -20,17 +20,6 @@ pub fn of(id: u32) -> Result<Duration> {
     Ok(Duration::from_millis(ticks * 1000 / TICKS_PER_SECOND))
 }
 
-/// Ids of a process's children.
-pub fn children(id: u32) -> Vec<u32> {
-    let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
-    let ids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
-    ids.filter(|child| {
-        let parent = stat(*child).ok().and_then(|fields| fields.get(1)?.parse::<u32>().ok());
-        parent == Some(id)
-    })
-    .collect()
-}
-
 fn stat(id: u32) -> Result<Vec<String>> {
     let text = std::fs::read_to_string(format!("/proc/{id}/stat"))
         .context(format!("CPU time of process {id}"))?;

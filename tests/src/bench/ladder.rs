@@ -11,7 +11,7 @@ use ingest::av::ladder::{Plan, Profile, Wish, plan};
 use packager::time::FrameRate;
 
 use super::{Measure, NO_BAR, cpu};
-use crate::process::{Process, Stdout};
+use crate::process::{self, Process, Stdout};
 use crate::server::{ChannelConfig, Server};
 use crate::{Context, Failure, Result, workspace};
 
@@ -97,7 +97,7 @@ fn clip(folder: &Path) -> Result<PathBuf> {
         .args(["-preset", "veryfast", "-b:v", "4M", "-maxrate", "5M", "-bufsize", "4M", "-g", "50"])
         .args(["-bf", "0", "-c:a", "aac", "-b:a", "128k", "-ac", "2", "-f", "flv"])
         .arg(&clip);
-    let output = crate::process::run("ffmpeg", &mut command, Duration::from_secs(300))?;
+    let output = process::run("ffmpeg", &mut command, Duration::from_secs(300))?;
     if output.status.success() { Ok(clip) } else { Err(Failure::new(output.stderr)) }
 }
 
@@ -142,12 +142,13 @@ fn headwater(clip: &Path, folder: &Path) -> Result<(f64, f64)> {
     let _publisher = Process::spawn("ffmpeg", &mut command, Stdout::Log, &folder.join("pub.log"))?;
     server.wait_playable("bench", Duration::from_secs(15))?;
     std::thread::sleep(WARM_UP);
-    let worker = cpu::children(server.id())
+    let worker = server
+        .worker_pids("bench")
         .first()
         .copied()
         .ok_or_else(|| Failure::new("the server has no worker process"))?;
-    let before = (cpu::of(worker)?, cpu::of(server.id())?);
+    let before = (cpu::of(worker)?, cpu::of(server.serving_id()?)?);
     std::thread::sleep(MEASURED);
-    let after = (cpu::of(worker)?, cpu::of(server.id())?);
+    let after = (cpu::of(worker)?, cpu::of(server.serving_id()?)?);
     Ok(((after.0 - before.0).as_secs_f64(), (after.1 - before.1).as_secs_f64()))
 }

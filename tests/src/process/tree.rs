@@ -81,6 +81,13 @@ pub fn title(id: u32) -> Option<String> {
     Some(String::from_utf8_lossy(first).into_owned())
 }
 
+/// Arguments of a process, its program first; none if it is gone or dead.
+pub fn arguments(id: u32) -> Vec<String> {
+    let line = fs::read(format!("/proc/{id}/cmdline")).unwrap_or_default();
+    let words = line.split(|byte| *byte == 0).filter(|word| !word.is_empty());
+    words.map(|word| String::from_utf8_lossy(word).into_owned()).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use std::process::{Command, Stdio};

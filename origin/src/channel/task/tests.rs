@@ -16,6 +16,8 @@ use crate::clock::ManualClock;
 use crate::store::{Limits, Store};
 use crate::telemetry::metrics::Metrics;
 
+mod restart;
+
 const RATE: FrameRate = FrameRate::new(30, 1);
 /// The segment in which the clock stands.
 const K: u64 = 1_104_576_903;
@@ -38,9 +40,16 @@ fn grid() -> Grid {
 
 impl Fixture {
     fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        let start = Timestamp::new(grid().boundary(K), grid().video_scale());
+        let clock = ManualClock::at_millis(start.ticks_in(Timescale::MILLIS, Rounding::Ceil));
+        Self::begin(tempfile::tempdir().unwrap(), clock)
+    }
+
+    /// A process that begins in `folder`, where another may have been, at a time.
+    fn begin(folder: tempfile::TempDir, clock: ManualClock) -> Self {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/channel/task/tests/worker.sh");
         let program = folder.path().join("worker");
+        let _ = std::fs::remove_file(&program);
         std::os::unix::fs::symlink(script, &program).unwrap();
         std::fs::write(folder.path().join("says"), "").unwrap();
         let name = Name::parse("news").unwrap();
@@ -53,12 +62,11 @@ impl Fixture {
         let (hub, mut subscriptions) = Hub::new([Access { channel: name.clone(), key: None }]);
         let (snapshot_sender, snapshots) = watch::channel(None);
         let (status_sender, status) = watch::channel(Arc::default());
-        let nanos = Timestamp::new(grid().boundary(K), grid().video_scale())
-            .ticks_in(Timescale::MILLIS, Rounding::Ceil);
         let store = store.channel(&name).unwrap();
+        let least = store.recovered().newest_start().unwrap_or(Timestamp::new(0, Timescale::NANOS));
         let context = Context {
             config,
-            clock: Arc::new(ManualClock::at_millis(nanos)),
+            clock: Arc::new(Ahead::of(Arc::new(clock), least)),
             store: Arc::clone(&store),
             metrics: Metrics::new("test").channel("news"),
             admission: Arc::new(Admission::new(None)),

@@ -236,6 +236,18 @@ impl Fixture {
         self.states.send_replace(Arc::new(status(state)));
     }
 
+    /// Lets the channel wait for its source after the server was started again.
+    pub(super) fn interrupt(&self) {
+        let status = Status { interrupted: true, ..status(Health::Holding) };
+        self.states.send_replace(Arc::new(status));
+    }
+
+    /// Sets the channel's clock ahead.
+    pub(super) fn set_ahead(&self, millis: u64) {
+        let status = Status { clock_ahead_ms: millis, ..status(Health::Live) };
+        self.states.send_replace(Arc::new(status));
+    }
+
     pub(super) async fn get(&self, path: &str) -> Answer {
         self.with(Method::GET, path, &[]).await
     }

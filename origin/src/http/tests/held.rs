@@ -60,6 +60,50 @@ async fn a_channel_nobody_publishes_to_is_answered_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn playlists_of_an_interrupted_channel_wait_and_are_then_asked_for_again() {
+    let mut origin = Fixture::starting();
+    origin.interrupt();
+    for path in ["/live/demo/index.m3u8", "/live/demo/manifest.mpd", "/live/demo/96p/index.m3u8"] {
+        let begin = Instant::now();
+        let answer = origin.get(path).await;
+        // A player that is attached asks again after a 503, and gives up on a 404.
+        assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(answer.header(CACHE_CONTROL), "no-store");
+        assert_eq!(answer.header(RETRY_AFTER), "1");
+        assert_eq!(begin.elapsed().as_secs(), 3, "{path}");
+    }
+    let waiting = origin.spawn_get("/live/demo/index.m3u8");
+    origin.settle().await;
+    origin.push_all(FIRST_K).await;
+    origin.publish();
+    assert_eq!(waiting.await.unwrap().status, StatusCode::OK);
+}
+
+#[tokio::test(start_paused = true)]
+async fn media_of_a_channel_without_a_timeline_comes_from_the_store() {
+    let mut origin = Fixture::starting();
+    origin.push_all(FIRST_K).await;
+    let answer = origin.get(&media(&format!("96p/{FIRST_K}.m4s"))).await;
+    assert_eq!(answer.status, StatusCode::OK);
+    let answer = origin.get(&media(&format!("96p/{}.m4s", FIRST_K + 1))).await;
+    assert_eq!(answer.status, StatusCode::NOT_FOUND);
+    assert_eq!(answer.header(CACHE_CONTROL), "no-store");
+}
+
+#[tokio::test]
+async fn a_channel_that_is_ahead_has_a_clock_of_its_own() {
+    let origin = Fixture::live(3).await;
+    let manifest = async || origin.get("/live/demo/manifest.mpd").await.text().to_owned();
+    assert!(manifest().await.contains("value=\"/time\""));
+    let ahead = Fixture::live(3).await;
+    ahead.set_ahead(3_600_000);
+    let text = ahead.get("/live/demo/manifest.mpd").await.text().to_owned();
+    assert!(text.contains("value=\"/live/demo/time\""), "{text}");
+    assert_eq!(ahead.get("/time").await.text(), "2026-01-02T03:04:05.678Z");
+    assert_eq!(ahead.get("/live/demo/time").await.text(), "2026-01-02T04:04:05.678Z");
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_open_segment_is_answered_when_it_is_whole() {
     let mut origin = Fixture::live(3).await;
     let k = FIRST_K + 3;

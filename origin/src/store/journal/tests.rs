@@ -30,7 +30,13 @@ fn history() -> Vec<Record> {
         segment(8),
         Record::Removed(key(7)),
         run("0190c0ffee1", 8),
-        Record::Mark { last_k: Some(9), last_discontinuity: None },
+        Record::Mark {
+            last_k: Some(9),
+            last_discontinuity: None,
+            last_run: Some("0190c0ffee2".into()),
+            live: true,
+        },
+        Record::Ended,
     ]
 }
 
@@ -139,6 +145,38 @@ fn records_that_could_not_be_written_come_with_the_next_that_can() {
     drop(good);
     journal.append(segment(7)).unwrap();
     assert_eq!(Journal::open(path).unwrap().state, state(&[run("0190c0ffee0", 7), segment(7)]));
+}
+
+#[test]
+fn a_channel_is_on_the_air_from_its_run_to_its_end() {
+    let begun = [run("0190c0ffee0", 7), segment(7)];
+    assert!(state(&begun).live);
+    let ended = [begun.as_slice(), &[Record::Ended]].concat();
+    assert!(!state(&ended).live);
+    let back = [ended.as_slice(), &[run("0190c0ffee1", 8)]].concat();
+    assert!(state(&back).live);
+    for records in [begun.as_slice(), &ended, &back] {
+        let again: Vec<_> = state(records).records().collect();
+        assert_eq!(state(&again), state(records));
+    }
+}
+
+#[test]
+fn the_last_runs_id_is_known_when_the_run_is_forgotten() {
+    let (first, second) = (run("0190c0ffee0", 7), run("0190c0ffee1", 8));
+    let mut state = state(&[second, first]);
+    state.forget_media();
+    assert_eq!(state.last_run.as_deref(), Some("0190c0ffee1"));
+    let mut again = State::default();
+    state.records().for_each(|record| again.apply(record));
+    assert_eq!(again, state);
+}
+
+#[test]
+fn a_mark_of_an_earlier_version_is_read() {
+    let text = r#"{"record":"mark","last_k":9,"last_discontinuity":7}"#;
+    let mark = serde_json::from_str::<Record>(text).unwrap();
+    assert_eq!(state(&[mark]).last_k, Some(9));
 }
 
 #[test]

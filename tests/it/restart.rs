@@ -1,0 +1,209 @@
+//! Restarts of the server: by its guardian, under viewers and publishers.
+
+use std::net::{TcpListener, TcpStream};
+use std::process::Command;
+use std::time::Duration;
+
+use harness::client::Client;
+use harness::process::{self, Process, Stdout, harm, tree};
+use harness::server::{ChannelConfig, Server};
+use harness::wait::{Look, until};
+use harness::{Context, Result, workspace};
+use rustix::process::Signal;
+
+/// A start takes a tenth of a second on a machine of one's own.
+const UP_WITHIN: Duration = Duration::from_secs(10);
+
+/// Waits until a process is gone.
+fn gone(id: u32) -> Result {
+    until("end of a process", Duration::from_secs(10), || {
+        Ok(Look::at(tree::arguments(id).is_empty().then_some(()), format!("{id} runs")))
+    })
+}
+
+/// Waits until another server than `old` runs, and gives its id.
+fn successor(server: &Server, old: u32) -> Result<u32> {
+    until("server that was started again", UP_WITHIN, || {
+        let id = server.serving_id().ok().filter(|id| *id != old);
+        Ok(Look::at(id, "none yet"))
+    })
+}
+
+#[test]
+fn a_server_that_is_killed_is_started_again_and_refuses_nobody() -> Result {
+    let server = Server::start(&[ChannelConfig::tiny("a")])?;
+    for _ in 0..3 {
+        let old = server.kill()?;
+        // While nobody accepts, connections wait for whoever will.
+        for door in [server.http, server.rtmp, server.admin] {
+            TcpStream::connect(door).context("a connection while the server is gone")?;
+        }
+        let answer = server.client.get(&server.url("/"))?;
+        assert_eq!(answer.status, 200, "the answer waits, and comes");
+        successor(&server, old)?;
+    }
+    let died = server.wait_log(&["the server died", "signal=9"], UP_WITHIN)?;
+    assert!(died.contains("origin::guardian"), "{died}");
+    server.wait_log(&["the server was started again", "pid="], UP_WITHIN)?;
+    server.stop()
+}
+
+#[test]
+fn the_server_dies_with_its_guardian() -> Result {
+    let server = Server::start(&[])?;
+    let id = server.serving_id()?;
+    harm::signal(server.id(), Signal::KILL)?;
+    gone(id)?;
+    // Nobody holds the ports any more.
+    TcpListener::bind(server.http).context("the port is free again")?;
+    Ok(())
+}
+
+#[test]
+fn a_signal_to_the_guardian_ends_both_in_order() -> Result {
+    for signal in [Signal::TERM, Signal::INT, Signal::HUP] {
+        let mut server = Server::start(&[])?;
+        let id = server.serving_id()?;
+        server.signal(signal)?;
+        let status = server.wait(UP_WITHIN)?;
+        assert!(status.success(), "{signal:?}: {status}");
+        assert!(tree::arguments(id).is_empty(), "{signal:?}: the server was waited for");
+        server.wait_log(&["stopped"], UP_WITHIN)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_server_that_was_ended_by_hand_is_started_again_with_what_is_configured_now() -> Result {
+    let server = Server::start(&[ChannelConfig::tiny("a")])?;
+    let file = server.dir().join("headwater.toml");
+    let text = std::fs::read_to_string(&file).context("configuration")?;
+    std::fs::write(&file, text.replace("name = \"a\"", "name = \"b\"")).context("configuration")?;
+    let old = server.serving_id()?;
+    harm::signal(old, Signal::TERM)?;
+    successor(&server, old)?;
+    assert_eq!(server.status("b")?["state"], "idle");
+    assert_eq!(server.client.get(&server.url("/live/a/status.json"))?.status, 404);
+    server.stop()
+}
+
+#[test]
+fn a_configuration_broken_later_is_tried_again_until_it_is_mended() -> Result {
+    let server = Server::start(&[])?;
+    let file = server.dir().join("headwater.toml");
+    let good = std::fs::read_to_string(&file).context("configuration")?;
+    std::fs::write(&file, "nonsense").context("configuration")?;
+    let old = server.kill()?;
+    server.wait_log(&["the server ended", "code=2"], UP_WITHIN)?;
+    std::fs::write(&file, good).context("configuration")?;
+    successor(&server, old)?;
+    assert_eq!(server.client.get(&server.url("/"))?.status, 200);
+    server.stop()
+}
+
+/// Runs `headwater serve` with this configuration to its end.
+fn serve(config: &str) -> Result<process::Output> {
+    let dir = tempfile::tempdir().context("folder")?;
+    let file = dir.path().join("headwater.toml");
+    std::fs::write(&file, config).context("configuration")?;
+    let mut command = Command::new(workspace::headwater()?);
+    command.arg("serve").arg("--config").arg(&file).current_dir(dir.path());
+    process::run("headwater serve", &mut command, UP_WITHIN)
+}
+
+/// The three sections with ports from the system.
+const ANYWHERE: &str = "[http]\nlisten = \"127.0.0.1:0\"\n[rtmp]\nlisten = \"127.0.0.1:0\"\n\
+    [admin]\nlisten = \"127.0.0.1:0\"\n";
+
+#[test]
+fn a_start_that_fails_is_told_once_and_ends_with_its_code() -> Result {
+    let holder = TcpListener::bind("127.0.0.1:0").context("a port")?;
+    let taken = holder.local_addr().context("its address")?;
+    let port = ANYWHERE.replacen("127.0.0.1:0", &taken.to_string(), 1);
+    let store = format!("{ANYWHERE}[store]\npath = \"headwater.toml\"\n");
+    for (config, part) in [
+        (port.as_str(), format!("headwater: can't listen on {taken} for HTTP: Address already")),
+        (store.as_str(), "headwater: can't open the store in headwater.toml".to_owned()),
+        ("[http]\nlisten = 1\n", "http.listen".to_owned()),
+    ] {
+        let output = serve(config)?;
+        assert_eq!(output.status.code(), Some(2), "{}", output.stderr);
+        assert_eq!(output.stderr.matches(&part).count(), 1, "{part:?} in {}", output.stderr);
+        assert!(!output.stderr.contains("again"), "{}", output.stderr);
+    }
+    Ok(())
+}
+
+/// Opens three sockets as a service manager would, fills their ports into the configuration, and
+/// becomes the program. Prints the ports.
+const ACTIVATE: &str = r#"
+import os, socket, sys
+program, config, names = sys.argv[1:]
+doors = [socket.create_server(("127.0.0.1", 0)) for _ in range(3)]
+ports = [str(door.getsockname()[1]) for door in doors]
+text = open(config).read()
+for n, port in enumerate(ports):
+    text = text.replace(f"PORT{n}", port)
+open(config, "w").write(text)
+print(*ports, flush=True)
+for n, door in enumerate(doors):
+    os.dup2(door.fileno(), 20 + n)
+for n in range(3):
+    os.dup2(20 + n, 3 + n)
+os.environ.update(LISTEN_FDS="3", LISTEN_FDNAMES=names, LISTEN_PID=str(os.getpid()))
+os.execv(program, [program, "serve", "--config", config])
+"#;
+
+/// Runs the program on sockets that are called `names`, with these three addresses in its
+/// configuration; gives it with the ports.
+fn activated(names: &str, listen: [&str; 3]) -> Result<(Process, tempfile::TempDir, [u16; 3])> {
+    let dir = tempfile::tempdir().context("folder")?;
+    let config = dir.path().join("headwater.toml");
+    let [http, rtmp, admin] = listen;
+    let text = format!(
+        "[http]\nlisten = \"{http}\"\n[rtmp]\nlisten = \"{rtmp}\"\n\
+         [admin]\nlisten = \"{admin}\"\n"
+    );
+    std::fs::write(&config, text).context("configuration")?;
+    let mut command = Command::new("python3");
+    command.args(["-c", ACTIVATE]).arg(workspace::headwater()?).arg(config).arg(names);
+    command.current_dir(dir.path());
+    let log = dir.path().join("log");
+    let process = Process::spawn("activated server", &mut command, Stdout::Log, &log)?;
+    let ports = until("ports of the sockets", UP_WITHIN, || {
+        let log = process.log();
+        let ports = log.lines().next().unwrap_or_default().split(' ').map(str::parse);
+        let ports = ports.collect::<std::result::Result<Vec<u16>, _>>().ok();
+        Ok(Look::at(ports.and_then(|ports| ports.try_into().ok()), log))
+    })?;
+    Ok((process, dir, ports))
+}
+
+#[test]
+fn sockets_of_a_service_manager_are_used() -> Result {
+    let client = Client::new();
+    // By name, whatever is configured; and by address, as one unit calls all its sockets the same.
+    let anywhere = ["127.0.0.1:0"; 3];
+    let by_port = ["127.0.0.1:PORT0", "127.0.0.1:PORT1", "127.0.0.1:PORT2"];
+    for (names, listen) in [
+        ("http:rtmp:admin", anywhere),
+        ("headwater.socket:headwater.socket:headwater.socket", by_port),
+        ("", by_port),
+    ] {
+        let (mut process, _dir, [http, _, admin]) = activated(names, listen)?;
+        let page = client.get(&format!("http://127.0.0.1:{http}/"))?;
+        assert_eq!(page.status, 200, "{names}: {}", process.log());
+        assert_eq!(client.text(&format!("http://127.0.0.1:{admin}/readyz"))?, "ready\n");
+        assert!(process.terminate()?.success(), "{names}: {}", process.log());
+    }
+    Ok(())
+}
+
+#[test]
+fn a_socket_that_no_section_listens_on_is_told() -> Result {
+    let addresses = ["127.0.0.1:PORT0", "127.0.0.1:PORT1", "127.0.0.1:0"];
+    let (mut process, _dir, [.., unused]) = activated("", addresses)?;
+    assert_eq!(process.wait(UP_WITHIN)?.code(), Some(2));
+    assert!(process.log().contains(&format!("127.0.0.1:{unused}")), "{}", process.log());
+    Ok(())
+}

@@ -132,6 +132,8 @@ impl Admit for Everybody {
 pub struct Hub {
     doors: Arc<HashMap<Name, Door>>,
     admission: Arc<dyn Admit>,
+    /// Cancelled when nobody may begin to publish any more.
+    closed: CancellationToken,
 }
 
 #[derive(Debug)]
@@ -197,7 +199,15 @@ impl Hub {
             subscriptions.insert(name.clone(), Subscription { arrivals });
             doors.insert(name, Door { access, sessions, occupant: Mutex::default() });
         }
-        (Self { doors: Arc::new(doors), admission }, subscriptions)
+        (
+            Self { doors: Arc::new(doors), admission, closed: CancellationToken::new() },
+            subscriptions,
+        )
+    }
+
+    /// Refuses every publication from now on; those that go on are not touched.
+    pub fn close(&self) {
+        self.closed.cancel();
     }
 
     /// Grants or refuses a wish to publish. A granted one ends the channel's current publication.
@@ -216,6 +226,9 @@ impl Hub {
             Some(_) => return Err(Refusal::Denied),
             None if request.peer.ip().to_canonical().is_loopback() => {}
             None => return Err(Refusal::LoopbackOnly),
+        }
+        if self.closed.is_cancelled() {
+            return Err(Refusal::ShuttingDown);
         }
         self.admission.admit(&door.access.channel).map_err(Refusal::NoCapacity)?;
         let ending = Ending::new();

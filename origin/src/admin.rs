@@ -65,15 +65,21 @@ pub struct Door {
     pub key: Option<Secret>,
 }
 
-/// Serves the admin listener until cancelled, and then until its connections have ended.
-pub async fn serve(listener: TcpListener, context: Context, cancel: CancellationToken) {
-    let router = router(context, cancel.clone());
+/// Serves the admin listener until cancelled, and then until its connections have ended. It says that
+/// the server is not ready any more once that is `draining`.
+pub async fn serve(
+    listener: TcpListener,
+    context: Context,
+    draining: CancellationToken,
+    cancel: CancellationToken,
+) {
+    let router = router(context, draining);
     crate::http::serve_connections(listener, router, cancel).await;
 }
 
-/// The admin listener as a service. It is not ready any more once `cancel` is cancelled.
-pub fn router(context: Context, cancel: CancellationToken) -> Router {
-    let admin = Arc::new(Admin { context, cancel });
+/// The admin listener as a service. The server is not ready any more once `draining` is cancelled.
+pub fn router(context: Context, draining: CancellationToken) -> Router {
+    let admin = Arc::new(Admin { context, draining });
     Router::new()
         .route("/", get(start))
         .route("/style.css", get(style))
@@ -90,7 +96,7 @@ pub fn router(context: Context, cancel: CancellationToken) -> Router {
 #[derive(Debug)]
 struct Admin {
     context: Context,
-    cancel: CancellationToken,
+    draining: CancellationToken,
 }
 
 /// Lets only requests through that name this machine, and gives every answer the headers that keep
@@ -121,7 +127,7 @@ async fn style() -> impl IntoResponse {
 
 /// Ready: not going down. A channel without a source is no reason to send viewers elsewhere.
 async fn ready(State(admin): State<Arc<Admin>>) -> (StatusCode, &'static str) {
-    if admin.cancel.is_cancelled() {
+    if admin.draining.is_cancelled() {
         (StatusCode::SERVICE_UNAVAILABLE, "shutting down\n")
     } else {
         (StatusCode::OK, "ready\n")

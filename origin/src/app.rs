@@ -6,14 +6,19 @@
 //!                                     └► rtmp
 //! ```
 //! Listening sockets come first ([`crate::sockets`]), so that a port in use is told at once and
-//! nothing is left half up. Going down: requests that wait are answered first, then publishers are
-//! told, then channels close their segments, then the store is flushed.
+//! nothing is left half up.
+//!
+//! Going down, all within 25 s: at once the server is not ready any more, takes no new publisher and
+//! answers the requests that wait; answers that are being sent get a few seconds; then publishers are
+//! told, channels close their segments, and the store is flushed. Who asks a second time does not
+//! want to wait for that.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use ingest::hub::{self, Hub};
@@ -34,7 +39,7 @@ use crate::config::{self, Config};
 use crate::sockets::{self, Door, Sockets};
 use crate::store::{self, ChannelStore, Store};
 use crate::telemetry::metrics::Metrics;
-use crate::{admin, http};
+use crate::{admin, http, signals};
 
 mod announce;
 mod broadcaster;
@@ -44,9 +49,11 @@ mod doorkeeper;
 pub use demo::demo;
 use doorkeeper::Doorkeeper;
 
-/// How long everything together may take to end: below the 30 s that supervisors wait before they
-/// kill.
-const SHUTDOWN_WITHIN: Duration = Duration::from_secs(10);
+/// How long the tasks may take to end.
+const SHUTDOWN_WITHIN: Duration = Duration::from_secs(15);
+/// When a process that was asked to end does so whatever hangs, a disk say: below the 30 s that
+/// supervisors wait before they kill.
+const GONE_WITHIN: Duration = Duration::from_secs(25);
 /// How much of that viewers may take who are being answered.
 const VIEWERS_WITHIN: Duration = Duration::from_secs(5);
 /// A segment is at most 6 s by wish, and half as much again beside a displaced boundary.
@@ -77,7 +84,7 @@ pub enum Error {
     },
 }
 
-/// Runs the server until SIGINT or SIGTERM: on the sockets of its guardian if it is `guarded`, else
+/// Runs the server until it is asked to end: on the sockets of its guardian if it is `guarded`, else
 /// on its own.
 ///
 /// # Errors
@@ -85,10 +92,11 @@ pub enum Error {
 pub fn serve(config: &Config, guarded: bool) -> Result<(), Error> {
     let sockets = if guarded { Sockets::inherit()? } else { Sockets::open(config)? };
     block_on(async {
+        let mut asked = Asked::listen()?;
         let server = Server::start(config, sockets)?;
         announce::serving(&server, config);
-        wait_for_signal().await?;
-        server.stop().await;
+        asked.once().await;
+        asked.unless_again(server.stop()).await;
         Ok(())
     })
 }
@@ -107,17 +115,51 @@ fn block_on<T>(future: impl Future<Output = Result<T, Error>>) -> Result<T, Erro
         .block_on(future)
 }
 
-/// Resolves on the first SIGINT or SIGTERM.
-async fn wait_for_signal() -> Result<(), Error> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let failed = |source| Error::System { what: "can't listen for signals", source };
-    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
-    tokio::select! {
-        _ = terminate.recv() => info!("SIGTERM: going down"),
-        _ = interrupt.recv() => info!("SIGINT: going down"),
+/// The signals that ask the process to end.
+struct Asked(Vec<(signals::Signal, tokio::signal::unix::Signal)>);
+
+impl Asked {
+    /// Listens from now on.
+    fn listen() -> Result<Self, Error> {
+        let listen = |signal: signals::Signal| {
+            Ok((signal, tokio::signal::unix::signal(signal.as_raw().into())?))
+        };
+        let failed = |source| Error::System { what: "can't listen for signals", source };
+        signals::asking_to_end().map(listen).collect::<Result<_, _>>().map(Self).map_err(failed)
     }
-    Ok(())
+
+    /// Resolves when one has come. From then on the process has [`GONE_WITHIN`] to live.
+    async fn once(&mut self) {
+        let signal = self.next().await;
+        info!(signal = signals::name(signal), "going down");
+        std::thread::spawn(|| {
+            std::thread::sleep(GONE_WITHIN);
+            error!(seconds = GONE_WITHIN.as_secs(), "something hangs: ending without it");
+            std::process::exit(1);
+        });
+    }
+
+    /// Waits for an orderly end, or ends the process at once when it is asked again: what is listed
+    /// is in its files, and workers die with this process.
+    async fn unless_again(&mut self, end: impl Future<Output = ()>) {
+        let signal = tokio::select! {
+            () = end => return,
+            signal = self.next() => signal,
+        };
+        warn!(signal = signals::name(signal), "asked again: ending at once");
+        std::process::exit(signals::exit_code(signal.as_raw()).into());
+    }
+
+    async fn next(&mut self) -> signals::Signal {
+        std::future::poll_fn(|context| {
+            let came = self.0.iter_mut().find(|(_, listener)| {
+                // A listener that has ended hears nothing more; it does not while this runs.
+                matches!(listener.poll_recv(context), Poll::Ready(Some(())))
+            });
+            came.map_or(Poll::Pending, |(signal, _)| Poll::Ready(*signal))
+        })
+        .await
+    }
 }
 
 /// A running server.
@@ -130,7 +172,9 @@ struct Server {
     front: TaskTracker,
     /// All others.
     tasks: TaskTracker,
+    hub: Hub,
     /// Cancelled in this order.
+    draining: CancellationToken,
     stop_http: CancellationToken,
     stop_ingest: CancellationToken,
     stop_rest: CancellationToken,
@@ -151,8 +195,8 @@ impl Server {
         let clock = Arc::new(SystemClock::new());
         let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION")));
         let (front, tasks) = (TaskTracker::new(), TaskTracker::new());
-        let (stop_http, stop_ingest, stop_rest) =
-            (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
+        let [draining, stop_http, stop_ingest, stop_rest] =
+            std::array::from_fn(|_| CancellationToken::new());
 
         let admission = Arc::new(Admission::new(doorkeeper::cores(config.admission.cores)));
         let doorkeeper = Doorkeeper::new(Arc::clone(&admission), &config.channels);
@@ -197,7 +241,8 @@ impl Server {
         let stop_clock = stop_rest.clone();
         tasks.spawn(async move { keeper.keep(stop_clock).await });
         let rtmp_stats = Arc::default();
-        let door = rtmp::serve(rtmp_listener, hub, Arc::clone(&rtmp_stats), stop_ingest.clone());
+        let door =
+            rtmp::serve(rtmp_listener, hub.clone(), Arc::clone(&rtmp_stats), stop_ingest.clone());
         tasks.spawn(door);
         tasks.spawn(counters::copy_rtmp(rtmp_stats, metrics.rtmp.clone(), stop_rest.clone()));
         tasks.spawn(counters::copy_admission(
@@ -229,7 +274,7 @@ impl Server {
             public_url: config.http.public_url.clone(),
             hosts: Vec::new(),
         };
-        tasks.spawn(admin::serve(admin_listener, context, stop_rest.clone()));
+        tasks.spawn(admin::serve(admin_listener, context, draining.clone(), stop_rest.clone()));
         Ok(Self {
             http,
             rtmp: rtmp_address,
@@ -237,6 +282,8 @@ impl Server {
             clock,
             front,
             tasks,
+            hub,
+            draining,
             stop_http,
             stop_ingest,
             stop_rest,
@@ -247,6 +294,8 @@ impl Server {
     /// Takes everything down, waiting requests first.
     async fn stop(self) {
         let all = async {
+            self.draining.cancel();
+            self.hub.close();
             self.stop_http.cancel();
             self.front.close();
             // Answers still being written have a grace of their own, shorter than this.

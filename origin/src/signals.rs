@@ -1,4 +1,5 @@
-//! The signals that ask a process to end, for a thread that waits without a runtime.
+//! The signals that ask a process to end: which they are, and [`Signals`] for a thread that waits for
+//! them without a runtime.
 //!
 //! SIGTERM, SIGINT and SIGHUP mean the same to the program: end in order. A SIGHUP that was ignored
 //! when the process was started, as `nohup` does, stays ignored.
@@ -10,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::Signal;
+pub use rustix::process::Signal;
 use signal_hook::low_level::pipe;
 use tokio::time::Instant;
 
@@ -32,6 +33,16 @@ fn ignores_hangup(status: &str) -> bool {
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
     mask.is_some_and(|mask| mask & HANGUP_BIT != 0)
+}
+
+/// What people call one of [`asking_to_end`].
+pub fn name(signal: Signal) -> &'static str {
+    match signal {
+        Signal::TERM => "SIGTERM",
+        Signal::INT => "SIGINT",
+        Signal::HUP => "SIGHUP",
+        _ => "another",
+    }
 }
 
 /// The exit code of a process that a signal ended, as shells tell it.

@@ -1,15 +1,18 @@
 //! Restarts of the server: by its guardian, under viewers and publishers.
 
+use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use harness::client::Client;
 use harness::process::{self, Process, Stdout, harm, tree};
 use harness::server::{ChannelConfig, Server};
 use harness::wait::{Look, until};
 use harness::{Context, Result, workspace};
+use ingest::rtmp::client;
 use rustix::process::Signal;
+use tokio::runtime::Runtime;
 
 /// A start takes a tenth of a second on a machine of one's own.
 const UP_WITHIN: Duration = Duration::from_secs(10);
@@ -34,11 +37,12 @@ fn a_server_that_is_killed_is_started_again_and_refuses_nobody() -> Result {
     let server = Server::start(&[ChannelConfig::tiny("a")])?;
     for _ in 0..3 {
         let old = server.kill()?;
+        gone(old)?;
         // While nobody accepts, connections wait for whoever will.
         for door in [server.http, server.rtmp, server.admin] {
             TcpStream::connect(door).context("a connection while the server is gone")?;
         }
-        let answer = server.client.get(&server.url("/"))?;
+        let answer = Client::new().get(&server.url("/"))?;
         assert_eq!(answer.status, 200, "the answer waits, and comes");
         successor(&server, old)?;
     }
@@ -205,5 +209,82 @@ fn a_socket_that_no_section_listens_on_is_told() -> Result {
     let (mut process, _dir, [.., unused]) = activated("", addresses)?;
     assert_eq!(process.wait(UP_WITHIN)?.code(), Some(2));
     assert!(process.log().contains(&format!("127.0.0.1:{unused}")), "{}", process.log());
+    Ok(())
+}
+
+/// Asks for something so many times on a connection of its own, and reads no answer.
+fn ask(server: &Server, path: &str, times: usize) -> Result<TcpStream> {
+    let mut stream = TcpStream::connect(server.http).context("a connection")?;
+    let request = format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n");
+    stream.write_all(request.repeat(times).as_bytes()).context("a request")?;
+    Ok(stream)
+}
+
+/// Begins to publish and sends nothing.
+fn publish_nothing(server: &Server, name: &str) -> Result<(Runtime, client::Publisher)> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.context("a runtime")?;
+    let publisher = runtime.block_on(client::Publisher::connect(server.rtmp, "live", name));
+    Ok((runtime, publisher.context("publish")?))
+}
+
+/// Waits until the server holds so many requests.
+fn holds(server: &Server, count: usize) -> Result {
+    let line = format!("headwater_http_waiting_requests {count}");
+    until("requests that wait", UP_WITHIN, || {
+        let metrics = server.client.text(&server.admin_url("/metrics"))?;
+        Ok(Look::at(metrics.lines().any(|l| l == line).then_some(()), "other ones"))
+    })
+}
+
+#[test]
+fn going_down_answers_who_waits_at_once_and_ends_within_the_time() -> Result {
+    let mut server = Server::start(&[ChannelConfig::tiny("a")])?;
+    // A publisher that sends no picture: the channel starts, and its playlists are waited for.
+    let _publisher = publish_nothing(&server, "a")?;
+    let paths = ["/live/a/index.m3u8", "/live/a/manifest.mpd"];
+    let held: Vec<_> = paths.iter().map(|path| ask(&server, path, 1)).collect::<Result<_>>()?;
+    holds(&server, 2)?;
+    let asked = Instant::now();
+    server.signal(Signal::TERM)?;
+    for mut connection in held {
+        let mut answer = String::new();
+        connection.read_to_string(&mut answer).context("an answer, and the connection's end")?;
+        assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+        assert!(answer.contains("retry-after: 1") && answer.contains("no-store"), "{answer}");
+    }
+    let answered = asked.elapsed();
+    let status = server.wait(Duration::from_secs(25))?;
+    assert!(status.success(), "{status}");
+    // They would have waited for three seconds.
+    assert!(answered < Duration::from_secs(2), "answered after {answered:?}");
+    Ok(())
+}
+
+#[test]
+fn a_server_that_drains_is_not_ready_takes_no_publisher_and_ends_at_once_when_asked_again() -> Result
+{
+    let mut server = Server::start(&[ChannelConfig::tiny("a").with_key("k")])?;
+    // A viewer who takes no more of his answers keeps it from ending, for a while.
+    let page = server.client.text(&server.url("/watch/a"))?;
+    let script = page.split("src=\"").nth(1).and_then(|rest| rest.split('"').next());
+    let mut viewer = ask(&server, script.context("a script of the page")?, 200)?;
+    viewer.read_exact(&mut [0; 15]).context("the first answer's beginning")?;
+    let serving = server.serving_id()?;
+    server.signal(Signal::TERM)?;
+    let ready = server.admin_url("/readyz");
+    until("server that is not ready", UP_WITHIN, || {
+        let status = server.client.get(&ready)?.status;
+        Ok(Look::at((status == 503).then_some(()), format!("{status}")))
+    })?;
+    let refused = publish_nothing(&server, "a?key=k").err().context("a refusal")?;
+    assert!(refused.to_string().contains("shutting down"), "{refused}");
+    let asked = Instant::now();
+    server.signal(Signal::TERM)?;
+    let status = server.wait(UP_WITHIN)?;
+    assert_eq!(status.code(), Some(143), "{status}");
+    assert!(asked.elapsed() < Duration::from_secs(2), "{:?}", asked.elapsed());
+    assert!(tree::arguments(serving).is_empty());
+    server.wait_log(&["asked again"], UP_WITHIN)?;
     Ok(())
 }

@@ -4,12 +4,12 @@ use std::path::PathBuf;
 
 use packager::media::Name;
 
-use super::{Error, Server, announce, block_on, broadcaster, wait_for_signal};
+use super::{Asked, Error, Server, announce, block_on, broadcaster};
 use crate::cli;
 use crate::config::{self, Config};
 use crate::sockets::Sockets;
 
-/// Runs the demo until SIGINT or SIGTERM.
+/// Runs the demo until it is asked to end.
 ///
 /// # Errors
 /// It can't start; the message says which address or folder is the trouble.
@@ -21,12 +21,16 @@ pub fn demo(options: &cli::Demo) -> Result<(), Error> {
     let config = configuration(options, scratch.clone());
     let sockets = Sockets::open(&config)?;
     let result = block_on(async {
+        let mut asked = Asked::listen()?;
         let server = Server::start(&config, sockets)?;
         announce::demo(&server);
         let broadcaster = broadcaster::start(&server)?;
-        wait_for_signal().await?;
-        broadcaster.stop().await;
-        server.stop().await;
+        asked.once().await;
+        let end = async {
+            broadcaster.stop().await;
+            server.stop().await;
+        };
+        asked.unless_again(end).await;
         Ok(())
     });
     if let Some(scratch) = scratch {

@@ -14,6 +14,8 @@ use ingest::rtmp::client;
 use rustix::process::Signal;
 use tokio::runtime::Runtime;
 
+mod viewers;
+
 /// A start takes a tenth of a second on a machine of one's own.
 const UP_WITHIN: Duration = Duration::from_secs(10);
 
@@ -42,7 +44,7 @@ fn a_server_that_is_killed_is_started_again_and_refuses_nobody() -> Result {
         for door in [server.http, server.rtmp, server.admin] {
             TcpStream::connect(door).context("a connection while the server is gone")?;
         }
-        let answer = Client::new().get(&server.url("/"))?;
+        let answer = Client::afresh().get(&server.url("/"))?;
         assert_eq!(answer.status, 200, "the answer waits, and comes");
         successor(&server, old)?;
     }
@@ -185,7 +187,7 @@ fn activated(names: &str, listen: [&str; 3]) -> Result<(Process, tempfile::TempD
 
 #[test]
 fn sockets_of_a_service_manager_are_used() -> Result {
-    let client = Client::new();
+    let client = Client::afresh();
     // By name, whatever is configured; and by address, as one unit calls all its sockets the same.
     let anywhere = ["127.0.0.1:0"; 3];
     let by_port = ["127.0.0.1:PORT0", "127.0.0.1:PORT1", "127.0.0.1:PORT2"];
@@ -268,7 +270,7 @@ fn a_server_that_drains_is_not_ready_takes_no_publisher_and_ends_at_once_when_as
     // A viewer who takes no more of his answers keeps it from ending, for a while.
     let page = server.client.text(&server.url("/watch/a"))?;
     let script = page.split("src=\"").nth(1).and_then(|rest| rest.split('"').next());
-    let mut viewer = ask(&server, script.context("a script of the page")?, 200)?;
+    let mut viewer = ask(&server, script.context("a script of the page")?, 2_000)?;
     viewer.read_exact(&mut [0; 15]).context("the first answer's beginning")?;
     let serving = server.serving_id()?;
     server.signal(Signal::TERM)?;

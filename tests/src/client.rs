@@ -8,6 +8,8 @@ use crate::{Context, Failure, Result};
 
 /// Longest time for an answer. A playlist request may be held for 3 s, so this is generous.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+/// Connections a client keeps for its next requests.
+const IDLE_CONNECTIONS: usize = 4;
 /// Largest body that is read: far above any segment of the tests.
 const LARGEST_BODY: u64 = 64 << 20;
 
@@ -37,7 +39,19 @@ impl Default for Client {
 impl Client {
     /// A client with its own connections.
     pub fn new() -> Self {
+        Self::keeping(IDLE_CONNECTIONS)
+    }
+
+    /// A client that opens a connection for every request: what a server that died leaves behind is
+    /// of no concern to it.
+    pub fn afresh() -> Self {
+        Self::keeping(0)
+    }
+
+    fn keeping(connections: usize) -> Self {
         let config = ureq::Agent::config_builder()
+            .max_idle_connections(connections)
+            .max_idle_connections_per_host(connections)
             .http_status_as_error(false)
             .timeout_global(Some(ANSWER_WITHIN))
             .max_redirects(0)

@@ -101,8 +101,16 @@ impl Server {
     /// # Errors
     /// If it does not become ready, with the end of its log.
     pub fn start(channels: &[ChannelConfig]) -> Result<Self> {
+        Self::start_in(channels, &[])
+    }
+
+    /// The same with variables in its environment.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn start_in(channels: &[ChannelConfig], environment: &[(&str, &Path)]) -> Result<Self> {
         let tables: String = channels.iter().map(ChannelConfig::toml).collect();
-        on_free_ports(|[http, rtmp, admin], dir| {
+        on_free_ports(environment, |[http, rtmp, admin], dir| {
             let config = dir.join("headwater.toml");
             let store = dir.join("data");
             let text = format!(
@@ -119,7 +127,7 @@ impl Server {
     /// # Errors
     /// As [`Self::start`].
     pub fn demo() -> Result<Self> {
-        on_free_ports(|[http, rtmp, admin], _| {
+        on_free_ports(&[], |[http, rtmp, admin], _| {
             let mut arguments = vec!["demo".into()];
             for (name, address) in [("--http", http), ("--rtmp", rtmp), ("--admin", admin)] {
                 arguments.extend([name.into(), address.to_string().into()]);
@@ -132,13 +140,15 @@ impl Server {
         dir: TempDir,
         [http, rtmp, admin]: [SocketAddr; 3],
         arguments: &[OsString],
+        environment: &[(&str, &Path)],
     ) -> Result<Self> {
         let mut command = Command::new(workspace::headwater()?);
+        command.envs(environment.iter().copied());
         command.args(arguments).current_dir(dir.path());
         let log = dir.path().join("log");
         let process = Process::spawn("headwater", &mut command, Stdout::Log, &log)?;
         // From here on its log is kept whatever happens.
-        let mut server = Self { process, dir, http, rtmp, admin, client: Client::new() };
+        let mut server = Self { process, dir, http, rtmp, admin, client: Client::afresh() };
         let ready = server.admin_url("/readyz");
         let waited = until("ready server", READY_WITHIN, || {
             if let Some(status) = server.process.exited() {
@@ -329,6 +339,7 @@ pub fn publish_url(rtmp: SocketAddr, channel: &str, key: Option<&str>) -> String
 /// Starts a server whose arguments are made of addresses and a folder; again with other ports if
 /// another program was faster to take one.
 fn on_free_ports(
+    environment: &[(&str, &Path)],
     arguments: impl Fn([SocketAddr; 3], &Path) -> Result<Vec<OsString>>,
 ) -> Result<Server> {
     let mut last = None;
@@ -337,7 +348,7 @@ fn on_free_ports(
         let dir = prefix.context("temporary folder")?;
         let ports = free_ports()?;
         let arguments = arguments(ports, dir.path())?;
-        match Server::launch(dir, ports, &arguments) {
+        match Server::launch(dir, ports, &arguments, environment) {
             Err(failure) if failure.to_string().contains("in use") => last = Some(failure),
             result => return result,
         }

@@ -152,11 +152,14 @@ impl Asked {
 
     async fn next(&mut self) -> signals::Signal {
         std::future::poll_fn(|context| {
-            let came = self.0.iter_mut().find(|(_, listener)| {
-                // A listener that has ended hears nothing more; it does not while this runs.
-                matches!(listener.poll_recv(context), Poll::Ready(Some(())))
+            // A listener that has ended hears nothing more; it does not while this runs.
+            let came = self.0.iter_mut().find_map(|(signal, listener)| {
+                match listener.poll_recv(context) {
+                    Poll::Ready(Some(())) => Some(*signal),
+                    _ => None,
+                }
             });
-            came.map_or(Poll::Pending, |(signal, _)| Poll::Ready(*signal))
+            came.map_or(Poll::Pending, Poll::Ready)
         })
         .await
     }

@@ -12,8 +12,9 @@ fn at(k: u64) -> i64 {
 /// Ends the process as it stands, and begins another one when its clock shows `millis`.
 async fn again(channel: Fixture, millis: i64) -> Fixture {
     channel.task.abort();
-    // The store's lock is free when the task has let go of it.
+    // The store's lock is free when all have let go of it.
     let _ = channel.task.await;
+    drop(channel.store);
     Fixture::begin(channel.folder, ManualClock::at_millis(millis))
 }
 

@@ -161,6 +161,7 @@ async fn next_unit(source: &mut Option<Source>) -> Option<Unit> {
 impl Task {
     fn new(context: Context) -> Self {
         let mut status = Status { since: context.clock.now_millis(), ..Status::default() };
+        let mut incidents = Incidents::default();
         let left = left_of_hold(&context);
         if let Some(left) = left {
             info!(
@@ -169,6 +170,8 @@ impl Task {
                 "the channel was on the air; it waits for its source"
             );
             (status.state, status.interrupted) = (Health::Holding, true);
+            let words = "the server was started again; the source has not come back yet";
+            incidents.open(Cause::SourceLost, status.since, words);
         }
         Self {
             context,
@@ -180,7 +183,7 @@ impl Task {
             backoff: Backoff::up_to(LONGEST_PAUSE),
             restart_at: None,
             deadline: left.map(|left| Instant::now() + left),
-            incidents: Incidents::default(),
+            incidents,
             ahead_until: None,
             status,
         }

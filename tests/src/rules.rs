@@ -10,6 +10,7 @@
 pub mod cmaf;
 pub mod dash;
 pub mod hls;
+pub mod http;
 
 /// A rule that something broke.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -133,8 +133,17 @@ impl Eyes {
         self.text(url, answer)
     }
 
+    /// What holds for every answer.
+    fn judge(&mut self, url: &str, answer: &Response) {
+        self.broken(url, answers::any(answer, &self.watch.secrets));
+        let path = url.strip_prefix(&self.watch.origin).unwrap_or(url);
+        let mut broken = rules::http::check(path, answer);
+        broken.extend(rules::http::check_error(answer));
+        self.rows(url, broken);
+    }
+
     fn text(&mut self, url: &str, answer: Response) -> Result<Option<String>> {
-        self.broken(url, answers::any(&answer, &self.watch.secrets));
+        self.judge(url, &answer);
         if answer.status == 503 { Ok(None) } else { answer.ok(url)?.text().map(Some) }
     }
 
@@ -238,7 +247,7 @@ impl Eyes {
     /// Gets a media object: I6 it is there, I1 it is what it was, I15 it may be kept for ever.
     fn object(&mut self, url: &str) -> Result<Bytes> {
         let answer = self.client.get(url)?;
-        self.broken(url, answers::any(&answer, &self.watch.secrets));
+        self.judge(url, &answer);
         let answer = answer.ok(url)?;
         self.broken(url, answers::media(&answer));
         let hash: [u8; 32] = Sha256::digest(&answer.body).into();

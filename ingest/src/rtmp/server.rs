@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, error, info, warn};
 
-use super::printable;
+use super::printable_name;
 use super::session::{self, Event, Session, Stage, Target};
 use crate::hub::{Closed, Hub, Publication, Refusal, Request};
 use crate::source::{Protocol, Unit};
@@ -325,7 +325,7 @@ impl Connection {
                     _ => "NetStream.Publish.Rejected",
                 };
                 self.session.refuse(code, &refusal.to_string());
-                let channel = printable(&target.channel);
+                let channel = printable_name(&target.channel);
                 info!(peer = %self.peer, channel, reason = %refusal, "publish refused");
                 Err(refusal.into())
             }

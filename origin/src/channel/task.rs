@@ -36,7 +36,7 @@ use super::making::{self, Making};
 use super::overload::{Load, Overload, RungLoad};
 use super::packaging::{Begun, Packaging};
 use super::status::{Health, LeftOut, RenditionStatus, RepairKind, SourceStatus, Status};
-use crate::admission::{Admission, pixels_per_second};
+use crate::admission::{Admission, Admitted, pixels_per_second};
 use crate::backoff::Backoff;
 use crate::clock::{Ahead, Clock as _};
 use crate::config;
@@ -280,7 +280,7 @@ impl Task {
             return true;
         }
         let Some(source) = &self.source else { return false };
-        let Context { config, store, snapshots, metrics, .. } = &self.context;
+        let Context { config, store, snapshots, metrics, admission, .. } = &self.context;
         let rate = making::rate(config, store.recovered(), source.found);
         let (Some(video), Some(rate)) = (source.intake.video(), rate) else { return false };
         let size = (video.width, video.height);
@@ -303,7 +303,11 @@ impl Task {
             metrics.clone(),
         );
         let costs = making.plan.rungs.iter().map(|r| pixels_per_second((r.width, r.height), rate));
-        self.overload = Some(Overload::new(&costs.collect::<Vec<_>>(), now()));
+        let mut overload = Overload::new(&costs.collect::<Vec<_>>(), now());
+        if admission.admitted(&config.name) == Some(Admitted::Reduced) {
+            overload.reduce();
+        }
+        self.overload = Some(overload);
         self.making = Some((making, packaging));
         true
     }
@@ -313,14 +317,20 @@ impl Task {
         self.restart_at = None;
         let Some((making, packaging)) = &self.making else { return };
         self.context.admission.planned(&self.context.config.name, making.work());
+        // In a run that is on the air a worker goes on inside the open segment.
+        let resume = packaging.is_on_air();
         let config = LadderConfig {
             program: self.context.program.clone(),
             channel: self.context.config.name.to_string(),
             slate: self.context.config.slate.as_ref().map(|slate| slate.image.clone()),
             rungs: making.plan.rungs.clone(),
             grid: making.grid,
-            first_k_min: packaging.next_k(),
-            resume: packaging.is_on_air(),
+            first_k_min: if resume {
+                packaging.next_k().saturating_sub(1)
+            } else {
+                packaging.next_k()
+            },
+            resume,
             clock: ClockBase {
                 utc_minus_monotonic_nanos: self.context.clock.utc_minus_monotonic_nanos(),
             },

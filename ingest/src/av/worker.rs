@@ -16,13 +16,14 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use rustix::process::{Resource, Rlimit, Signal};
+use rustix::process::Signal;
 
 use crate::av::protocol::{self, FromWorker, HEAD, Role, ToWorker};
 
 mod broadcast;
 mod canvas;
 mod clock;
+mod confine;
 mod decode;
 mod encode;
 mod ladder;
@@ -36,10 +37,6 @@ mod slots;
 mod sound;
 
 use link::Link;
-
-/// Private writable memory a worker may have: decoder and queues of a 4K source with a whole ladder
-/// stay below it; a leak or a hostile stream dies here and not in the server.
-const MEMORY_LIMIT: u64 = 3 << 29;
 
 /// Why a worker can't go on.
 #[derive(Debug, thiserror::Error)]
@@ -76,7 +73,9 @@ pub fn main() -> ExitCode {
     };
     let Ok(writing) = socket.try_clone() else { return ExitCode::FAILURE };
     let Ok((link, writer)) = link::open(writing) else { return ExitCode::FAILURE };
-    confine();
+    if let Err(reason) = confine() {
+        link.log(true, reason);
+    }
     let result = run(Messages { socket: Arc::new(socket) }, &link);
     if let Err(error) = &result {
         link.send(&FromWorker::Failed { reason: error.to_string() });
@@ -93,13 +92,13 @@ fn dies_with_parent() {
     let _ = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
 }
 
-/// Gives up what a worker that has its socket needs no more. Failing to is no reason not to run.
-fn confine() {
-    let limit = |bytes| Rlimit { current: Some(bytes), maximum: Some(bytes) };
-    let _ = rustix::process::setrlimit(Resource::Data, limit(MEMORY_LIMIT));
-    let _ = rustix::process::setrlimit(Resource::Core, limit(0));
-    // No new descriptor: neither a file nor a socket, whatever a hostile stream makes of a decoder.
-    let _ = rustix::process::setrlimit(Resource::Nofile, limit(0));
+/// Gives up what a worker needs no more once it has its socket: files, sockets, other programs and
+/// processes, memory without end. For workers, and for programs that prove it.
+///
+/// # Errors
+/// Says why not everything is given up, in words for the log.
+pub fn confine() -> Result<(), String> {
+    confine::confine().map_err(|error| error.to_string())
 }
 
 fn run(messages: Messages, link: &Link) -> Result<(), Error> {

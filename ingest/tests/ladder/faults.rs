@@ -116,4 +116,14 @@ async fn a_worker_can_open_neither_files_nor_sockets() {
     let files = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
     let numbers: Vec<_> = files.split_whitespace().skip(3).take(2).collect();
     assert_eq!(numbers, ["0", "0"], "{files}");
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    for line in ["NoNewPrivs:\t1", "Seccomp:\t2"] {
+        assert!(status.contains(line), "{line} is not in\n{status}");
+    }
+}
+
+#[test]
+fn what_a_worker_must_not_do_is_refused_by_the_kernel() {
+    let tried = std::process::Command::new(fixture::worker()).arg("confined").output().unwrap();
+    assert!(tried.status.success(), "{}", String::from_utf8_lossy(&tried.stdout));
 }

@@ -201,8 +201,9 @@ struct Source {
     pictures: Option<Pictures>,
     sound: Option<Sound>,
     placer: Placer,
-    /// When the worker began, or the source was last taken back, in `CLOCK_MONOTONIC` nanoseconds:
-    /// what was received before is late because it was read late, and says nothing of the link.
+    /// When a worker that goes on for another began, or the source was last taken back, in
+    /// `CLOCK_MONOTONIC` nanoseconds: what was received before is late because it was read late, and
+    /// says nothing of the link.
     prompt_from: i64,
 }
 
@@ -226,7 +227,7 @@ impl Source {
             pictures: None,
             sound: None,
             placer: Placer::new(Arc::clone(desk)),
-            prompt_from: monotonic_nanos(),
+            prompt_from: if begin.resume { monotonic_nanos() } else { i64::MIN },
         }
     }
 

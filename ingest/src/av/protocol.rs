@@ -255,8 +255,10 @@ pub struct Stats {
     pub skipped: u64,
     /// Jumps of the source's clock that were closed.
     pub jumps: u64,
-    /// Times the source was placed anew because it stayed late.
+    /// Times the source was placed anew because it stayed late, or further ahead than it should be.
     pub replaced: u64,
+    /// How many of these took it back: it came with a backlog, or had caught up.
+    pub taken_back: u64,
     /// Samples the decoder refused or pictures it found broken.
     pub damaged: u64,
     /// Audio samples (48 kHz) that were silence because none were there.

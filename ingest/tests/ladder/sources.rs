@@ -215,7 +215,7 @@ async fn a_source_that_begins_with_a_backlog_of_seconds_is_not_shown_seconds_lat
     let made = finish(input, gathering).await;
 
     assert_on_the_grid(&made);
-    assert_eq!((made.stats.jumps, made.stats.replaced), (0, 1));
+    assert_eq!((made.stats.jumps, made.stats.replaced, made.stats.taken_back), (0, 1, 1));
     let marks = marks(&made, 0);
     let moment = |mark: i64| began + mark - BACKLOG as i64;
     let late: Vec<i64> = made.samples[0]

@@ -90,6 +90,8 @@ pub enum RepairKind {
     Jump,
     /// The source stayed late, and was placed anew.
     Late,
+    /// The source came with a backlog or had caught up, and its delay was taken back.
+    Ahead,
     /// A picture was to be shown before it was decoded.
     Composition,
     /// A time was not after the one before it.
@@ -104,6 +106,7 @@ impl RepairKind {
         match self {
             Self::Jump => "jump",
             Self::Late => "late",
+            Self::Ahead => "ahead",
             Self::Composition => "composition",
             Self::Order => "order",
             Self::Wrap => "wrap",
@@ -120,6 +123,7 @@ impl RepairKind {
         match self {
             Self::Jump => format!("the source's clock jumped {counted}"),
             Self::Late => format!("the source fell behind and was placed anew {counted}"),
+            Self::Ahead => format!("the source was ahead and its delay was taken back {counted}"),
             Self::Composition => {
                 format!("a picture was to be shown before it was decoded {counted}")
             }

@@ -401,8 +401,13 @@ impl Task {
             self.set_rungs();
         }
         let jumps = stats.jumps.saturating_sub(before.jumps);
-        let replaced = stats.replaced.saturating_sub(before.replaced);
-        self.count_repairs([(RepairKind::Jump, jumps), (RepairKind::Late, replaced)]);
+        let ahead = stats.taken_back.saturating_sub(before.taken_back);
+        let late = stats.replaced.saturating_sub(before.replaced).saturating_sub(ahead);
+        self.count_repairs([
+            (RepairKind::Jump, jumps),
+            (RepairKind::Late, late),
+            (RepairKind::Ahead, ahead),
+        ]);
     }
 
     /// Tells the encoder which rungs the machine can bear.

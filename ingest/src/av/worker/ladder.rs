@@ -310,6 +310,7 @@ impl Source {
         let place = self.mapper.place(kind, sample.sync, sample.dts, received);
         self.meter.jumps.store(self.mapper.jumps, Relaxed);
         self.meter.replaced.store(self.mapper.replaced, Relaxed);
+        self.meter.taken_back.store(self.mapper.taken_back, Relaxed);
         if self.mapper.jumps > jumps {
             self.link.log(false, "the source's clock jumped; closed");
         }

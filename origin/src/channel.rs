@@ -11,6 +11,7 @@ use packager::timeline::Snapshot;
 use tokio::sync::watch;
 
 mod backlog;
+mod cutting;
 mod encoder;
 pub(crate) mod incidents;
 mod intake;
@@ -18,6 +19,7 @@ mod making;
 #[allow(dead_code, reason = "the worker's protocol has no message yet that switches rungs")]
 mod overload;
 mod packaging;
+mod passing;
 mod status;
 mod task;
 pub use incidents::Event;

@@ -101,7 +101,9 @@ pub struct Channel {
     pub name: Name,
     /// The publisher's key. Without one the channel takes publishers from loopback only.
     pub key: Option<Secret>,
-    /// What is made of the source, highest first; at least one rung.
+    /// Whether the source is packaged as it is, without FFmpeg: `ladder = "source"`.
+    pub pass_through: bool,
+    /// What is made of the source otherwise, highest first; at least one rung.
     pub ladder: Vec<Rung>,
     /// Frame rate of the ladder; `None`: found on first publish.
     pub fps: Option<FrameRate>,
@@ -180,6 +182,7 @@ impl Channel {
         Self {
             name,
             key: None,
+            pass_through: false,
             ladder: DEFAULT_LADDER.into_iter().filter_map(|h| Rung::of_height(h, None)).collect(),
             fps: None,
             segment: Span::millis(2_000),

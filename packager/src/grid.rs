@@ -18,6 +18,21 @@ const MIN_PART_MS: u64 = 200;
 /// Longest part wish, in milliseconds.
 const MAX_PART_MS: u64 = 1_000;
 
+/// The longest AAC frame of a source that is packaged as it is: 2048 samples at 44.1 kHz or 1024 at
+/// 22.05 kHz, in microseconds.
+pub const LONGEST_AUDIO_FRAME_US: u64 = 46_440;
+
+/// Where segments end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Cut {
+    /// At the boundaries of the grid, where the encoder has been told to put key frames.
+    #[default]
+    Grid,
+    /// At the source's own key frames: the grid gives the numbers and the lengths aimed at.
+    Source,
+}
+
 /// A channel's segment and part lengths and the clocks they are counted in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Grid {
@@ -31,6 +46,9 @@ pub struct Grid {
     pub segment_ticks: u64,
     /// Part length p in the same ticks: whole frames.
     pub part_ticks: u64,
+    /// Where segments end.
+    #[serde(default)]
+    pub cut: Cut,
 }
 
 impl Grid {
@@ -58,7 +76,31 @@ impl Grid {
             .clamp(MIN_PART_MS * scale / 1000, MAX_PART_MS * scale / 1000)
             .min(segment_ticks / 2);
         let part_ticks = nearest_divisor(segment_ticks / frame, part_wish, frame);
-        Self { rate, audio_rate, audio_frame, segment_ticks, part_ticks }
+        Self { rate, audio_rate, audio_frame, segment_ticks, part_ticks, cut: Cut::Grid }
+    }
+
+    /// The grid of a source that is packaged as it is, with a key frame every `gop` video ticks: D is
+    /// the multiple of that nearest to the wish (DESIGN §4, "A pass-through channel"). `gop` is not
+    /// zero.
+    pub fn of_source(
+        rate: FrameRate,
+        audio_rate: u32,
+        gop: u64,
+        segment: Span,
+        part: Span,
+    ) -> Self {
+        let scale = u64::from(rate.timescale().get());
+        let frame = u64::from(rate.frame_ticks());
+        let gop = ((gop + frame / 2) / frame).max(1) * frame;
+        let wish = segment.ticks_in(rate.timescale(), Rounding::Nearest);
+        let (min, max) = (MIN_SEGMENT_MS * scale / 1000, MAX_SEGMENT_MS * scale / 1000);
+        let segment_ticks = nearest_multiple(wish.clamp(min, max), gop, min, max.max(gop));
+        let part_wish = part
+            .ticks_in(rate.timescale(), Rounding::Nearest)
+            .clamp(MIN_PART_MS * scale / 1000, MAX_PART_MS * scale / 1000)
+            .min(segment_ticks / 2);
+        let part_ticks = nearest_divisor(segment_ticks / frame, part_wish, frame);
+        Self { rate, audio_rate, audio_frame: 1024, segment_ticks, part_ticks, cut: Cut::Source }
     }
 
     /// Timescale of the video renditions.
@@ -127,9 +169,19 @@ impl Grid {
         u32::try_from((2 * numerator + denominator) / (2 * denominator)).unwrap_or(u32::MAX)
     }
 
+    /// Video ticks that no segment is longer than: what TARGETDURATION, a whole number, allows.
+    pub fn longest_segment(&self) -> u64 {
+        u64::from(self.target_duration()) * u64::from(self.video_scale().get())
+    }
+
     /// PART-TARGET: the longest part any rendition can have. An audio part covers whole AAC frames
     /// and so is up to one frame longer than p where p does not hold whole ones.
     pub fn part_target(&self) -> Span {
+        if self.cut == Cut::Source {
+            // Fixed for every publisher, whatever the frame size of its audio.
+            let part = self.part().ticks_in(Timescale::MICROS, Rounding::Ceil);
+            return Span::new(part + LONGEST_AUDIO_FRAME_US, Timescale::MICROS);
+        }
         let audio = self.audio_scale();
         let frame = u64::from(self.audio_frame);
         let exact =

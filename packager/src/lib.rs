@@ -7,7 +7,7 @@
 //! ```text
 //! Sample ─► segmenter ─► Chunk ─► timeline::Timeline ─► Snapshot ─► hls::*, dash::* ─► text
 //!              │ grid (where segments and parts end)
-//!              ├ filler (what stands in for samples that are missing)
+//!    (repair)  ├ filler (what stands in for samples that are missing)
 //!              └ cmaf (how a chunk is written)
 //! ```
 #![forbid(unsafe_code)]
@@ -19,6 +19,7 @@ pub mod filler;
 pub mod grid;
 pub mod hls;
 pub mod media;
+pub mod repair;
 pub mod segmenter;
 pub mod time;
 pub mod timeline;

@@ -12,9 +12,14 @@
 //! and whose place is still free; what is late for a filled place is dropped (DESIGN §4, "Holes are
 //! filled, not left").
 //!
+//! [`SourceSegmenter`] beside it does the same for a source that is packaged as it is: there the key
+//! frames are where they are, and segments end at the nearest.
+//!
 //! It makes no boundary of its own, reads no clock and repairs nothing else: samples come in decoding
 //! order, and the first of every video segment is a sync sample. What breaks that is an error, and
 //! the caller loses the encoder.
+
+mod source;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -26,6 +31,7 @@ use crate::filler::Filler;
 use crate::grid::Grid;
 use crate::media::{Rendition, Sample};
 use crate::time::{Rounding, Span, Timescale, Timestamp, rescale};
+pub use source::{PICTURES, SOUND, SourceSegmenter, Start};
 
 /// What the segmenter makes.
 #[derive(Clone, Debug)]
@@ -47,6 +53,14 @@ pub enum Output {
         k: u64,
         /// Whether its rendition was switched off when it began: it holds nothing worth playing.
         off: bool,
+    },
+    /// From segment `k` on, boundaries are counted from here: those before have drifted away from
+    /// the source's key frames. Comes before the first chunk of `k`.
+    Shifted {
+        /// Number of the segment.
+        k: u64,
+        /// Its start in video ticks.
+        start: i64,
     },
 }
 
@@ -106,6 +120,14 @@ pub enum Error {
         rendition: usize,
         /// Number of the segment.
         k: u64,
+    },
+    /// A source without a key frame for two segments in a row.
+    #[error(
+        "no key frame within {seconds} s twice in a row: set a key frame interval of {seconds} s or less"
+    )]
+    NoKeyFrame {
+        /// TARGETDURATION.
+        seconds: u32,
     },
 }
 
@@ -347,26 +369,9 @@ impl Segmenter {
         };
         let samples = std::mem::take(&mut cutter.pending);
         let end = cutter.next.unwrap_or(i64::MIN);
-        if let (Some(first), true) = (samples.first(), !samples.is_empty()) {
-            let spec = ChunkSpec {
-                rendition: each,
-                k: cutter.k,
-                part: cutter.part,
-                samples: &samples,
-                events: &[],
-            };
-            let duration = samples.iter().map(|s| s.duration).fold(0, u32::saturating_add);
-            self.ready.push_back(Output::Chunk(PartChunk {
-                rendition,
-                k: cutter.k,
-                part: cutter.part,
-                start: first.dts,
-                duration,
-                independent: first.sync,
-                filler: std::mem::take(&mut cutter.filled),
-                chunk: cmaf::chunk(&spec),
-            }));
-        }
+        let filler = std::mem::take(&mut cutter.filled);
+        let place = Place { rendition, k: cutter.k, part: cutter.part, filler };
+        self.ready.extend(part_chunk(each, place, &samples).map(Output::Chunk));
         // The next part holds as many samples as this one, give or take one.
         cutter.pending = Vec::with_capacity(samples.len() + 1);
         if end >= cutter.segment_end {
@@ -427,6 +432,31 @@ impl Cutter {
             (self.hole, self.feed) = (true, Feed::Off);
         }
     }
+}
+
+/// Where a part stands, and how much of it is filler.
+struct Place {
+    rendition: usize,
+    k: u64,
+    part: u32,
+    filler: u32,
+}
+
+/// Writes samples as a part; nothing of none.
+fn part_chunk(rendition: &Rendition, place: Place, samples: &[Sample]) -> Option<PartChunk> {
+    let first = samples.first()?;
+    let Place { rendition: position, k, part, filler } = place;
+    let chunk = cmaf::chunk(&ChunkSpec { rendition, k, part, samples, events: &[] });
+    Some(PartChunk {
+        rendition: position,
+        k,
+        part,
+        start: first.dts,
+        duration: samples.iter().map(|s| s.duration).fold(0, u32::saturating_add),
+        independent: first.sync,
+        filler,
+        chunk,
+    })
 }
 
 /// Start of segment `k` in the rendition's ticks.

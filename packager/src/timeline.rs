@@ -11,9 +11,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::grid::Grid;
+use crate::grid::{Cut, Grid};
 use crate::media::{Rendition, RunId};
-use crate::time::{Span, Timescale, Timestamp};
+use crate::time::{Rounding, Span, Timescale, Timestamp, rescale};
 
 mod bandwidth;
 mod window;
@@ -49,10 +49,47 @@ pub struct Run {
     pub id: RunId,
     /// The run's discontinuity sequence number.
     pub discontinuity: u64,
-    /// Number of its first segment.
+    /// Which stretch of the run this is, from 0. Boundaries are counted anew where a source's key
+    /// frames have drifted away from them; nothing else changes.
+    pub stretch: u32,
+    /// Number of the first segment of this stretch.
     pub first_k: u64,
-    /// Init segment of each rendition, in the order of [`Snapshot::renditions`].
+    /// Start of that segment, in video ticks since the epoch.
+    pub start: i64,
+    /// What is made, in the order of [`Snapshot::renditions`].
+    pub renditions: Arc<[Rendition]>,
+    /// Init segment of each rendition.
     pub inits: Vec<Bytes>,
+}
+
+impl Run {
+    /// Timescale of the times of the rendition at `index`.
+    pub fn scale(&self, index: usize) -> Timescale {
+        self.renditions.get(index).map_or(Timescale::MPEG, |r| r.track.timescale)
+    }
+
+    /// Where segment `k` begins if every segment is D long, in video ticks.
+    fn boundary(&self, grid: &Grid, k: u64) -> i64 {
+        let length = |count: u64| {
+            i64::try_from(count.saturating_mul(grid.segment_ticks)).unwrap_or(i64::MAX)
+        };
+        match k.checked_sub(self.first_k) {
+            Some(after) => self.start.saturating_add(length(after)),
+            None => self.start.saturating_sub(length(self.first_k.abs_diff(k))),
+        }
+    }
+
+    /// The same in ticks of the rendition at `index`. Encoders of ours count audio frames since the
+    /// epoch; a source's begin anywhere.
+    fn start_of(&self, grid: &Grid, index: usize, k: u64) -> i64 {
+        let boundary = self.boundary(grid, k);
+        let video = self.renditions.get(index).is_none_or(|r| r.track.config.is_video());
+        match grid.cut {
+            _ if video => boundary,
+            Cut::Grid => grid.audio_frame_at_or_after(boundary),
+            Cut::Source => rescale(boundary, grid.video_scale(), self.scale(index), Rounding::Ceil),
+        }
+    }
 }
 
 /// A finished segment of one rendition.
@@ -133,7 +170,7 @@ pub struct Track {
     pub open: Option<Arc<OpenSegment>>,
 }
 
-/// A run as the window shows it.
+/// A run, or one stretch of it, as the window shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListedRun {
     /// The run.
@@ -159,7 +196,8 @@ pub struct Promise {
 pub struct Snapshot {
     /// What never changes.
     pub format: Arc<Format>,
-    /// What can be played: video from the highest rung down, then audio. Never changes in a run.
+    /// What can be played in the newest run: video from the highest rung down, then audio. Never
+    /// changes in a run; other runs in the window have the same names in the same order.
     pub renditions: Arc<[Rendition]>,
     /// One per rendition, in that order. All list the same numbers of finished segments.
     pub tracks: Vec<Track>,
@@ -199,9 +237,10 @@ impl Snapshot {
             {
                 continue;
             }
-            let (last_k, end) = (segment.k, Timestamp::new(segment.end(), self.scale(0)));
+            let (last_k, end) = (segment.k, Timestamp::new(segment.end(), segment.run.scale(0)));
+            let stretch = |run: &Run| (run.id.clone(), run.stretch);
             match runs.last_mut() {
-                Some(listed) if listed.run.id == segment.run.id => {
+                Some(listed) if stretch(&listed.run) == stretch(&segment.run) => {
                     (listed.last_k, listed.end) = (last_k, end);
                 }
                 _ => runs.push(ListedRun { run: Arc::clone(&segment.run), last_k, end }),
@@ -210,11 +249,9 @@ impl Snapshot {
         runs
     }
 
-    /// What a rendition costs on the wire; zero where there is no such rendition.
-    pub fn bandwidth(&self, index: usize) -> Bandwidth {
-        self.renditions
-            .get(index)
-            .map_or(Bandwidth { peak: 0, average: 0 }, |r| Bandwidth::of(r, &self.format.grid))
+    /// What a rendition of any run costs on the wire.
+    pub fn bandwidth(&self, rendition: &Rendition) -> Bandwidth {
+        Bandwidth::of(rendition, &self.format.grid)
     }
 
     /// Number of the newest segment that every rendition has finished.
@@ -225,11 +262,6 @@ impl Snapshot {
     /// Number of the oldest segment in the window.
     pub fn first_k(&self) -> Option<u64> {
         self.tracks.first().and_then(|t| t.segments.first()).map(|s| s.k)
-    }
-
-    /// Timescale of a rendition's times.
-    pub fn scale(&self, index: usize) -> Timescale {
-        self.renditions.get(index).map_or(Timescale::MPEG, |r| r.track.timescale)
     }
 }
 

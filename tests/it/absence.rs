@@ -25,7 +25,16 @@ const BACK_WITHIN: Duration = Duration::from_millis(3 * (1_000 + 500));
 /// A channel with viewers whose publisher is killed for `away` and comes back with another size.
 /// Gives what the witness has seen, and how long the new picture took.
 pub(crate) fn absence(away: Duration) -> Result<Record> {
-    let server = Server::start(&[ChannelConfig::tiny("a").with_key("k")])?;
+    let (record, second) = absence_on(ChannelConfig::tiny("a"), away)?;
+    let back = first_picture(&record, &second)?;
+    println!("first new picture after {back:?}");
+    assert!(back <= BACK_WITHIN, "the first new picture came after {back:?}");
+    Ok(record)
+}
+
+/// The same on a channel `a` that is configured like this; gives the second publisher too.
+pub(crate) fn absence_on(channel: ChannelConfig, away: Duration) -> Result<(Record, Publisher)> {
+    let server = Server::start(&[channel.with_key("k")])?;
     let witness = Witness::start(Watch::new(&server.url(""), "a"));
     let url = server.publish_url("a", Some("k"));
     let mut first = Source::tiny(RATE).publish(&url)?;
@@ -67,11 +76,8 @@ pub(crate) fn absence(away: Duration) -> Result<Record> {
     }
     let record = witness.finish()?;
     record.clean()?;
-    let back = first_picture(&record, &second)?;
-    println!("first new picture after {back:?}");
-    assert!(back <= BACK_WITHIN, "the first new picture came after {back:?}");
     server.stop()?;
-    Ok(record)
+    Ok((record, second))
 }
 
 /// How long after a publisher's first frame a picture of its own stands on the channel's clock.

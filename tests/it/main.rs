@@ -14,6 +14,7 @@ mod examine;
 mod faults;
 mod hostile;
 mod operator;
+mod passing;
 mod planted;
 mod players;
 mod publishers;

@@ -20,7 +20,12 @@ const PLAYABLE_WITHIN: Duration = Duration::from_secs(10);
 
 /// Publishes to a server of its own and gives what a witness saw of the first segments.
 fn take(source: Source) -> Result<(Record, Publisher)> {
-    let server = Server::start(&[ChannelConfig::tiny("a").with_key("k")])?;
+    take_on(ChannelConfig::tiny("a").with_key("k"), source)
+}
+
+/// The same on a channel `a` with the key `k`, configured like this.
+pub(crate) fn take_on(channel: ChannelConfig, source: Source) -> Result<(Record, Publisher)> {
+    let server = Server::start(&[channel])?;
     let witness = Witness::start(Watch::new(&server.url(""), "a"));
     let mut publisher = source.publish(&server.publish_url("a", Some("k")))?;
     let started = Instant::now();

@@ -16,6 +16,7 @@ const PACKAGER_RANKS: &[(&str, u32)] = &[
     ("codec", 2),
     ("scte35", 3),
     ("cmaf", 3),
+    ("repair", 1),
     ("filler", 3),
     ("timeline", 4),
     ("segmenter", 5),

@@ -34,7 +34,7 @@ pub struct ChannelConfig {
     pub name: String,
     /// Its key, if it has one.
     pub key: Option<String>,
-    /// Its rungs.
+    /// Its rungs; none: the source is packaged as it is.
     pub ladder: Vec<String>,
     /// More lines of its table, such as `fps = "30"`.
     pub extra: String,
@@ -49,6 +49,11 @@ impl ChannelConfig {
             ladder: vec!["180p".to_owned(), "96p".to_owned()],
             extra: String::new(),
         }
+    }
+
+    /// A channel that packages its source as it is.
+    pub fn pass_through(name: &str) -> Self {
+        Self { ladder: Vec::new(), ..Self::tiny(name) }
     }
 
     /// The same with a key.
@@ -75,7 +80,10 @@ impl ChannelConfig {
         if let Some(key) = &self.key {
             let _ = writeln!(text, "key = {key:?}");
         }
-        let _ = writeln!(text, "ladder = {:?}\n{}", self.ladder, self.extra);
+        let _ = match self.ladder.is_empty() {
+            true => writeln!(text, "ladder = \"source\"\n{}", self.extra),
+            false => writeln!(text, "ladder = {:?}\n{}", self.ladder, self.extra),
+        };
         text
     }
 }

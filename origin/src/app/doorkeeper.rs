@@ -55,6 +55,9 @@ pub(super) fn cores(wish: Cores) -> Option<f64> {
 
 /// What a channel's ladder would make of a source as high as its highest rung.
 fn wished(channel: &config::Channel) -> Work {
+    if channel.pass_through {
+        return Work::default();
+    }
     let size = |height: u16| (u32::from(height) * 16 / 9, height);
     let sizes = channel.ladder.iter().map(|rung| size(rung.height));
     let sizes: Vec<_> =

@@ -19,6 +19,8 @@ pub(crate) enum Cause {
     SourceLost,
     /// A source is there and sends no picture.
     NoPicture,
+    /// A source could not be taken.
+    Refused,
     /// There is no encoder, or none that works.
     Encoder,
     /// The channel's numbers lie ahead of the clock.
@@ -32,6 +34,7 @@ impl Cause {
         match self {
             Self::SourceLost => "source lost",
             Self::NoPicture => "no picture",
+            Self::Refused => "refused",
             Self::Encoder => "encoder",
             Self::Clock => "clock",
             Self::RungOff(_) => "rung off",

@@ -4,7 +4,7 @@
 //! A pure decision; see DESIGN §4, "The channel's format".
 
 use ingest::av::ladder::{self, Plan, Wish};
-use packager::grid::Grid;
+use packager::grid::{Cut, Grid};
 use packager::time::FrameRate;
 
 use crate::admission::Work;
@@ -34,7 +34,28 @@ pub(super) fn rate(
     config.fps.or(stored).or(found)
 }
 
+/// Name of a pass-through channel's pictures, and of the wish for them.
+pub(super) const SOURCE: &str = "source";
+
 impl Making {
+    /// What a pass-through channel makes of a source of `rate` with a key frame every `gop` video
+    /// ticks. A channel that ran before keeps its rate and its segments.
+    pub(super) fn of_source(
+        config: &config::Channel,
+        recovered: &Recovered,
+        rate: FrameRate,
+        audio_rate: u32,
+        gop: u64,
+    ) -> Self {
+        let stored = recovered.format.as_ref().map(|format| format.grid);
+        let stored = stored.filter(|grid| grid.cut == Cut::Source);
+        let (rate, audio_rate, gop) = stored.map_or((rate, audio_rate, gop), |grid| {
+            (grid.rate, grid.audio_rate, grid.segment_ticks)
+        });
+        let grid = Grid::of_source(rate, audio_rate, gop, config.segment, config.part);
+        Self { grid, plan: Plan { rungs: Vec::new(), left_out: Vec::new() } }
+    }
+
     /// What a channel makes of a source of this size at this rate.
     ///
     /// A channel that ran before keeps its rungs, whatever this source's size is: players read the
@@ -75,6 +96,9 @@ fn kept(stored: &StoredFormat, wishes: &[Wish], rate: FrameRate) -> Option<Plan>
 
 /// The rungs the operator wishes for, by name: another list is another ladder.
 pub(super) fn wishes(config: &config::Channel) -> Vec<String> {
+    if config.pass_through {
+        return vec![SOURCE.to_owned()];
+    }
     config.ladder.iter().map(|rung| rung.name.to_string()).collect()
 }
 

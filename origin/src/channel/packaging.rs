@@ -14,11 +14,12 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use packager::media::{Rendition, RunId, Sample};
-use packager::segmenter::{self, Output, PartChunk, Segmenter};
+use packager::segmenter::{self, Output, PartChunk, SourceSegmenter};
 use packager::time::{Rounding, Span, Timescale, Timestamp};
 use packager::timeline::{Format, Part, Promise, Run, Snapshot, Timeline};
 use tokio::sync::watch;
 
+use super::cutting::{Begin, Cutting};
 use super::making;
 use crate::store::{ChannelStore, StoredFormat, StoredRendition};
 use crate::telemetry::metrics::{ChannelMetrics, RenditionMetrics};
@@ -57,7 +58,7 @@ pub(super) struct Packaging {
 struct Current {
     run: Arc<Run>,
     renditions: Arc<[Rendition]>,
-    segmenter: Segmenter,
+    segmenter: Cutting,
     metrics: Vec<RenditionMetrics>,
     /// Whether the encoder still makes what lies before its start, as fast as it can.
     catching_up: bool,
@@ -75,7 +76,7 @@ impl Current {
 #[derive(Debug)]
 struct Coming {
     renditions: Arc<[Rendition]>,
-    first_k: u64,
+    begin: Begin,
     now_millis: u64,
 }
 
@@ -172,7 +173,7 @@ impl Packaging {
         if first_k < next_k {
             return Err(Error::UsedNumber { first_k, next_k });
         }
-        let coming = Coming { renditions, first_k, now_millis };
+        let coming = Coming { renditions, begin: Begin::Grid { first_k }, now_millis };
         if self.current.is_some() {
             self.coming = Some(coming);
         } else {
@@ -181,24 +182,71 @@ impl Packaging {
         Ok(Begun::New)
     }
 
+    /// Begins a run of a source's own samples, whose first picture is at `at` in video ticks: not
+    /// before [`Self::source_end`]. Filler completes the run on the air up to there.
+    pub(super) async fn begin_source(
+        &mut self,
+        renditions: Arc<[Rendition]>,
+        (at, mute): (i64, bool),
+        now_millis: u64,
+    ) {
+        let begin = Begin::Source { at, mute };
+        self.begin_run(Coming { renditions, begin, now_millis }).await;
+        // There is nothing to catch up with: a source's samples come when they come.
+        if let Some(current) = &mut self.current {
+            current.catching_up = false;
+        }
+    }
+
+    /// Where the samples of the source's run on the air end.
+    pub(super) fn source_end(&self) -> Option<Timestamp> {
+        match &self.current.as_ref()?.segmenter {
+            Cutting::Source(segmenter) => segmenter.end(),
+            Cutting::Grid(_) => None,
+        }
+    }
+
+    /// The segmenter of the source's run on the air, for where its renditions are.
+    pub(super) fn source_segmenter(&self) -> Option<&SourceSegmenter> {
+        match &self.current.as_ref()?.segmenter {
+            Cutting::Source(segmenter) => Some(segmenter),
+            Cutting::Grid(_) => None,
+        }
+    }
+
     async fn begin_run(&mut self, coming: Coming) {
-        let Coming { renditions, first_k, now_millis } = coming;
-        let promise = self.take_over_at(first_k).await;
+        let Coming { renditions, begin, now_millis } = coming;
+        let promise = self.take_over(begin).await;
         // Ids sort by time and are never used twice, also when a worker dies within a millisecond
         // or the clock was set back while the server was down.
         self.last_run_millis = now_millis.max(self.last_run_millis + 1);
         let id = RunId::from_millis(self.last_run_millis);
-        let mut segmenter = Segmenter::new(self.format.grid, Arc::clone(&renditions), first_k);
+        // Another ladder can't share a playlist with the one before: a fresh window then. A source may
+        // come back otherwise than it was; its two renditions are what they are.
+        let same = self.snapshots.borrow().as_ref().is_some_and(|s| match begin {
+            Begin::Grid { .. } => s.renditions == renditions,
+            Begin::Source { .. } => {
+                let names =
+                    |all: &[Rendition]| all.iter().map(|r| r.name.clone()).collect::<Vec<_>>();
+                names(&s.renditions) == names(&renditions)
+            }
+        });
+        if !same {
+            self.forget_window();
+        }
+        let grid = self.format.grid;
+        let (first_k, start) = match begin {
+            Begin::Grid { first_k } => (first_k, grid.boundary(first_k)),
+            // The grid's number where the window is fresh, else the next one.
+            Begin::Source { at, .. } if same => (self.next_k(), at),
+            Begin::Source { at, .. } => (self.next_k().max(grid.number_at(at)), at),
+        };
+        let mut segmenter = Cutting::new(grid, &renditions, first_k, begin);
         let mut inits = Vec::with_capacity(renditions.len());
         while inits.len() < renditions.len()
             && let Some(Output::Init { bytes, .. }) = segmenter.poll()
         {
             inits.push(bytes);
-        }
-        // Another ladder can't share a playlist with the one before: a fresh window then.
-        let same = self.snapshots.borrow().as_ref().is_some_and(|s| s.renditions == renditions);
-        if !same {
-            self.forget_window();
         }
         let timeline = self.timeline.get_or_insert_with(|| {
             Timeline::new(
@@ -207,7 +255,7 @@ impl Packaging {
                 self.last_discontinuity,
             )
         });
-        let run = timeline.begin_run(id, first_k, inits);
+        let run = timeline.begin_run_at(id, (first_k, start), Arc::clone(&renditions), inits);
         if let Some(promise) = promise {
             timeline.promise(promise);
         }
@@ -218,11 +266,12 @@ impl Packaging {
         self.current = Some(Current { run, renditions, segmenter, metrics, catching_up: true });
     }
 
-    /// Ends the run on the air at the start of segment `first_k` of another one, and keeps what its
-    /// manifests promised beyond that: some player has read the last of them just now.
-    async fn take_over_at(&mut self, first_k: u64) -> Option<Promise> {
+    /// Ends the run on the air where another one begins, and keeps what its manifests promised beyond
+    /// that: some player has read the last of them just now.
+    async fn take_over(&mut self, begin: Begin) -> Option<Promise> {
+        let next_k = self.next_k();
         let mut current = self.current.take()?;
-        current.segmenter.fill_before(first_k);
+        let first_k = current.segmenter.end(&self.format.grid, begin, next_k);
         self.current = Some(current);
         self.drain(Instant::now()).await;
         let mut current = self.current.take()?;
@@ -231,7 +280,7 @@ impl Packaging {
         let mut chunks = Vec::new();
         while let Some(output) = current.segmenter.poll() {
             match output {
-                Output::Init { .. } => {}
+                Output::Init { .. } | Output::Shifted { .. } => {}
                 Output::Chunk(part) => chunks.push(part),
                 Output::SegmentClosed { rendition, k, .. } => {
                     let end = chunks.last().map_or(0, |p| p.start + i64::from(p.duration));
@@ -363,6 +412,7 @@ impl Packaging {
             match output {
                 // Taken when the run began.
                 Output::Init { .. } => {}
+                Output::Shifted { k, start } => timeline.shift(k, start),
                 Output::Chunk(chunk) => {
                     let PartChunk {
                         rendition, k, start, duration, independent, filler, chunk, ..

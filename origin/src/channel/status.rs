@@ -98,6 +98,10 @@ pub enum RepairKind {
     Order,
     /// The source's clock ran over its 32 bits.
     Wrap,
+    /// Pictures or sound were missing where the source is packaged as it is.
+    Hole,
+    /// There was more sound than time.
+    Surplus,
 }
 
 impl RepairKind {
@@ -110,6 +114,8 @@ impl RepairKind {
             Self::Composition => "composition",
             Self::Order => "order",
             Self::Wrap => "wrap",
+            Self::Hole => "hole",
+            Self::Surplus => "surplus",
         }
     }
 
@@ -129,6 +135,8 @@ impl RepairKind {
             }
             Self::Order => format!("the source's times stood still or went back {counted}"),
             Self::Wrap => format!("the source's clock ran over its 32 bits {counted}"),
+            Self::Hole => format!("pictures or sound were missing {counted}"),
+            Self::Surplus => format!("there was more sound than time {counted}"),
         }
     }
 }

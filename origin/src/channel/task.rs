@@ -7,7 +7,8 @@
 //! The loop waits for four things: a new publisher (who takes over at once), the publisher's next
 //! unit, what the encoder makes, and the end of `hold`. Without a source the encoder goes on by
 //! itself, so the output never waits. One that dies or hangs is started again with the backlog,
-//! slower each time it fails young; what it did not make in time is filled.
+//! slower each time it fails young; what it did not make in time is filled. A pass-through channel
+//! has no encoder: the source's own samples go to the packaging by way of [`super::passing`].
 //!
 //! It cuts nothing and encodes nothing.
 
@@ -19,9 +20,9 @@ use ingest::av::protocol::{ClockBase, Stats};
 use ingest::av::rate::RateFinder;
 use ingest::av::supervisor::{LadderConfig, Output};
 use ingest::hub::{Closed, Session, Subscription};
-use ingest::source::{DataMessage, Protocol, Unit};
+use ingest::source::{DataMessage, Protocol, SourceSample, Unit};
 use packager::media::Rendition;
-use packager::time::{FrameRate, Rounding, Span, Timescale, Timestamp};
+use packager::time::{FrameRate, Rounding, Span, Timescale, Timestamp, rescale};
 use packager::timeline::{Format, Snapshot, State};
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -35,6 +36,7 @@ use super::intake::Intake;
 use super::making::{self, Making};
 use super::overload::{Load, Overload, RungLoad};
 use super::packaging::{Begun, Packaging};
+use super::passing::{Known, Passing, Queued};
 use super::status::{Health, LeftOut, RenditionStatus, RepairKind, SourceStatus, Status};
 use crate::admission::{Admission, Admitted, pixels_per_second};
 use crate::backoff::Backoff;
@@ -81,6 +83,8 @@ struct Task {
     encoder: Option<Encoder>,
     /// Which rungs the machine can bear.
     overload: Option<Overload>,
+    /// The source of a pass-through channel, which has no encoder.
+    passing: Passing,
     backoff: Backoff,
     /// When an encoder that was lost may start again.
     restart_at: Option<Instant>,
@@ -180,6 +184,7 @@ impl Task {
             making: None,
             encoder: None,
             overload: None,
+            passing: Passing::default(),
             backoff: Backoff::up_to(LONGEST_PAUSE),
             restart_at: None,
             deadline: left.map(|left| Instant::now() + left),
@@ -267,11 +272,132 @@ impl Task {
                 debug!(channel = %self.context.config.name, name = %data.name, "data message");
             }
         }
-        if let Some(encoder) = &mut self.encoder {
+        if self.context.config.pass_through {
+            self.pass(&unit).await;
+        } else if let Some(encoder) = &mut self.encoder {
             encoder.feed(&unit);
         } else if self.restart_at.is_none() && self.decide_format() {
             self.start_encoder();
         }
+    }
+
+    /// One unit of a source that is packaged as it is.
+    async fn pass(&mut self, unit: &Unit) {
+        if self.passing.configure(unit) {
+            info!(channel = %self.context.config.name, "the source has another configuration");
+            self.rejoin();
+        }
+        let (Unit::Video(SourceSample { received, .. })
+        | Unit::Audio(SourceSample { received, .. })) = unit
+        else {
+            return;
+        };
+        let ago = i64::try_from(received.elapsed().as_nanos()).unwrap_or(0);
+        let now = self.context.clock.now().ticks_in(Timescale::NANOS, Rounding::Nearest);
+        let Some(sample) = self.passing.sample(unit, now.saturating_sub(ago)) else { return };
+        if self.passing.is_on() {
+            self.pass_sample(sample).await;
+            if self.passing.is_off() {
+                info!(channel = %self.context.config.name, "the source's clock is too far off");
+                self.rejoin();
+            }
+        } else {
+            self.passing.wait(sample);
+            self.join().await;
+        }
+    }
+
+    /// Begins a run of the source's own samples, once there is enough of them.
+    async fn join(&mut self) {
+        let Context { config, store, snapshots, metrics, .. } = &self.context;
+        let packaging = self.making.as_ref().map(|(_, packaging)| packaging);
+        let end = packaging.and_then(Packaging::source_end);
+        let on_air = snapshots.borrow().clone().filter(|s| s.state == State::Live);
+        let known = Known {
+            grid: self.making.as_ref().map(|(making, _)| &making.grid),
+            codec: on_air.as_ref().and_then(|s| s.renditions.first()?.video().map(|v| v.codec)),
+            end: end.map(|end| end.ticks_in(Timescale::NANOS, Rounding::Ceil)),
+            found: self.source.as_ref().and_then(|source| source.found),
+        };
+        let joined = match self.passing.join(known) {
+            Ok(Some(joined)) => joined,
+            Ok(None) => return,
+            Err(refusal) => return self.refuse(refusal.to_string()).await,
+        };
+        if self.making.is_none() {
+            let scale = joined.rate().timescale();
+            let gop = rescale(joined.gop, Timescale::NANOS, scale, Rounding::Nearest);
+            let gop = gop.max(1).unsigned_abs();
+            let (rate, audio_rate) = (joined.rate(), joined.audio_rate());
+            let making = Making::of_source(config, store.recovered(), rate, audio_rate, gop);
+            info!(channel = %config.name, fps = %rate, gop_ns = joined.gop, "format decided");
+            let format =
+                Format { grid: making.grid, window: config.window, publish_delay: PUBLISH_DELAY };
+            let packaging = Packaging::new(
+                Arc::new(format),
+                making::wishes(config),
+                Arc::clone(store),
+                snapshots.clone(),
+                metrics.clone(),
+            );
+            self.making = Some((making, packaging));
+        }
+        let millis = self.context.clock.now_millis();
+        let Some((making, packaging)) = &mut self.making else { return };
+        let grid = making.grid;
+        let renditions = joined.renditions(&grid);
+        let at = rescale(joined.start, Timescale::NANOS, grid.video_scale(), Rounding::Nearest);
+        // Rounding must not put it before what is there.
+        let at = at.max(end.map_or(at, |end| end.ticks_in(grid.video_scale(), Rounding::Ceil)));
+        packaging.begin_source(Arc::clone(&renditions), (at, joined.mute), millis).await;
+        self.status.renditions = renditions.iter().map(describe).collect();
+        info!(channel = %self.context.config.name, mute = joined.mute, "run began");
+        self.happened(Happening::RunBegan, "a new run began".to_owned());
+        self.over(&Cause::Refused);
+        self.enter(Health::Live);
+        for sample in self.passing.begin(joined, &grid) {
+            self.pass_sample(sample).await;
+        }
+        self.report();
+    }
+
+    /// Packages a sample of the source.
+    async fn pass_sample(&mut self, sample: Queued) {
+        let Some((_, packaging)) = &mut self.making else { return };
+        let Some(segmenter) = packaging.source_segmenter() else { return };
+        let Some((rendition, sample)) = self.passing.place(sample, segmenter) else { return };
+        if let Err(error) = packaging.push(rendition, sample).await {
+            return self.refuse(error.to_string()).await;
+        }
+        let listed = self.context.snapshots.borrow().as_ref().and_then(|s| s.first_k());
+        if self.status.first_segment.is_none() && listed.is_some() {
+            self.report();
+        }
+    }
+
+    /// The source's run has ended; it begins another. Filler goes on until then.
+    fn rejoin(&mut self) {
+        self.count_passing_repairs();
+        self.passing.rejoin();
+        if let Some((_, packaging)) = &mut self.making {
+            packaging.lose_encoder();
+        }
+    }
+
+    /// Tells the publisher why its source is not taken, and goes on without it.
+    async fn refuse(&mut self, reason: String) {
+        if let Some(source) = &self.source {
+            source.session.close(Closed::Rejected(reason.clone()));
+            self.lose_source().await;
+            self.fail(Cause::Refused, format!("the source was refused: {reason}"));
+            self.report();
+        }
+    }
+
+    /// Counts what was repaired since this was done last.
+    fn count_passing_repairs(&mut self) {
+        let repairs = self.passing.repairs();
+        self.count_repairs(repairs);
     }
 
     /// Fixes what the channel makes, as soon as enough is known; true once it is fixed.
@@ -543,6 +669,13 @@ impl Task {
         if let Some(encoder) = &mut self.encoder {
             encoder.lose_source();
         }
+        if self.context.config.pass_through {
+            self.count_passing_repairs();
+            self.passing.lose();
+            if let Some((_, packaging)) = &mut self.making {
+                packaging.lose_encoder();
+            }
+        }
     }
 
     /// The end of `hold`, or of an ended channel's window.
@@ -634,6 +767,7 @@ impl Task {
         if self.ahead_until.take_if(late).is_some() {
             self.over(&Cause::Clock);
         }
+        self.count_passing_repairs();
         self.report();
     }
 

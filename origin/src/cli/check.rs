@@ -45,7 +45,8 @@ fn describe(out: &mut String, channel: &Channel) -> std::fmt::Result {
     };
     writeln!(out, "  channel {}, published to {door}", channel.name)?;
     let rungs: Vec<_> = channel.ladder.iter().map(rung).collect();
-    writeln!(out, "    ladder   {}", rungs.join(", "))?;
+    let ladder = if channel.pass_through { "the source as it is".into() } else { rungs.join(", ") };
+    writeln!(out, "    ladder   {ladder}")?;
     let hold = u64::try_from(channel.hold.as_millis()).unwrap_or(u64::MAX);
     writeln!(
         out,
@@ -53,6 +54,12 @@ fn describe(out: &mut String, channel: &Channel) -> std::fmt::Result {
         config::print_millis(channel.window.ticks),
         config::print_millis(hold)
     )?;
+    if channel.pass_through {
+        return writeln!(
+            out,
+            "    segments of whole groups of pictures, as the first source has them"
+        );
+    }
     let rates = channel.fps.as_ref().map_or(&LIKELY_RATES[..], std::slice::from_ref);
     for rate in rates {
         let grid = Grid::choose(*rate, AUDIO_RATE, channel.segment, channel.part);

@@ -330,12 +330,15 @@ impl<'w, 'a, 't> Section<'w, 'a, 't> {
         let list = match value.get_ref() {
             DeValue::Array(list) => list,
             DeValue::String(text) if text == "source" => {
-                let message = "\"source\" (pass-through) is not supported yet; list heights such as [\"720p\"]";
-                return self.problem(KEY, at, message.to_owned());
+                channel.pass_through = true;
+                channel.ladder = Vec::new();
+                return;
             }
             other => {
-                let message =
-                    format!("expected a list such as [\"720p\", \"480p\"], found {}", kind(other));
+                let message = format!(
+                    "expected a list such as [\"720p\", \"480p\"], or \"source\", found {}",
+                    kind(other)
+                );
                 return self.problem(KEY, at, message);
             }
         };

@@ -86,7 +86,7 @@ kind = "s3"
 memory = 64
 [[channel]]
 name = "../news"
-ladder = "source"
+ladder = "sauce"
 segment = "2"
 part = "5s"
 hold = "1500h"
@@ -116,7 +116,7 @@ listen = "0.0.0.0:8890"
         "line 8: store.kind: \"s3\" is not supported yet",
         "line 9: store.memory: expected a text in quotes, found a whole number",
         "line 11: channel[0].name: a name is made of",
-        "line 12: channel[0].ladder: \"source\" (pass-through) is not supported yet",
+        "line 12: channel[0].ladder: expected a list such as [\"720p\", \"480p\"], or \"source\", found a text",
         "line 13: channel[0].segment: \"2\" is not a duration",
         "line 14: channel[0].part: \"5s\" is not within 200ms and 1s",
         "line 15: channel[0].hold: \"1500h\" is not within 1s and 24h",

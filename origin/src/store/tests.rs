@@ -1,3 +1,4 @@
+use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -36,7 +37,10 @@ fn run(millis: u64, first_k: u64) -> Run {
     Run {
         id: RunId::from_millis(millis),
         discontinuity: first_k,
+        stretch: 0,
         first_k,
+        start: 0,
+        renditions: Arc::new([]),
         inits: vec![Bytes::from_static(b"init of high"), Bytes::from_static(b"init of low")],
     }
 }

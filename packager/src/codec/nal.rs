@@ -231,6 +231,17 @@ fn is_random_access(codec: VideoCodec, kind: u8) -> bool {
     }
 }
 
+/// Whether an access unit is a leading picture that can't be decoded where decoding starts with the
+/// random access picture before it: RASL of H.265 (table 7-1). H.264 has no mark for them.
+pub fn is_skipped_leading(access_unit: &[u8], codec: VideoCodec) -> bool {
+    codec == VideoCodec::H265
+        && Units::new(access_unit, LengthSize::Four)
+            .map_while(Result::ok)
+            .map(|unit| unit.kind(codec))
+            .find(|kind| *kind < 32)
+            .is_some_and(|kind| matches!(kind, 8 | 9))
+}
+
 /// Walks NAL units between start codes; zero bytes around them belong to no unit (B.1.1).
 #[derive(Clone, Debug)]
 pub struct AnnexB<'a> {

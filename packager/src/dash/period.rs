@@ -2,6 +2,7 @@
 
 use dash_mpd_core::{
     AdaptationSet, AudioChannelConfiguration, Period, Representation, Role, SegmentTemplate,
+    SupplementalProperty,
 };
 
 use super::Options;
@@ -25,7 +26,7 @@ fn period(
     next: Option<&ListedRun>,
 ) -> Period {
     let grid = &snapshot.format.grid;
-    let start = Timestamp::new(grid.boundary(run.first_k), grid.video_scale());
+    let start = Timestamp::new(run.start, grid.video_scale());
     let ended = next.is_some() || snapshot.state == State::Ended;
     // The next Period's start tells a Period's end, except after a hole and at the end of all.
     let follows = next.is_some_and(|next| next.run.first_k == last_k + 1);
@@ -33,7 +34,7 @@ fn period(
     let length = Span::new(end.abs_diff(start.ticks), start.scale);
     let template = Template { start, grid, run, end: ended.then_some(*last_k) };
     Period {
-        id: Some(run.id.to_string()),
+        id: Some(id(run, run.stretch)),
         start: Some(duration(since_epoch(start))),
         duration: (ended && !follows).then(|| duration(length)),
         adaptations: [pictures(snapshot, &template), sound(snapshot, options, &template)]
@@ -44,25 +45,32 @@ fn period(
     }
 }
 
+/// The id of a stretch of a run.
+fn id(run: &Run, stretch: u32) -> String {
+    match stretch {
+        0 => run.id.to_string(),
+        later => format!("{}.{later}", run.id),
+    }
+}
+
 /// The set of all rungs; `None` for a channel of sound alone.
 fn pictures(snapshot: &Snapshot, template: &Template<'_>) -> Option<AdaptationSet> {
-    let rate = snapshot.format.grid.rate;
-    let rungs = || snapshot.renditions.iter().filter_map(|r| Some((r, r.video()?)));
+    let renditions = &template.run.renditions;
+    let rungs = || renditions.iter().filter_map(|r| Some((r, r.video()?)));
     let (first, _) = rungs().next()?;
+    let rate = first.rate.unwrap_or(snapshot.format.grid.rate);
     let (_, top) =
         rungs().max_by_key(|(_, video)| u32::from(video.width) * u32::from(video.height))?;
     let divisor = gcd(top.width, top.height).max(1);
-    let representations = snapshot
-        .renditions
+    let representations = renditions
         .iter()
-        .enumerate()
-        .filter_map(|(index, rendition)| {
+        .filter_map(|rendition| {
             let video = rendition.video()?;
             Some(Representation {
                 width: Some(video.width.into()),
                 height: Some(video.height.into()),
                 sar: Some("1:1".into()),
-                ..representation(snapshot, index, rendition)
+                ..representation(snapshot, rendition)
             })
         })
         .collect();
@@ -76,18 +84,17 @@ fn pictures(snapshot: &Snapshot, template: &Template<'_>) -> Option<AdaptationSe
         }),
         SegmentTemplate: Some(template.of(first.track.timescale)),
         representations,
-        ..set("1", "video")
+        ..set("1", "video", template.run)
     })
 }
 
 /// The set of sound; `None` for a channel without.
 fn sound(snapshot: &Snapshot, options: &Options, template: &Template<'_>) -> Option<AdaptationSet> {
-    let first = snapshot.renditions.iter().find(|r| r.audio().is_some())?;
-    let representations = snapshot
-        .renditions
+    let renditions = &template.run.renditions;
+    let first = renditions.iter().find(|r| r.audio().is_some())?;
+    let representations = renditions
         .iter()
-        .enumerate()
-        .filter_map(|(index, rendition)| {
+        .filter_map(|rendition| {
             let audio = rendition.audio()?;
             Some(Representation {
                 audioSamplingRate: Some(audio.sample_rate.to_string()),
@@ -96,7 +103,7 @@ fn sound(snapshot: &Snapshot, options: &Options, template: &Template<'_>) -> Opt
                     value: Some(audio.channels.to_string()),
                     id: None,
                 }],
-                ..representation(snapshot, index, rendition)
+                ..representation(snapshot, rendition)
             })
         })
         .collect();
@@ -104,15 +111,21 @@ fn sound(snapshot: &Snapshot, options: &Options, template: &Template<'_>) -> Opt
         lang: Some(options.language.clone()),
         SegmentTemplate: Some(template.of(first.track.timescale)),
         representations,
-        ..set("2", "audio")
+        ..set("2", "audio", template.run)
     })
 }
 
 /// What both sets have in common. Ids are the same in every Period: a player takes a set up again
-/// in the next one by its id.
-fn set(id: &str, kind: &str) -> AdaptationSet {
+/// in the next one by its id. A later stretch of a run goes on without a seam.
+fn set(name: &str, kind: &str, run: &Run) -> AdaptationSet {
+    let before = run.stretch.checked_sub(1).map(|stretch| SupplementalProperty {
+        schemeIdUri: "urn:mpeg:dash:period-continuity:2015".into(),
+        value: Some(id(run, stretch)),
+        ..SupplementalProperty::default()
+    });
     AdaptationSet {
-        id: Some(id.into()),
+        supplemental_property: before.into_iter().collect(),
+        id: Some(name.into()),
         contentType: Some(kind.into()),
         mimeType: Some(format!("{kind}/mp4")),
         segmentAlignment: Some(true),
@@ -126,10 +139,10 @@ fn set(id: &str, kind: &str) -> AdaptationSet {
     }
 }
 
-fn representation(snapshot: &Snapshot, index: usize, rendition: &Rendition) -> Representation {
+fn representation(snapshot: &Snapshot, rendition: &Rendition) -> Representation {
     Representation {
         id: Some(rendition.name.to_string()),
-        bandwidth: Some(snapshot.bandwidth(index).peak),
+        bandwidth: Some(snapshot.bandwidth(rendition).peak),
         codecs: Some(rendition.track.config.codec_string().into()),
         ..Representation::default()
     }

@@ -1,13 +1,14 @@
 //! Golden manifests, and the cases that a golden file does not show.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use dash_mpd_core::MPD;
 
 use super::{Options, manifest};
 use crate::time::{FrameRate, Span};
-use crate::timeline::Snapshot;
 use crate::timeline::example::{self, Example, FIRST_K, assert_golden};
+use crate::timeline::{Run, Segment, Snapshot};
 
 fn parse(snapshot: &Snapshot) -> MPD {
     dash_mpd_core::parse(&manifest(snapshot, &Options::default())).unwrap()
@@ -134,11 +135,13 @@ fn the_clock_is_absolute_where_the_public_address_is_known() {
 #[test]
 fn a_channel_of_pictures_alone_has_no_set_of_sound() {
     let snapshot = example::live();
-    let silent = Snapshot {
-        renditions: snapshot.renditions[..3].into(),
-        tracks: snapshot.tracks[..3].to_vec(),
-        ..(*snapshot).clone()
-    };
+    let mut tracks = snapshot.tracks[..3].to_vec();
+    let renditions: Arc<[_]> = snapshot.renditions[..3].into();
+    for segment in tracks.iter_mut().flat_map(|track| &mut track.segments) {
+        let run = Run { renditions: Arc::clone(&renditions), ..(*segment.run).clone() };
+        *segment = Arc::new(Segment { run: Arc::new(run), ..(**segment).clone() });
+    }
+    let silent = Snapshot { renditions, tracks, ..(*snapshot).clone() };
     let mpd = parse(&silent);
     assert_eq!(mpd.periods[0].adaptations.len(), 1);
 }

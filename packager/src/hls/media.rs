@@ -30,6 +30,7 @@ pub fn media(snapshot: &Snapshot, index: usize, _options: &Options) -> String {
     let mut writer = Writer {
         text: &mut text,
         rendition,
+        index,
         dates_everywhere: snapshot.format.window.ticks_in(Timescale::MILLIS, Rounding::Ceil)
             <= DATES_EVERYWHERE * 1000,
         last: None,
@@ -48,6 +49,7 @@ pub fn media(snapshot: &Snapshot, index: usize, _options: &Options) -> String {
 struct Writer<'a> {
     text: &'a mut String,
     rendition: &'a Rendition,
+    index: usize,
     dates_everywhere: bool,
     /// The segment written last.
     last: Option<&'a Segment>,
@@ -68,7 +70,7 @@ impl<'a> Writer<'a> {
     fn segment(&mut self, segment: &'a Segment) -> std::fmt::Result {
         let name = &self.rendition.name;
         let run = &segment.run.id;
-        let scale = self.rendition.track.timescale;
+        let scale = segment.run.scale(self.index);
         let same_run = self.last.is_some_and(|last| last.run.id == *run);
         if self.last.is_some() && !same_run {
             writeln!(self.text, "#EXT-X-DISCONTINUITY")?;

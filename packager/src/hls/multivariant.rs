@@ -17,11 +17,11 @@ const AUDIO_GROUP: &str = "audio";
 /// Renders the multivariant playlist of a channel. URIs are relative to `/live/{channel}/`.
 pub fn multivariant(snapshot: &Snapshot, options: &Options) -> String {
     let sounds: Vec<_> = with_index(snapshot).filter(|(_, r)| r.audio().is_some()).collect();
-    let sound = sounds.first().map(|&(index, rendition)| (snapshot.bandwidth(index), rendition));
+    let sound = sounds.first().map(|&(_, rendition)| (snapshot.bandwidth(rendition), rendition));
     let mut variants: Vec<_> = with_index(snapshot)
         .filter(|(_, rendition)| rendition.video().is_some())
-        .map(|(index, rendition)| {
-            let own = snapshot.bandwidth(index);
+        .map(|(_, rendition)| {
+            let own = snapshot.bandwidth(rendition);
             let mut codecs = rendition.track.config.codec_string().to_owned();
             let (mut peak, mut average) = (own.peak, own.average);
             if let Some((bandwidth, sound)) = sound {

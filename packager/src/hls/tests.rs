@@ -147,7 +147,7 @@ fn printed_durations_add_up_to_the_dates_over_a_day() {
                 .sum();
             let segments = &snapshot.tracks[index].segments;
             let ticks = segments.last().unwrap().end() - segments[0].start;
-            let scale = snapshot.scale(index);
+            let scale = snapshot.tracks[index].segments[0].run.scale(index);
             let exact = Span::new(ticks.unsigned_abs(), scale)
                 .ticks_in(Timescale::NANOS, Rounding::Nearest);
             // Half a nanosecond for each of the segments.

@@ -8,7 +8,7 @@ const AUDIO: usize = 1;
 /// None, so that times in tests are those of the media.
 const PATIENCE: Span = Span::millis(0);
 
-fn renditions(rate: FrameRate) -> Arc<[Rendition]> {
+pub(super) fn renditions(rate: FrameRate) -> Arc<[Rendition]> {
     let video = Config::Video(VideoConfig {
         codec: VideoCodec::H264,
         record: Bytes::from_static(&[1, 100, 0, 31, 0xff, 0xe0, 0]),

@@ -13,6 +13,9 @@ use super::{Format, OpenSegment, Part, Promise, Run, Segment, Snapshot, State, T
 use crate::media::{Rendition, RunId};
 use crate::time::Timestamp;
 
+/// Stretches of a run that parts may still come for: a rendition is at most a segment behind.
+const MAX_STRETCHES: usize = 4;
+
 /// A segment that left the window of one rendition.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Removed {
@@ -28,7 +31,8 @@ pub struct Timeline {
     format: Arc<Format>,
     renditions: Arc<[Rendition]>,
     tracks: Vec<Writing>,
-    run: Option<Arc<Run>>,
+    /// The newest run: its stretches, oldest first.
+    run: Vec<Arc<Run>>,
     /// Of the newest run of which anything was listed.
     last_discontinuity: Option<u64>,
     /// No number below this is used again, even where nothing is listed any more.
@@ -43,7 +47,7 @@ pub struct Timeline {
 
 /// What kind of thing a snapshot lists: the runs with media, and whether more is to come. While it
 /// stays, a manifest that lets players compute its addresses reads the same.
-type Outline = (Vec<RunId>, State);
+type Outline = (Vec<(RunId, u32)>, State);
 
 #[derive(Debug, Default)]
 struct Writing {
@@ -64,7 +68,7 @@ impl Timeline {
             format,
             renditions,
             tracks,
-            run: None,
+            run: Vec::new(),
             last_discontinuity,
             floor: 0,
             state: State::Live,
@@ -81,7 +85,15 @@ impl Timeline {
         self.tracks.iter().filter_map(Writing::next_k).max().unwrap_or(0).max(self.floor)
     }
 
-    /// Begins a run at segment `first_k`. What an earlier run left open is closed as it is. Numbers
+    /// Begins a run of the renditions the channel has at segment `first_k` of the grid; see
+    /// [`Self::begin_run_at`].
+    pub fn begin_run(&mut self, id: RunId, first_k: u64, inits: Vec<Bytes>) -> Arc<Run> {
+        let start = self.format.grid.boundary(first_k);
+        self.begin_run_at(id, (first_k, start), Arc::clone(&self.renditions), inits)
+    }
+
+    /// Begins a run of `renditions`, which have the names and the order of those before, at a number
+    /// and its start in video ticks. What an earlier run left open is closed as it is. Numbers
     /// that only some renditions have are listed as gaps of the earlier run, and numbers between
     /// the runs as gaps of the new one, so that the one discontinuity stands before the first gap
     /// and at the same number everywhere (DESIGN §4).
@@ -90,21 +102,41 @@ impl Timeline {
     /// more than the newest run that got into a playlist: players count the tags they could see. So
     /// it does not fall where the journal is lost, unless there was more than one run an hour, and it
     /// stays small: hls.js 1.7 walks an array of that length and hangs where it is a segment number.
-    pub fn begin_run(&mut self, id: RunId, first_k: u64, inits: Vec<Bytes>) -> Arc<Run> {
+    pub fn begin_run_at(
+        &mut self,
+        id: RunId,
+        (first_k, start): (u64, i64),
+        renditions: Arc<[Rendition]>,
+        inits: Vec<Bytes>,
+    ) -> Arc<Run> {
         self.close_all();
         let next_k = self.next_k();
-        if let Some(old) = self.run.clone() {
+        if let Some(old) = self.run.last().cloned() {
             self.fill_all(next_k, &old);
         }
         let discontinuity = match self.last_discontinuity {
             Some(last) => last.saturating_add(1),
-            None => self.hours_since_2026(first_k),
+            None => self.hours_since_2026(start),
         };
-        let run = Arc::new(Run { id, discontinuity, first_k, inits });
-        self.run = Some(Arc::clone(&run));
+        self.renditions = Arc::clone(&renditions);
+        let run =
+            Arc::new(Run { id, discontinuity, stretch: 0, first_k, start, renditions, inits });
+        self.run = vec![Arc::clone(&run)];
         self.fill_all(first_k, &run);
         self.state = State::Live;
         run
+    }
+
+    /// Counts boundaries of the run from the start of segment `k` on, in video ticks; nothing of `k`
+    /// may be there yet.
+    pub fn shift(&mut self, k: u64, start: i64) {
+        let Some(run) = self.run.last() else { return };
+        let stretch = run.stretch.saturating_add(1);
+        let run = Run { stretch, first_k: k, start, ..Run::clone(run) };
+        self.run.push(Arc::new(run));
+        if self.run.len() > MAX_STRETCHES {
+            self.run.remove(0);
+        }
     }
 
     /// Notes that these numbers of the run before the newest one are answered, though not listed.
@@ -116,10 +148,12 @@ impl Timeline {
     /// segment if this is its first part; numbers left out before it become gaps. A part of a
     /// segment that is finished already, or of none of the current run's, is dropped.
     pub fn push_part(&mut self, rendition: usize, k: u64, start: i64, part: Part) {
-        let Some(run) = self.run.clone().filter(|_| self.state == State::Live) else { return };
+        // A number before the newest stretch is that of a rendition which is a little behind.
+        let run = self.run.iter().rev().find(|run| run.first_k <= k);
+        let Some(run) = run.cloned().filter(|_| self.state == State::Live) else { return };
         let Some(track) = self.tracks.get(rendition) else { return };
         let open = track.open.as_ref().map(|open| open.k);
-        if k < run.first_k || open.is_some_and(|open| k < open) {
+        if open.is_some_and(|open| k < open) {
             return;
         }
         if open != Some(k) {
@@ -157,11 +191,10 @@ impl Timeline {
         }));
     }
 
-    /// Whole hours from 2026-01-01T00:00:00Z to the start of segment `k`; 0 before that.
-    fn hours_since_2026(&self, k: u64) -> u64 {
+    /// Whole hours from 2026-01-01T00:00:00Z to an instant in video ticks; 0 before that.
+    fn hours_since_2026(&self, ticks: i64) -> u64 {
         const SECONDS_TO_2026: i64 = 1_767_225_600;
-        let grid = &self.format.grid;
-        let seconds = grid.boundary(k) / i64::from(grid.video_scale().get());
+        let seconds = ticks / i64::from(self.format.grid.video_scale().get());
         u64::try_from((seconds - SECONDS_TO_2026) / 3_600).unwrap_or(0)
     }
 
@@ -188,15 +221,13 @@ impl Timeline {
     }
 
     fn fill(&mut self, rendition: usize, from: u64, until: u64, run: &Arc<Run>) {
-        let grid = self.format.grid;
-        let video = self.renditions.get(rendition).is_some_and(|r| r.track.config.is_video());
-        let boundary = |k| if video { grid.boundary(k) } else { grid.audio_boundary(k) };
+        let boundary = |k| run.start_of(&self.format.grid, rendition, k);
         // More would leave at the next trim anyway: it keeps one window, and one more where a
         // rendition has stopped.
         let from = from.max(until.saturating_sub(2 * self.format.window_segments()));
+        let bounds: Vec<_> = (from..until).map(|k| (k, boundary(k), boundary(k + 1))).collect();
         let Some(track) = self.tracks.get_mut(rendition) else { return };
-        for k in from..until {
-            let (start, end) = (boundary(k), boundary(k + 1));
+        for (k, start, end) in bounds {
             self.last_discontinuity = Some(run.discontinuity);
             track.segments.push_back(Arc::new(Segment {
                 k,
@@ -258,13 +289,15 @@ impl Timeline {
             promise: self.promise.clone(),
             version: self.version,
         };
-        let runs = snapshot.listed_runs().iter().map(|listed| listed.run.id.clone()).collect();
+        let stretches = snapshot.listed_runs();
+        let runs =
+            stretches.iter().map(|listed| (listed.run.id.clone(), listed.run.stretch)).collect();
         let outline = (runs, self.state);
         if outline != self.outline {
             self.outline = outline;
             // A millisecond later at the least, so that a date printed from it is another one.
             let later = self.revised.saturating_add(i64::from(scale.get().div_ceil(1000)));
-            let edge = snapshot.last_k().map_or(0, |k| self.format.grid.boundary(k + 1));
+            let edge = snapshot.listed(0).last().map_or(0, |segment| segment.end());
             self.revised = later.max(edge);
             snapshot.revised.ticks = self.revised;
         }

@@ -1,0 +1,148 @@
+//! The segmenter of a run: along the grid, or at a source's own key frames. Both have the same verbs.
+
+use std::sync::Arc;
+
+use packager::grid::Grid;
+use packager::media::{Rendition, Sample};
+use packager::segmenter::{self, Output, PICTURES, SOUND, Segmenter, SourceSegmenter, Start};
+use packager::time::{Span, Timestamp};
+
+/// See the module's page.
+#[derive(Debug)]
+pub(super) enum Cutting {
+    /// An encoder of ours makes the samples.
+    Grid(Segmenter),
+    /// They are the source's own.
+    Source(Box<SourceSegmenter>),
+}
+
+/// Where a run begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Begin {
+    /// At the start of a segment of the grid.
+    Grid {
+        /// Its number.
+        first_k: u64,
+    },
+    /// At a source's picture.
+    Source {
+        /// Its time, in video ticks.
+        at: i64,
+        /// Whether the source has no sound.
+        mute: bool,
+    },
+}
+
+impl Cutting {
+    /// The segmenter of a run that begins with segment `first_k`.
+    pub(super) fn new(
+        grid: Grid,
+        renditions: &Arc<[Rendition]>,
+        first_k: u64,
+        begin: Begin,
+    ) -> Self {
+        match (begin, renditions.get(PICTURES), renditions.get(SOUND)) {
+            (Begin::Source { at, mute }, Some(pictures), Some(sound)) => {
+                let start = Start { first_k, at, mute };
+                let segmenter = SourceSegmenter::new(grid, pictures.clone(), sound.clone(), start);
+                Self::Source(Box::new(segmenter))
+            }
+            _ => Self::Grid(Segmenter::new(grid, Arc::clone(renditions), first_k)),
+        }
+    }
+
+    pub(super) fn push(
+        &mut self,
+        rendition: usize,
+        sample: Sample,
+    ) -> Result<(), segmenter::Error> {
+        match self {
+            Self::Grid(segmenter) => segmenter.push(rendition, sample),
+            Self::Source(segmenter) => segmenter.push(rendition, sample),
+        }
+    }
+
+    pub(super) fn lose(&mut self) {
+        match self {
+            Self::Grid(segmenter) => segmenter.lose(),
+            Self::Source(segmenter) => segmenter.lose(),
+        }
+    }
+
+    /// Another encoder is there.
+    pub(super) fn expect(&mut self) {
+        if let Self::Grid(segmenter) = self {
+            segmenter.expect();
+        }
+    }
+
+    /// A rung is made again. A source has no rungs.
+    pub(super) fn switch_on(&mut self, rendition: usize) {
+        if let Self::Grid(segmenter) = self {
+            segmenter.switch_on(rendition);
+        }
+    }
+
+    /// A rung is not made from a boundary on.
+    pub(super) fn switch_off(&mut self, rendition: usize, at: i64) {
+        if let Self::Grid(segmenter) = self {
+            segmenter.switch_off(rendition, at);
+        }
+    }
+
+    pub(super) fn due(&self, patience: Span) -> Option<Timestamp> {
+        match self {
+            Self::Grid(segmenter) => segmenter.due(patience),
+            Self::Source(segmenter) => segmenter.due(patience),
+        }
+    }
+
+    pub(super) fn fill(&mut self, now: Timestamp, patience: Span) {
+        match self {
+            Self::Grid(segmenter) => segmenter.fill(now, patience),
+            Self::Source(segmenter) => segmenter.fill(now, patience),
+        }
+    }
+
+    /// Fills up to where another run takes over, and gives the number that is next.
+    pub(super) fn end(&mut self, grid: &Grid, begin: Begin, next_k: u64) -> u64 {
+        let at = match begin {
+            Begin::Grid { first_k } => Timestamp::new(grid.boundary(first_k), grid.video_scale()),
+            Begin::Source { at, .. } => Timestamp::new(at, grid.video_scale()),
+        };
+        match (self, begin) {
+            (Self::Grid(segmenter), Begin::Grid { first_k }) => {
+                segmenter.fill_before(first_k);
+                first_k
+            }
+            // The channel was given another kind of ladder: a fresh window follows.
+            (Self::Grid(_), Begin::Source { .. }) => next_k,
+            (Self::Source(segmenter), _) => {
+                segmenter.end_at(at);
+                segmenter.next_k()
+            }
+        }
+    }
+
+    /// Goes on with filler up to the start of segment `k`.
+    pub(super) fn fill_before(&mut self, k: u64) {
+        match self {
+            Self::Grid(segmenter) => segmenter.fill_before(k),
+            Self::Source(segmenter) => segmenter.fill_before(k),
+        }
+    }
+
+    pub(super) fn finish(&mut self) {
+        match self {
+            Self::Grid(segmenter) => segmenter.finish(),
+            Self::Source(segmenter) => segmenter.finish(),
+        }
+    }
+
+    pub(super) fn poll(&mut self) -> Option<Output> {
+        match self {
+            Self::Grid(segmenter) => segmenter.poll(),
+            Self::Source(segmenter) => segmenter.poll(),
+        }
+    }
+}

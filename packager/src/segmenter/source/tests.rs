@@ -1,0 +1,323 @@
+use bytes::Bytes;
+
+use super::*;
+use crate::segmenter::PartChunk;
+use crate::segmenter::tests::renditions;
+use crate::time::{FrameRate, Span};
+
+const FIRST_K: u64 = 900_000_000;
+const F: i64 = 3_000;
+/// None, so that times in tests are those of the media.
+const PATIENCE: Span = Span::millis(0);
+
+fn grid(gop_frames: u64) -> Grid {
+    let gop = gop_frames * 3_000;
+    Grid::of_source(FrameRate::new(30, 1), 48_000, gop, Span::millis(2_000), Span::millis(300))
+}
+
+struct Fixture {
+    segmenter: SourceSegmenter,
+    start: i64,
+    outputs: Vec<Output>,
+}
+
+impl Fixture {
+    fn new(gop_frames: u64) -> Self {
+        let grid = grid(gop_frames);
+        let start = 1_700_000_000i64 * 90_000 + 4_321;
+        let both = renditions(FrameRate::new(30, 1));
+        let at = Start { first_k: FIRST_K, at: start, mute: false };
+        let mut segmenter = SourceSegmenter::new(grid, both[0].clone(), both[1].clone(), at);
+        while segmenter.poll().is_some() {}
+        Self { segmenter, start, outputs: Vec::new() }
+    }
+
+    fn picture(&mut self, frame: i64, sync: bool) -> Result<(), Error> {
+        let dts = self.start + frame * F;
+        let data = Bytes::from_static(b"\0\0\0\x01\x65");
+        let sample = Sample { dts, pts: dts, duration: 3_000, sync, data };
+        self.segmenter.push(PICTURES, sample)?;
+        self.outputs.extend(std::iter::from_fn(|| self.segmenter.poll()));
+        Ok(())
+    }
+
+    /// Frames `from..to` with key frames where `sync` says, and sound that keeps up.
+    fn play(&mut self, from: i64, to: i64, sync: impl Fn(i64) -> bool) {
+        for frame in from..to {
+            self.picture(frame, sync(frame)).unwrap();
+            let end = rescale(
+                self.start + (frame + 1) * F,
+                Timescale::MPEG,
+                self.segmenter.sound_scale(),
+                Rounding::Ceil,
+            );
+            while let next = self.segmenter.next(SOUND).unwrap_or(self.segmenter.held.start)
+                && next < end
+            {
+                let sample = Sample {
+                    dts: next,
+                    pts: next,
+                    duration: 1_024,
+                    sync: true,
+                    data: Bytes::from_static(b"a"),
+                };
+                self.segmenter.push(SOUND, sample).unwrap();
+            }
+        }
+        self.outputs.extend(std::iter::from_fn(|| self.segmenter.poll()));
+    }
+
+    fn chunks(&self, rendition: usize) -> Vec<&PartChunk> {
+        let chunks = self.outputs.iter().filter_map(|output| match output {
+            Output::Chunk(chunk) => Some(chunk),
+            _ => None,
+        });
+        chunks.filter(|chunk| chunk.rendition == rendition).collect()
+    }
+
+    /// Starts of the pictures' segments in frames, by number.
+    fn segments(&self) -> Vec<(u64, i64)> {
+        let chunks = self.chunks(PICTURES);
+        let first = chunks.iter().filter(|chunk| chunk.part == 0);
+        first.map(|chunk| (chunk.k, (chunk.start - self.start) / F)).collect()
+    }
+
+    /// What holds for everything that came out.
+    fn check(&self) {
+        let grid = &self.segmenter.grid;
+        for (rendition, scale) in
+            [(PICTURES, grid.video_scale()), (SOUND, self.segmenter.sound_scale())]
+        {
+            let chunks = self.chunks(rendition);
+            let target = grid.part_target().ticks_in(scale, Rounding::Floor);
+            for pair in chunks.windows(2) {
+                let end = pair[0].start + i64::from(pair[0].duration);
+                assert_eq!(end, pair[1].start, "no hole");
+                assert!(u64::from(pair[0].duration) <= target);
+                let (same, next) = (pair[0].k == pair[1].k, pair[0].k + 1 == pair[1].k);
+                assert!(if pair[1].part == 0 { next } else { same });
+            }
+            if rendition == PICTURES {
+                assert!(chunks.iter().all(|chunk| chunk.part > 0 || chunk.independent));
+            }
+        }
+        for sound in self.chunks(SOUND).iter().filter(|chunk| chunk.part == 0) {
+            let pictures = self.chunks(PICTURES);
+            let Some(picture) = pictures.iter().find(|c| c.part == 0 && c.k == sound.k) else {
+                continue;
+            };
+            let cut = rescale(
+                picture.start,
+                Timescale::MPEG,
+                self.segmenter.sound_scale(),
+                Rounding::Ceil,
+            );
+            assert!(
+                (cut..cut + 1_024).contains(&sound.start),
+                "the first frame at the cut or after"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_regular_source_is_cut_every_d_from_its_first_picture() {
+    let mut fixture = Fixture::new(60);
+    fixture.play(0, 301, |frame| frame % 60 == 0);
+    fixture.check();
+    let expected: Vec<_> = (0..5).map(|n| (FIRST_K + n, 60 * n.cast_signed())).collect();
+    assert_eq!(fixture.segments(), expected);
+}
+
+#[test]
+fn of_several_key_frames_the_nearest_to_the_boundary_ends_a_segment() {
+    let mut fixture = Fixture::new(60);
+    let keys = [0, 50, 66, 118, 140, 185, 230];
+    fixture.play(0, 260, |frame| keys.contains(&frame));
+    fixture.check();
+    let starts: Vec<_> = fixture.segments().iter().map(|(_, frame)| *frame).collect();
+    // 50 is nearer to 60 than the next would be if it came as late as 50 did; so it goes on.
+    assert_eq!(starts, [0, 50, 118, 185, 230]);
+}
+
+#[test]
+fn a_part_closes_with_the_first_frame_that_ends_at_p_or_later() {
+    let mut fixture = Fixture::new(60);
+    fixture.play(0, 61, |frame| frame % 60 == 0);
+    let lengths: Vec<_> =
+        fixture.chunks(PICTURES).iter().map(|chunk| chunk.duration / 3_000).collect();
+    let part = u32::try_from(fixture.segmenter.grid.part_ticks / 3_000).unwrap();
+    assert!(lengths.iter().all(|length| *length == part), "{lengths:?}");
+}
+
+#[test]
+fn drift_shifts_the_boundaries_and_renumbers_nothing() {
+    let mut fixture = Fixture::new(60);
+    // A group of 61 frames under a D of 60.
+    fixture.play(0, 61 * 40, |frame| frame % 61 == 0);
+    fixture.check();
+    let segments = fixture.segments();
+    assert!(segments.windows(2).all(|pair| pair[1] == (pair[0].0 + 1, pair[0].1 + 61)));
+    let shifts: Vec<_> = fixture
+        .outputs
+        .iter()
+        .filter_map(|output| match output {
+            Output::Shifted { k, start } => Some((*k, *start)),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(shifts.len(), 4, "one every 8 frames: {shifts:?}");
+    assert!(shifts.iter().all(|(k, start)| segments.contains(&(*k, (start - fixture.start) / F))));
+}
+
+#[test]
+fn a_hole_is_filled_to_the_tick_and_ends_with_the_next_key_frame() {
+    let mut fixture = Fixture::new(60);
+    fixture.play(0, 100, |frame| frame % 60 == 0);
+    let until = Timestamp::new(fixture.start + 330 * F, Timescale::MPEG);
+    fixture.segmenter.fill(until, PATIENCE);
+    // Late, and not decodable.
+    fixture.picture(101, false).unwrap();
+    fixture.picture(335, false).unwrap();
+    fixture.play(341, 420, |frame| frame == 341 || frame == 400);
+    fixture.check();
+    let filled: u32 = fixture.chunks(PICTURES).iter().map(|chunk| chunk.filler).sum();
+    assert_eq!(filled, 241 * 3_000);
+    let starts: Vec<_> = fixture.segments().iter().map(|(_, frame)| *frame).collect();
+    assert_eq!(starts, [0, 60, 120, 180, 240, 300, 341, 400]);
+}
+
+/// Seen with a publisher that left at the end of a group: its segment was a part too long.
+#[test]
+fn a_source_that_leaves_at_a_boundary_leaves_a_segment_of_d() {
+    let mut fixture = Fixture::new(60);
+    fixture.play(0, 120, |frame| frame % 60 == 0);
+    fixture.segmenter.lose();
+    let until = Timestamp::new(fixture.start + 300 * F, Timescale::MPEG);
+    fixture.segmenter.fill(until, PATIENCE);
+    fixture.outputs.extend(std::iter::from_fn(|| fixture.segmenter.poll()));
+    fixture.check();
+    let starts: Vec<_> = fixture.segments().iter().map(|(_, frame)| *frame).collect();
+    assert_eq!(starts, [0, 60, 120, 180, 240]);
+}
+
+#[test]
+fn filler_is_due_when_a_part_ends_and_makes_what_is_due() {
+    let mut fixture = Fixture::new(60);
+    fixture.play(0, 70, |frame| frame % 60 == 0);
+    for _ in 0..200 {
+        let due = fixture.segmenter.due(PATIENCE).unwrap();
+        fixture.segmenter.fill(due, PATIENCE);
+        let later = fixture.segmenter.due(PATIENCE).unwrap();
+        let nanos = |at: Timestamp| at.ticks_in(Timescale::NANOS, Rounding::Ceil);
+        assert!(nanos(later) > nanos(due), "else the caller would spin");
+    }
+    fixture.outputs.extend(std::iter::from_fn(|| fixture.segmenter.poll()));
+    fixture.check();
+}
+
+#[test]
+fn a_run_that_ends_ends_in_both_renditions_at_once() {
+    let mut fixture = Fixture::new(60);
+    fixture.play(0, 100, |frame| frame % 60 == 0);
+    fixture.segmenter.lose();
+    let end = fixture.start + 283 * F;
+    fixture.segmenter.fill_to(Timestamp::new(end, Timescale::MPEG));
+    fixture.segmenter.finish();
+    fixture.outputs.extend(std::iter::from_fn(|| fixture.segmenter.poll()));
+    fixture.check();
+    let last = |rendition: usize| {
+        let chunks = fixture.chunks(rendition);
+        let last = chunks.last().unwrap();
+        (last.k, last.start + i64::from(last.duration))
+    };
+    assert_eq!(last(PICTURES), (FIRST_K + 4, end));
+    let (k, sound) = last(SOUND);
+    let cut = rescale(end, Timescale::MPEG, fixture.segmenter.sound_scale(), Rounding::Ceil);
+    assert!(k == FIRST_K + 4 && (cut..cut + 1_024).contains(&sound));
+    let closed = fixture
+        .outputs
+        .iter()
+        .filter(|o| matches!(o, Output::SegmentClosed { k, .. } if *k == FIRST_K + 4));
+    assert_eq!(closed.count(), 2);
+}
+
+#[test]
+fn a_source_without_key_frames_is_filled_once_and_then_refused() {
+    let mut fixture = Fixture::new(60);
+    let error = (0..).find_map(|frame| fixture.picture(frame, frame == 0).err());
+    assert_eq!(error, Some(Error::NoKeyFrame { seconds: 3 }));
+    // The same with a group of pictures that is too long for every segment.
+    let mut fixture = Fixture::new(60);
+    let error = (0..1_000).find_map(|frame| fixture.picture(frame, frame % 120 == 0).err());
+    assert_eq!(error, Some(Error::NoKeyFrame { seconds: 3 }));
+}
+
+#[test]
+fn one_long_group_of_pictures_costs_filler_and_no_more() {
+    let mut fixture = Fixture::new(60);
+    fixture.play(0, 600, |frame| frame % 60 == 0 && frame != 120 && frame != 180);
+    fixture.check();
+    let filled: u32 = fixture.chunks(PICTURES).iter().map(|chunk| chunk.filler).sum();
+    assert_eq!(filled, 90 * 3_000);
+}
+
+#[test]
+fn a_mute_source_has_silence_as_long_as_its_pictures() {
+    let mut fixture = Fixture::new(60);
+    fixture.segmenter.held.mute = true;
+    for frame in 0..300 {
+        fixture.picture(frame, frame % 60 == 0).unwrap();
+    }
+    fixture.check();
+    let sound = fixture.chunks(SOUND);
+    let end = sound.last().map(|chunk| chunk.start + i64::from(chunk.duration)).unwrap();
+    let pictures = rescale(
+        fixture.start + 300 * F,
+        Timescale::MPEG,
+        Timescale::new(48_000).unwrap(),
+        Rounding::Ceil,
+    );
+    assert!(pictures - end <= 15 * 1_024, "at most one part behind");
+}
+
+#[test]
+fn what_an_ended_run_has_promised_is_made_segment_by_segment() {
+    let mut fixture = Fixture::new(60);
+    fixture.play(0, 100, |frame| frame % 60 == 0);
+    fixture.segmenter.end_at(Timestamp::new(fixture.start + 150 * F, Timescale::MPEG));
+    fixture.outputs.extend(std::iter::from_fn(|| fixture.segmenter.poll()));
+    assert_eq!(fixture.segments(), [(FIRST_K, 0), (FIRST_K + 1, 60), (FIRST_K + 2, 120)]);
+    fixture.segmenter.fill_before(FIRST_K + 6);
+    fixture.outputs.extend(std::iter::from_fn(|| fixture.segmenter.poll()));
+    fixture.check();
+    for rendition in [PICTURES, SOUND] {
+        let last = fixture.chunks(rendition).last().unwrap().k;
+        assert_eq!(last, FIRST_K + 5);
+        let closed = fixture
+            .outputs
+            .iter()
+            .filter(|o| matches!(o, Output::SegmentClosed { rendition: r, .. } if *r == rendition));
+        assert_eq!(closed.count(), 6);
+    }
+}
+
+/// Seen with 29.97 fps: the first frame of sound was stretched over what silence left open.
+#[test]
+fn sound_that_begins_late_has_whole_frames_of_silence_before_it() {
+    let mut fixture = Fixture::new(60);
+    let first = fixture.segmenter.held.start + 5_000;
+    let sample = Sample {
+        dts: first,
+        pts: first,
+        duration: 1_024,
+        sync: true,
+        data: Bytes::from_static(b"a"),
+    };
+    fixture.segmenter.push(SOUND, sample).unwrap();
+    fixture.play(0, 61, |frame| frame % 60 == 0);
+    let sound = fixture.chunks(SOUND)[0];
+    assert_eq!(sound.start, first - 4 * 1_024);
+    assert_eq!(sound.duration % 1_024, 0);
+    fixture.check();
+}

@@ -8,6 +8,7 @@ use crate::clock;
 
 pub mod cpu;
 pub mod ladder;
+pub mod passing;
 pub mod starts;
 
 /// The bar of a measure that is told for its own sake.

@@ -25,6 +25,8 @@ fn run() -> Result {
     let mut report = bench::Report::new();
     println!("ladder: CPU seconds against the ffmpeg command, about 5 minutes");
     report.add(bench::ladder::measure()?);
+    println!("pass-through: CPU seconds against nginx with its RTMP module, about 5 minutes");
+    report.add(bench::passing::measure()?);
     println!("starts: first key frame to playable playlist, about a minute");
     report.add(bench::starts::measure()?);
     let text = report.to_markdown();

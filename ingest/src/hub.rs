@@ -6,7 +6,8 @@
 //! publication closed; who does so again and again is slowed (`takeover`). A channel that nobody
 //! publishes to yet costs the machine something new, which [`Admit`] may refuse. A publication's
 //! queue is bounded in units and bytes; when it is full `push` waits, so that back pressure reaches
-//! the broadcaster's socket and memory does not grow.
+//! the broadcaster's socket and memory does not grow. A source far above its channel's bit rate is
+//! told to go (`contract`).
 //!
 //! The hub knows nothing of sockets, and does not look into the samples.
 
@@ -22,7 +23,9 @@ use tokio_util::sync::CancellationToken;
 use crate::secret::Secret;
 use crate::source::{Protocol, Unit};
 
+mod contract;
 mod takeover;
+use contract::Contract;
 
 /// Units a publication may have waiting for its channel. About 4 s of 60 fps video with audio:
 /// enough to ride out a busy second, little enough to feel it at once.
@@ -43,6 +46,8 @@ pub struct Access {
     pub channel: Name,
     /// Its key. Without one the channel takes publishers from loopback only.
     pub key: Option<Secret>,
+    /// Bits per second that a publisher may send, with some patience; `None` for no bound.
+    pub max_bitrate: Option<u32>,
 }
 
 /// A wish to publish.
@@ -102,6 +107,12 @@ pub enum Closed {
     /// The channel can't use this source; the text says why.
     #[error("{0}")]
     Rejected(String),
+    /// It sent far more than agreed.
+    #[error("the source sends far more than the {} kb/s that the channel takes", agreed / 1_000)]
+    TooMuch {
+        /// Bits per second agreed.
+        agreed: u64,
+    },
     /// The server is going down.
     #[error("the server is shutting down")]
     ShuttingDown,
@@ -254,7 +265,9 @@ impl Hub {
             before.end(Closed::TakenOver);
         }
         drop(occupant);
-        Ok(Publication { channel: door.access.channel.clone(), units, room, ending })
+        let contract = door.access.max_bitrate.map(|bits| Mutex::new(Contract::new(bits.into())));
+        let channel = door.access.channel.clone();
+        Ok(Publication { channel, units, room, contract, ending })
     }
 }
 
@@ -272,6 +285,7 @@ pub struct Publication {
     units: mpsc::Sender<Queued>,
     /// One permit per KiB of queue that is free.
     room: Arc<Semaphore>,
+    contract: Option<Mutex<Contract>>,
     ending: Ending,
 }
 
@@ -286,6 +300,11 @@ impl Publication {
     /// # Errors
     /// Says why the channel takes no more.
     pub async fn push(&self, unit: Unit) -> Result<(), Closed> {
+        if let Some(contract) = &self.contract {
+            lock(contract)
+                .take(unit.size(), Instant::now())
+                .map_err(|broken| Closed::TooMuch { agreed: broken.agreed })?;
+        }
         let kib = u32::try_from(unit.size() / 1024 + 1).unwrap_or(QUEUE_KIB).min(QUEUE_KIB);
         let queue = async {
             let _room = self.room.clone().acquire_many_owned(kib).await.ok()?;

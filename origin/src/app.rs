@@ -207,6 +207,7 @@ impl Server {
             config.channels.iter().map(|channel| hub::Access {
                 channel: channel.name.clone(),
                 key: channel.key.clone(),
+                max_bitrate: channel.max_bitrate,
             }),
             Arc::new(doorkeeper),
         );

@@ -26,6 +26,10 @@ pub(crate) use value::{print_bytes, print_millis, print_rate};
 /// The file `headwater serve` reads when it is given none and finds this one.
 pub const DEFAULT_FILE: &str = "headwater.toml";
 
+/// What a publisher may send unless the operator says otherwise: a contribution of 2160p at 60
+/// frames per second in H.264 is below it.
+const MAX_BITRATE: u32 = 40_000_000;
+
 /// Everything an operator can set.
 #[derive(Clone, Debug, Default)]
 pub struct Config {
@@ -101,6 +105,8 @@ pub struct Channel {
     pub name: Name,
     /// The publisher's key. Without one the channel takes publishers from loopback only.
     pub key: Option<Secret>,
+    /// Bits per second that a publisher may send; `None`: any.
+    pub max_bitrate: Option<u32>,
     /// Whether the source is packaged as it is, without FFmpeg: `ladder = "source"`.
     pub pass_through: bool,
     /// What is made of the source otherwise, highest first; at least one rung.
@@ -183,6 +189,7 @@ impl Channel {
             name,
             key: None,
             pass_through: false,
+            max_bitrate: Some(MAX_BITRATE),
             ladder: DEFAULT_LADDER.into_iter().filter_map(|h| Rung::of_height(h, None)).collect(),
             fps: None,
             segment: Span::millis(2_000),

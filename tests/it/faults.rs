@@ -18,7 +18,7 @@ const RATE: FrameRate = FrameRate::new(25, 1);
 const PLAYABLE_WITHIN: Duration = Duration::from_secs(10);
 
 /// Nothing was broken, and all is one run.
-fn one_run(record: &Record) -> Result {
+pub(crate) fn one_run(record: &Record) -> Result {
     record.clean()?;
     crate::absence::one_run(record)
 }
@@ -152,7 +152,7 @@ fn a_path_that_becomes_slower_by_400_ms_costs_less_than_a_second_of_frames() -> 
 }
 
 /// The newest segments show what this publisher sends.
-fn ends_with(server: &Server, publisher: &Publisher) -> Result {
+pub(crate) fn ends_with(server: &Server, publisher: &Publisher) -> Result {
     let frames = examine::newest(server, "a")?;
     let feed = publisher.feed();
     for frame in frames {

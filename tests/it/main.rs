@@ -10,6 +10,7 @@ mod bad_input;
 mod browser;
 mod clocks;
 mod corpus;
+mod doors;
 mod examine;
 mod faults;
 mod hostile;

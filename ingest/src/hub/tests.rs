@@ -24,8 +24,12 @@ fn request<'a>(channel: &'a str, key: Option<&'a str>, peer: &str) -> Request<'a
 
 fn hub() -> (Hub, HashMap<Name, Subscription>) {
     Hub::new([
-        Access { channel: name("open"), key: None },
-        Access { channel: name("news"), key: Some(Secret::new("k1")) },
+        Access { channel: name("open"), key: None, max_bitrate: None },
+        Access {
+            channel: name("news"),
+            key: Some(Secret::new("k1")),
+            max_bitrate: Some(1_000_000),
+        },
     ])
 }
 
@@ -136,7 +140,7 @@ impl Admit for Full {
 
 #[tokio::test]
 async fn a_machine_without_room_says_so_and_only_to_those_with_the_key() {
-    let access = Access { channel: name("news"), key: Some(Secret::new("k1")) };
+    let access = Access { channel: name("news"), key: Some(Secret::new("k1")), max_bitrate: None };
     let (hub, _subscriptions) = Hub::with_admission([access], Arc::new(Full));
     let refused = |key| hub.publish(&request("news", Some(key), "10.0.0.1:5")).unwrap_err();
     assert_eq!(refused("k2"), Refusal::Denied);
@@ -164,6 +168,26 @@ async fn a_rejected_source_hears_the_reason() {
     session.close(Closed::Rejected("no".into()));
     drop(session);
     assert_eq!(publication.push(unit()).await, Err(Closed::Rejected("no".into())));
+}
+
+#[tokio::test]
+async fn a_source_far_above_its_channels_bit_rate_is_told_to_go() {
+    let (hub, mut subscriptions) = hub();
+    let mut door = subscriptions.remove("news").unwrap();
+    let publication = hub.publish(&request("news", Some("k1"), "10.0.0.1:5")).unwrap();
+    let mut session = door.next().await.unwrap();
+    let megabit = || match unit() {
+        // The raw bytes count twice: the values stand beside them.
+        Unit::Data(data) => Unit::Data(DataMessage { raw: vec![0; 62_500].into(), ..data }),
+        other => other,
+    };
+    for _ in 0..7 {
+        publication.push(megabit()).await.unwrap();
+        assert!(session.next().await.is_some());
+    }
+    let told = publication.push(megabit()).await.unwrap_err();
+    assert_eq!(told, Closed::TooMuch { agreed: 1_000_000 });
+    assert!(told.to_string().contains("1000 kb/s"), "{told}");
 }
 
 #[tokio::test]

@@ -153,6 +153,7 @@ impl End {
             Self::Refused(_) => "denied",
             Self::Closed(Closed::TakenOver) => "taken over",
             Self::Closed(Closed::Rejected(_)) => "rejected",
+            Self::Closed(Closed::TooMuch { .. }) => "too much",
             Self::Closed(_) => "shutdown",
             Self::Late { .. } => "deadline",
         }

@@ -270,6 +270,7 @@ impl<'w, 'a, 't> Section<'w, 'a, 't> {
         let placeholder = packager::media::Name::parse("x").ok()?;
         let mut channel = Channel::named(name.clone().unwrap_or(placeholder));
         self.key(&mut channel);
+        self.read("max_bitrate", &mut channel.max_bitrate, value::max_bitrate);
         self.ladder(&mut channel);
         self.read("fps", &mut channel.fps, |text| value::frame_rate(text).map(Some));
         self.span("segment", &mut channel.segment, SEGMENT);

@@ -33,6 +33,7 @@ cores = "3.5"
 [[channel]]
 name = "news"
 key_env = "NEWS_KEY"
+max_bitrate = "20M"
 ladder = ["360p", { height = "720p", bitrate = "3M" }, "480p"]
 fps = "29.97"
 segment = "2s"
@@ -63,6 +64,7 @@ fn every_setting_arrives() {
     assert_eq!(config.admission.cores, Cores::Count(3.5));
     let [news, sport] = config.channels.as_slice() else { panic!("two channels") };
     assert_eq!(news.key.as_ref().map(Secret::expose), Some("canary"));
+    assert_eq!((news.max_bitrate, sport.max_bitrate), (Some(20_000_000), Some(40_000_000)));
     let ladder: Vec<_> =
         news.ladder.iter().map(|r| (r.name.as_str(), r.height, r.bitrate)).collect();
     assert_eq!(ladder, [("720p", 720, Some(3_000_000)), ("480p", 480, None), ("360p", 360, None)]);
@@ -303,4 +305,11 @@ fn a_slate_is_an_image_that_is_there_and_not_too_large() {
             "{problems:?}"
         );
     }
+}
+
+#[test]
+fn a_bound_on_what_a_publisher_sends_can_be_taken_off() {
+    let text = |bound: &str| format!("[[channel]]\nname = \"x\"\nmax_bitrate = \"{bound}\"\n");
+    assert_eq!(config(&text("off")).channels[0].max_bitrate, None);
+    assert!(problems(&text("fast"))[0].contains("channel[0].max_bitrate"));
 }

@@ -93,6 +93,11 @@ pub(super) fn bitrate(text: &str) -> Result<u32> {
     u32::try_from(value).map_err(|_| format!("{text:?} is too much"))
 }
 
+/// What a publisher may send: a bitrate such as `20M`, or `off` for no bound.
+pub(super) fn max_bitrate(text: &str) -> Result<Option<u32>> {
+    if text == "off" { Ok(None) } else { bitrate(text).map(Some) }
+}
+
 /// The height of a rung such as `720p`.
 pub(super) fn height(text: &str) -> Result<u16> {
     let number = text

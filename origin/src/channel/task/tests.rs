@@ -59,7 +59,8 @@ impl Fixture {
         config.hold = Duration::from_secs(2);
         config.window = Span::millis(2_000);
         let store = Store::open(&folder.path().join("store"), Limits::default()).unwrap();
-        let (hub, mut subscriptions) = Hub::new([Access { channel: name.clone(), key: None }]);
+        let (hub, mut subscriptions) =
+            Hub::new([Access { channel: name.clone(), key: None, max_bitrate: None }]);
         let (snapshot_sender, snapshots) = watch::channel(None);
         let (status_sender, status) = watch::channel(Arc::default());
         let store = store.channel(&name).unwrap();

@@ -168,8 +168,8 @@ impl Admission {
         let (used, wanted) = (ledger.used(), work.cores(ledger.dearness()));
         let admitted = match self.cores {
             None => Admitted::Whole,
-            // Of what costs nothing there can't be too much.
-            Some(_) if ledger.channels.is_empty() || wanted == 0.0 => Admitted::Whole,
+            // Nobody else would suffer; and of what costs nothing there can't be too much.
+            Some(_) if used <= 0.0 || wanted <= 0.0 => Admitted::Whole,
             Some(cores) if used + wanted <= cores * COMFORTABLE => Admitted::Whole,
             Some(cores) if used + wanted <= cores * TIGHT => Admitted::Reduced,
             Some(cores) => {

@@ -130,7 +130,7 @@ fn facts(html: &mut String, status: &Status) -> fmt::Result {
             write!(html, ", {width}×{height}")?;
         }
         if source.fps > 0.0 {
-            write!(html, ", {:.2} fps", source.fps)?;
+            write!(html, ", {:.1} fps", source.fps)?;
         }
         if source.bitrate > 0 {
             write!(html, ", {}", bitrate(source.bitrate))?;
@@ -182,12 +182,13 @@ fn source_facts(html: &mut String, source: &SourceStatus) -> fmt::Result {
     Ok(())
 }
 
-/// What has happened lately, newest first, folded away.
+/// What has happened lately, newest first; folded away unless something goes on.
 fn events(html: &mut String, events: &[Event]) -> fmt::Result {
     if events.is_empty() {
         return Ok(());
     }
-    html.write_str("<details class=\"events\"><summary>Events</summary><ol>")?;
+    let open = if events.iter().any(|event| event.ended.is_none()) { " open" } else { "" };
+    write!(html, "<details class=\"events\"{open}><summary>Events</summary><ol>")?;
     for event in events.iter().rev().take(EVENTS) {
         let class = if event.ended.is_none() { " class=\"open\"" } else { "" };
         write!(html, "<li{class}><time>{}</time>", utc(event.at))?;

@@ -68,6 +68,9 @@ fn what_costs_nothing_is_always_taken_on() {
     let admission = Admission::new(Some(1.0));
     admission.admit(&name(0), worth(5.0)).unwrap();
     assert_eq!(admission.admit(&name(1), Work::default()), Ok(Admitted::Whole));
+    admission.release(&name(0));
+    // Nor does it stand in the way of what does cost something.
+    assert_eq!(admission.admit(&name(2), worth(5.0)), Ok(Admitted::Whole));
 }
 
 #[test]
@@ -129,7 +132,7 @@ proptest! {
             if known {
                 prop_assert!(verdict.is_ok());
                 prop_assert_eq!(before.used, after.used);
-            } else if verdict.is_ok() && worth(wanted).encoded > 0 && !before.channels.is_empty() {
+            } else if verdict.is_ok() && worth(wanted).encoded > 0 && before.used > 0.0 {
                 prop_assert!(after.used <= cores * TIGHT + 1e-6);
             } else if verdict.is_err() {
                 prop_assert!(before.used + worth(wanted).cores(1.0) > cores * TIGHT);

@@ -178,9 +178,16 @@ impl Intake {
         let seconds = last.at.duration_since(first.at).as_secs_f64();
         if seconds > 0.5 {
             let bytes: usize = self.arrivals.iter().map(|a| a.bytes).sum();
-            let pictures = self.arrivals.iter().filter(|a| a.picture).count();
             status.bitrate = (bytes as f64 * 8.0 / seconds) as u64;
-            status.fps = (pictures as f64 / seconds * 10.0).round() / 10.0;
+        }
+        let mut pictures = self.arrivals.iter().filter(|a| a.picture);
+        if let (Some(first), Some(last)) = (pictures.next(), pictures.next_back()) {
+            let seconds = last.at.duration_since(first.at).as_secs_f64();
+            // The two at the ends, and those between them.
+            let steps = pictures.count() + 1;
+            if seconds > 0.5 {
+                status.fps = (steps as f64 / seconds * 10.0).round() / 10.0;
+            }
         }
     }
 

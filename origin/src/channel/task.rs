@@ -816,7 +816,8 @@ impl Task {
 /// what it took for that is what its ladder costs.
 fn kept_up(before: &Stats, now: &Stats) -> bool {
     let real_time = (90..=110).contains(&now.speed_percent);
-    real_time && now.skipped == before.skipped && now.decoded > before.decoded && before.cpu_ms > 0
+    let whole = now.skipped == before.skipped && now.rungs.iter().all(|rung| rung.on);
+    real_time && whole && now.decoded > before.decoded && before.cpu_ms > 0
 }
 
 /// What a worker says of its load.

@@ -68,7 +68,7 @@ fn rates_and_key_frame_distance_are_those_of_the_last_seconds() {
     let mut feed = Feed::steady(50, 0);
     let status = feed.status();
     assert_eq!(status.gop_seconds, Some(2.0));
-    assert!((status.fps - 25.0).abs() < 0.5, "{}", status.fps);
+    assert!((status.fps - 25.0).abs() < 0.01, "{}", status.fps);
     assert!(status.bitrate.abs_diff(1_040_000) < 20_000, "{}", status.bitrate);
     assert_eq!(status.b_frames, Some(false));
     assert_eq!(status.warnings, [] as [&str; 0]);

@@ -64,15 +64,15 @@ mod tests {
 
     const AGREED: u64 = 20_000_000;
 
-    /// After how many seconds a source that sends so many bits per second is told to go, of a
-    /// minute.
+    /// After how many seconds, to the nearest, a source that sends so many bits per second is told to
+    /// go, of a minute.
     fn ends_after(bits_per_second: u64) -> Option<u64> {
         let (mut contract, begin) = (Contract::new(AGREED), Instant::now());
         let packets = 100u64;
         let bytes = usize::try_from(bits_per_second / 8 / packets).unwrap();
         (0..60 * packets).find_map(|n| {
             let now = begin + Duration::from_millis(n * 1_000 / packets);
-            contract.take(bytes, now).is_err().then_some(n / packets)
+            contract.take(bytes, now).is_err().then_some((n + packets / 2) / packets)
         })
     }
 
@@ -81,7 +81,7 @@ mod tests {
         assert_eq!(ends_after(AGREED), None);
         assert_eq!(ends_after(AGREED * 149 / 100), None);
         assert_eq!(ends_after(AGREED * 3), Some(5));
-        assert_eq!(ends_after(AGREED * 10), Some(0));
+        assert_eq!(ends_after(AGREED * 10), Some(1));
     }
 
     #[test]

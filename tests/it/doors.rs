@@ -149,6 +149,6 @@ fn a_machine_that_is_used_up_refuses_a_new_channel_with_the_figures_and_no_recon
     wait_state(&server, "a", "holding", SOON)?;
     let back = Source::tiny(RATE).publish(&url)?;
     wait_state(&server, "a", "live", SOON)?;
-    server.wait_more("a", 1)?;
+    server.wait_more("a", 2)?;
     ends_with(&server, &back)
 }

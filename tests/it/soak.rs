@@ -4,8 +4,10 @@ use std::time::{Duration, Instant};
 
 use harness::bench::starts;
 use harness::player::Library;
+use harness::process::harm::Squeeze;
+use harness::publisher::Source;
 use harness::reader::hls;
-use harness::server::Server;
+use harness::server::{ChannelConfig, Server};
 use harness::wait::{Look, until};
 use harness::witness::{Watch, Witness};
 use harness::{Context, Result};
@@ -111,4 +113,48 @@ fn twenty_workers_that_crash_hang_and_are_killed_cost_a_still_picture_each() -> 
 #[ignore = "minutes of real time: `make soak`"]
 fn a_hundred_thousand_hostile_peers_leave_the_neighbours_alone() -> Result {
     hostile::assaulted(100_000, 1_000, 2_000)
+}
+
+/// A minute of the CPU that is left for a ladder of 1080p.
+const SQUEEZED_TO: u32 = 30;
+const SQUEEZED_FOR: Duration = Duration::from_secs(60);
+/// A rung comes back half a minute after there is room for it, one after the other.
+const BACK_WITHIN: Duration = Duration::from_secs(180);
+
+#[test]
+#[ignore = "minutes of real time: `make soak`"]
+fn a_ladder_squeezed_to_a_third_of_a_core_keeps_its_lowest_rung_and_its_sound() -> Result {
+    let rungs = ["1080p", "360p", "96p"];
+    let server = Server::start(&[ChannelConfig::tiny("a").with_ladder(&rungs)])?;
+    let _source = Source::tiny(FrameRate::new(25, 1)).publish(&server.publish_url("a", None))?;
+    server.wait_playable("a", Duration::from_secs(15))?;
+    server.wait_more("a", 4)?;
+    let witness = Witness::start(Watch::new(&server.url(""), "a").with_gaps());
+    let gaps = || -> Result<Vec<bool>> {
+        let lists = hls::fetch(&server.client, &server.url("/live/a/index.m3u8"))?;
+        Ok(lists.iter().map(|(_, list)| list.objects.last().is_some_and(|o| o.gap)).collect())
+    };
+    let memory = server.resident_bytes();
+    let squeeze = Squeeze::start(server.id(), SQUEEZED_TO)?;
+    let begun = Instant::now();
+    let (mut off, mut most) = (false, 0);
+    until("end of the squeeze", SQUEEZED_FOR * 2, || {
+        let now = gaps()?;
+        assert!(!now[2] && !now[3], "the lowest rung or the sound is missing: {now:?}");
+        off |= now[0];
+        most = most.max(server.resident_bytes());
+        std::thread::sleep(Duration::from_millis(500));
+        Ok(Look::at((begun.elapsed() >= SQUEEZED_FOR).then_some(()), "it goes on"))
+    })?;
+    assert!(off, "the highest rung was borne");
+    assert!(most < memory + MOST_GROWTH * 4, "memory grew from {memory} to {most} bytes");
+    drop(squeeze);
+    until("all rungs", BACK_WITHIN, || {
+        let now = gaps()?;
+        std::thread::sleep(Duration::from_millis(500));
+        Ok(Look::at((!now.contains(&true)).then_some(()), format!("gaps: {now:?}")))
+    })?;
+    println!("all rungs are back {:?} after the squeeze began", begun.elapsed());
+    server.wait_more("a", 4)?;
+    witness.finish()?.clean()
 }

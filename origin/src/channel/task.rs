@@ -16,34 +16,35 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ingest::av::protocol::{ClockBase, Stats};
 use ingest::av::rate::RateFinder;
-use ingest::av::supervisor::{LadderConfig, Output};
 use ingest::hub::{Closed, Session, Subscription};
-use ingest::source::{DataMessage, Protocol, SourceSample, Unit};
-use packager::media::Rendition;
-use packager::time::{FrameRate, Rounding, Span, Timescale, Timestamp, rescale};
+use ingest::source::{DataMessage, Protocol, Unit};
+use packager::time::{FrameRate, Rounding, Span, Timescale, Timestamp};
 use packager::timeline::{Format, Snapshot, State};
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info, warn};
+use tracing::{debug, info};
 
 use super::backlog::Backlog;
 use super::encoder::{Encoder, Event, at};
 use super::incidents::{Cause, Happening, Incidents};
 use super::intake::Intake;
 use super::making::{self, Making};
-use super::overload::{Load, Overload, RungLoad};
-use super::packaging::{Begun, Packaging};
-use super::passing::{Known, Passing, Queued};
-use super::status::{Health, LeftOut, RenditionStatus, RepairKind, SourceStatus, Status};
+use super::overload::Overload;
+use super::packaging::Packaging;
+use super::passing::Passing;
+use super::status::{Health, SourceStatus, Status};
 use crate::admission::{Admission, Admitted, pixels_per_second};
 use crate::backoff::Backoff;
 use crate::clock::{Ahead, Clock as _};
 use crate::config;
 use crate::store::ChannelStore;
 use crate::telemetry::metrics::ChannelMetrics;
+
+mod encoding;
+mod pass_through;
+mod report;
 
 /// Upper bound of the time from the end of a part to its being fetchable (DESIGN §4).
 const PUBLISH_DELAY: Span = Span::millis(150);
@@ -281,125 +282,6 @@ impl Task {
         }
     }
 
-    /// One unit of a source that is packaged as it is.
-    async fn pass(&mut self, unit: &Unit) {
-        if self.passing.configure(unit) {
-            info!(channel = %self.context.config.name, "the source has another configuration");
-            self.rejoin();
-        }
-        let (Unit::Video(SourceSample { received, .. })
-        | Unit::Audio(SourceSample { received, .. })) = unit
-        else {
-            return;
-        };
-        let ago = i64::try_from(received.elapsed().as_nanos()).unwrap_or(0);
-        let now = self.context.clock.now().ticks_in(Timescale::NANOS, Rounding::Nearest);
-        let Some(sample) = self.passing.sample(unit, now.saturating_sub(ago)) else { return };
-        if self.passing.is_on() {
-            self.pass_sample(sample).await;
-            if self.passing.is_off() {
-                info!(channel = %self.context.config.name, "the source's clock is too far off");
-                self.rejoin();
-            }
-        } else {
-            self.passing.wait(sample);
-            self.join().await;
-        }
-    }
-
-    /// Begins a run of the source's own samples, once there is enough of them.
-    async fn join(&mut self) {
-        let Context { config, store, snapshots, metrics, .. } = &self.context;
-        let packaging = self.making.as_ref().map(|(_, packaging)| packaging);
-        let end = packaging.and_then(Packaging::source_end);
-        let on_air = snapshots.borrow().clone().filter(|s| s.state == State::Live);
-        let known = Known {
-            grid: self.making.as_ref().map(|(making, _)| &making.grid),
-            codec: on_air.as_ref().and_then(|s| s.renditions.first()?.video().map(|v| v.codec)),
-            end: end.map(|end| end.ticks_in(Timescale::NANOS, Rounding::Ceil)),
-            found: self.source.as_ref().and_then(|source| source.found),
-        };
-        let joined = match self.passing.join(known) {
-            Ok(Some(joined)) => joined,
-            Ok(None) => return,
-            Err(refusal) => return self.refuse(refusal.to_string()).await,
-        };
-        if self.making.is_none() {
-            let scale = joined.rate().timescale();
-            let gop = rescale(joined.gop, Timescale::NANOS, scale, Rounding::Nearest);
-            let gop = gop.max(1).unsigned_abs();
-            let (rate, audio_rate) = (joined.rate(), joined.audio_rate());
-            let making = Making::of_source(config, store.recovered(), rate, audio_rate, gop);
-            info!(channel = %config.name, fps = %rate, gop_ns = joined.gop, "format decided");
-            let format =
-                Format { grid: making.grid, window: config.window, publish_delay: PUBLISH_DELAY };
-            let packaging = Packaging::new(
-                Arc::new(format),
-                making::wishes(config),
-                Arc::clone(store),
-                snapshots.clone(),
-                metrics.clone(),
-            );
-            self.making = Some((making, packaging));
-        }
-        let millis = self.context.clock.now_millis();
-        let Some((making, packaging)) = &mut self.making else { return };
-        let grid = making.grid;
-        let renditions = joined.renditions(&grid);
-        let at = rescale(joined.start, Timescale::NANOS, grid.video_scale(), Rounding::Nearest);
-        // Rounding must not put it before what is there.
-        let at = at.max(end.map_or(at, |end| end.ticks_in(grid.video_scale(), Rounding::Ceil)));
-        packaging.begin_source(Arc::clone(&renditions), (at, joined.mute), millis).await;
-        self.status.renditions = renditions.iter().map(describe).collect();
-        info!(channel = %self.context.config.name, mute = joined.mute, "run began");
-        self.happened(Happening::RunBegan, "a new run began".to_owned());
-        self.over(&Cause::Refused);
-        self.enter(Health::Live);
-        for sample in self.passing.begin(joined, &grid) {
-            self.pass_sample(sample).await;
-        }
-        self.report();
-    }
-
-    /// Packages a sample of the source.
-    async fn pass_sample(&mut self, sample: Queued) {
-        let Some((_, packaging)) = &mut self.making else { return };
-        let Some(segmenter) = packaging.source_segmenter() else { return };
-        let Some((rendition, sample)) = self.passing.place(sample, segmenter) else { return };
-        if let Err(error) = packaging.push(rendition, sample).await {
-            return self.refuse(error.to_string()).await;
-        }
-        let listed = self.context.snapshots.borrow().as_ref().and_then(|s| s.first_k());
-        if self.status.first_segment.is_none() && listed.is_some() {
-            self.report();
-        }
-    }
-
-    /// The source's run has ended; it begins another. Filler goes on until then.
-    fn rejoin(&mut self) {
-        self.count_passing_repairs();
-        self.passing.rejoin();
-        if let Some((_, packaging)) = &mut self.making {
-            packaging.lose_encoder();
-        }
-    }
-
-    /// Tells the publisher why its source is not taken, and goes on without it.
-    async fn refuse(&mut self, reason: String) {
-        if let Some(source) = &self.source {
-            source.session.close(Closed::Rejected(reason.clone()));
-            self.lose_source().await;
-            self.fail(Cause::Refused, format!("the source was refused: {reason}"));
-            self.report();
-        }
-    }
-
-    /// Counts what was repaired since this was done last.
-    fn count_passing_repairs(&mut self) {
-        let repairs = self.passing.repairs();
-        self.count_repairs(repairs);
-    }
-
     /// Fixes what the channel makes, as soon as enough is known; true once it is fixed.
     fn decide_format(&mut self) -> bool {
         if self.making.is_some() {
@@ -438,216 +320,6 @@ impl Task {
         true
     }
 
-    /// Starts an encoder and hands it the backlog. Without a source it goes on from there.
-    fn start_encoder(&mut self) {
-        self.restart_at = None;
-        let Some((making, packaging)) = &self.making else { return };
-        self.context.admission.planned(&self.context.config.name, making.work());
-        // In a run that is on the air a worker goes on inside the open segment.
-        let resume = packaging.is_on_air();
-        let config = LadderConfig {
-            program: self.context.program.clone(),
-            channel: self.context.config.name.to_string(),
-            slate: self.context.config.slate.as_ref().map(|slate| slate.image.clone()),
-            rungs: making.plan.rungs.clone(),
-            grid: making.grid,
-            first_k_min: if resume {
-                packaging.next_k().saturating_sub(1)
-            } else {
-                packaging.next_k()
-            },
-            resume,
-            clock: ClockBase {
-                utc_minus_monotonic_nanos: self.context.clock.utc_minus_monotonic_nanos(),
-            },
-        };
-        match Encoder::start(config) {
-            Ok(mut encoder) => {
-                self.backlog.hand_over().iter().for_each(|unit| encoder.feed(unit));
-                if self.source.is_none() {
-                    encoder.lose_source();
-                }
-                self.encoder = Some(encoder);
-                if let Some(overload) = &mut self.overload {
-                    overload.restart(now());
-                    if !overload.is_whole() {
-                        self.set_rungs();
-                    }
-                }
-            }
-            Err(error) => {
-                self.fail(Cause::Encoder, format!("the encoder does not start: {error}"));
-                self.schedule_restart();
-            }
-        }
-    }
-
-    /// Notes that the encoder must start again, when it may.
-    fn schedule_restart(&mut self) {
-        self.status.worker_restarts += 1;
-        self.context.metrics.worker_restarts.inc();
-        self.restart_at = Some(Instant::now() + self.backoff.after_death(Instant::now()));
-    }
-
-    /// Something came of the encoder.
-    async fn take_event(&mut self, event: Event) {
-        match event {
-            Event::Output(Output::Started { renditions, first_k, start }) => {
-                self.begin_run(renditions, first_k, start).await;
-            }
-            Event::Output(Output::Sample { rendition, sample, .. }) => {
-                self.package(rendition, sample).await;
-            }
-            Event::Output(Output::Stats(stats)) => self.take_stats(stats),
-            Event::Output(Output::Rung { rendition, on, at }) => {
-                self.switch_rung(rendition, on, at)
-            }
-            Event::Output(Output::Exited { reason }) | Event::Lost(reason) => {
-                self.lose_encoder(&reason);
-            }
-        }
-    }
-
-    /// Counters run from the worker's start; what they grew by since the last report is new.
-    fn take_stats(&mut self, stats: Stats) {
-        self.status.latency.ingest_ms = f64::from(stats.ingest_us) / 1000.0;
-        self.status.latency.encode_ms = f64::from(stats.encode_us) / 1000.0;
-        let metrics = &self.context.metrics;
-        metrics.encoder_lag.set(f64::from(stats.lag_ms) / 1000.0);
-        let Some(encoder) = &mut self.encoder else { return };
-        let (before, elapsed) = encoder.note_stats(stats.clone());
-        if let Some((making, _)) = &self.making
-            && kept_up(&before, &stats)
-        {
-            let cpu = Duration::from_millis(stats.cpu_ms.saturating_sub(before.cpu_ms));
-            self.context.admission.report(making.work(), cpu, elapsed);
-        }
-        if let Some(change) = self.overload.as_mut().and_then(|o| o.observe(now(), &load(&stats))) {
-            info!(channel = %self.context.config.name, ?change, "the machine's load");
-            self.set_rungs();
-        }
-        let jumps = stats.jumps.saturating_sub(before.jumps);
-        let ahead = stats.taken_back.saturating_sub(before.taken_back);
-        let late = stats.replaced.saturating_sub(before.replaced).saturating_sub(ahead);
-        self.count_repairs([
-            (RepairKind::Jump, jumps),
-            (RepairKind::Late, late),
-            (RepairKind::Ahead, ahead),
-        ]);
-    }
-
-    /// Tells the encoder which rungs the machine can bear.
-    fn set_rungs(&mut self) {
-        let (Some((making, _)), Some(overload), Some(encoder)) =
-            (&self.making, &self.overload, &mut self.encoder)
-        else {
-            return;
-        };
-        let on = (0..making.plan.rungs.len()).filter(|rung| overload.is_on(*rung));
-        encoder.set_rungs(on.fold(0, |rungs, rung| rungs | 1 << rung));
-    }
-
-    /// The encoder has switched a rung off or on, from the boundary at `at` on.
-    fn switch_rung(&mut self, rendition: usize, on: bool, at: i64) {
-        let Some((making, packaging)) = &mut self.making else { return };
-        packaging.switch(rendition, on, at);
-        let Some(rung) = making.plan.rungs.get(rendition) else { return };
-        let cause = Cause::RungOff(rung.name.clone());
-        if on {
-            self.over(&cause);
-        } else {
-            let words = format!("{} is off: the machine can't keep up with it", rung.name);
-            self.fail(cause, words);
-        }
-    }
-
-    /// Counts repairs made to the source's timestamps.
-    fn count_repairs(&mut self, new: impl IntoIterator<Item = (RepairKind, u64)>) {
-        for (kind, new) in new.into_iter().filter(|(_, new)| *new > 0) {
-            self.context.metrics.repaired(kind.word(), new);
-            self.status.timestamp_repairs += new;
-            *self.status.repairs.entry(kind).or_default() += new;
-        }
-    }
-
-    async fn begin_run(&mut self, renditions: Vec<Rendition>, first_k: u64, start: i64) {
-        let now = self.context.clock.now();
-        let (Some((making, packaging)), Some(encoder)) = (&mut self.making, &mut self.encoder)
-        else {
-            return;
-        };
-        let renditions: Arc<[Rendition]> = renditions.into();
-        let millis = self.context.clock.now_millis();
-        let begun = match packaging.begin(Arc::clone(&renditions), first_k, millis).await {
-            Ok(begun) => begun,
-            Err(error) => return self.lose_encoder(&error.to_string()),
-        };
-        let start = Timestamp::new(start, making.grid.video_scale());
-        let ahead = until(now, start);
-        encoder.begin(ahead);
-        self.status.renditions = renditions.iter().map(describe).collect();
-        let (what, words) = match begun {
-            Begun::New => (Happening::RunBegan, "a run began"),
-            Begun::Resumed => (Happening::RunResumed, "the run goes on"),
-        };
-        info!(channel = %self.context.config.name, first_k, resumed = matches!(what, Happening::RunResumed), "run began");
-        self.happened(what, format!("{words} with segment {first_k}"));
-        self.over(&Cause::Encoder);
-        if ahead > AHEAD {
-            self.ahead_until = Some(Instant::now() + ahead);
-            let seconds = ahead.as_secs();
-            self.fail(
-                Cause::Clock,
-                format!(
-                    "the clock is {seconds} s behind the channel's last segment; nothing is made \
-                     until then"
-                ),
-            );
-        }
-        if self.source.is_some() {
-            self.enter(Health::Live);
-        }
-        self.report();
-    }
-
-    async fn package(&mut self, rendition: usize, sample: packager::media::Sample) {
-        let Some((_, packaging)) = &mut self.making else { return };
-        if let Err(error) = packaging.push(rendition, sample).await {
-            // The run is broken: the encoder's clock or its key frames are not what they must be.
-            self.lose_encoder(&error.to_string());
-        }
-        // Told at once when the channel becomes playable; later segments wait for the next look.
-        let listed = self.context.snapshots.borrow().as_ref().and_then(|s| s.first_k());
-        if self.status.first_segment.is_none() && listed.is_some() {
-            self.report();
-        }
-    }
-
-    /// When filler is due, if a run is on the air.
-    fn fill_at(&mut self) -> Option<Instant> {
-        let (_, packaging) = self.making.as_mut()?;
-        let now = self.context.clock.now();
-        packaging.fill_at(now).map(|at| Instant::now() + until(now, at))
-    }
-
-    /// Completes what the encoder has not made in time.
-    async fn fill(&mut self) {
-        let now = self.context.clock.now();
-        if let Some((_, packaging)) = &mut self.making {
-            packaging.fill(now).await;
-        }
-    }
-
-    /// The encoder is of no use any more: another one goes on, and filler until then.
-    fn lose_encoder(&mut self, reason: &str) {
-        self.encoder = None;
-        if let Some((_, packaging)) = &mut self.making {
-            packaging.lose_encoder();
-        }
-        self.fail(Cause::Encoder, format!("the encoder stopped: {reason}"));
-        self.schedule_restart();
-    }
-
     /// The source is gone; what is on the air goes on without it until `hold` has passed.
     async fn lose_source(&mut self) {
         self.source = None;
@@ -663,19 +335,6 @@ impl Task {
             self.end().await;
         }
         self.report();
-    }
-
-    fn tell_encoder_source_lost(&mut self) {
-        if let Some(encoder) = &mut self.encoder {
-            encoder.lose_source();
-        }
-        if self.context.config.pass_through {
-            self.count_passing_repairs();
-            self.passing.lose();
-            if let Some((_, packaging)) = &mut self.making {
-                packaging.lose_encoder();
-            }
-        }
     }
 
     /// The end of `hold`, or of an ended channel's window.
@@ -730,103 +389,6 @@ impl Task {
         }
         self.context.store.flush().await;
     }
-
-    /// Something is wrong from now on, until it is [`over`](Self::over).
-    fn fail(&mut self, cause: Cause, what: String) {
-        warn!(channel = %self.context.config.name, error = %what, "channel trouble");
-        self.incidents.open(cause, self.context.clock.now_millis(), what);
-    }
-
-    fn over(&mut self, cause: &Cause) {
-        self.incidents.close(cause, self.context.clock.now_millis());
-    }
-
-    fn happened(&mut self, what: Happening, text: String) {
-        self.incidents.note(what, self.context.clock.now_millis(), text);
-    }
-
-    fn enter(&mut self, state: Health) {
-        if self.status.state != state {
-            self.status.state = state;
-            self.status.since = self.context.clock.now_millis();
-        }
-    }
-
-    /// What is done now and then.
-    fn look_around(&mut self) {
-        let late = |by: &mut Instant| *by <= Instant::now();
-        if self.source.as_mut().is_some_and(|source| source.picture_by.take_if(late).is_some()) {
-            let seconds = PICTURE_WITHIN.as_secs();
-            self.fail(
-                Cause::NoPicture,
-                format!(
-                    "the source has sent no picture for {seconds} s; the channel waits for one"
-                ),
-            );
-        }
-        if self.ahead_until.take_if(late).is_some() {
-            self.over(&Cause::Clock);
-        }
-        self.count_passing_repairs();
-        self.report();
-    }
-
-    /// Publishes the status as of now.
-    fn report(&mut self) {
-        let segment = self.making.as_ref().map(|(making, _)| making.grid.segment());
-        let segment = segment
-            .map(|s| Duration::from_millis(s.ticks_in(Timescale::MILLIS, Rounding::Nearest)));
-        let found = self.source.as_mut().map(|source| source.intake.take_found());
-        self.count_repairs(found.into_iter().flatten());
-        self.status.source = self.source.as_mut().map(|source| {
-            source.intake.describe(&mut source.status, segment, std::time::Instant::now());
-            source.status.clone()
-        });
-        if let Some((making, packaging)) = &self.making {
-            let millis = |span: Span| span.ticks as f64 * 1000.0 / f64::from(span.scale.get());
-            self.status.segment_ms = Some(millis(making.grid.segment()).round() as u64);
-            self.status.part_ms = Some((millis(making.grid.part()) * 10.0).round() / 10.0);
-            self.status.fps = Some(making.grid.rate.to_string());
-            self.status.left_out = making
-                .plan
-                .left_out
-                .iter()
-                .map(|l| LeftOut { name: l.name.to_string(), reason: l.reason.clone() })
-                .collect();
-            self.status.latency.package_ms = packaging.mean_publish_ms();
-        }
-        self.status.clock_ahead_ms = self.context.clock.nanos().unsigned_abs() / 1_000_000;
-        let listed = self.context.snapshots.borrow().clone();
-        self.status.first_segment = listed.as_ref().and_then(|s| s.first_k());
-        self.status.last_segment = listed.as_ref().and_then(|s| s.last_k());
-        self.status.interrupted &= self.status.last_segment.is_none();
-        self.status.last_error = self.incidents.trouble().map(str::to_owned);
-        self.status.events = self.incidents.events().to_vec();
-        let source = self.status.source.as_ref();
-        let gop = source.and_then(|source| source.gop_seconds);
-        let skew_ms = source.and_then(|source| source.av_skew_ms);
-        self.context.metrics.gop.set(gop.unwrap_or(0.0));
-        self.context.metrics.av_skew.set(skew_ms.unwrap_or(0.0) / 1_000.0);
-        self.context.metrics.state(self.status.state.word());
-        self.context.status.send_replace(Arc::new(self.status.clone()));
-    }
-}
-
-/// Whether a worker made everything between two reports, in real time and of a source's pictures:
-/// what it took for that is what its ladder costs.
-fn kept_up(before: &Stats, now: &Stats) -> bool {
-    let real_time = (90..=110).contains(&now.speed_percent);
-    let whole = now.skipped == before.skipped && now.rungs.iter().all(|rung| rung.on);
-    real_time && whole && now.decoded > before.decoded && before.cpu_ms > 0
-}
-
-/// What a worker says of its load.
-fn load(stats: &Stats) -> Load {
-    let rungs = stats.rungs.iter().map(|rung| RungLoad {
-        lag: Duration::from_millis(rung.lag_ms.into()),
-        frozen_percent: rung.frozen_percent,
-    });
-    Load { rungs: rungs.collect(), speed_percent: stats.speed_percent }
 }
 
 /// The monotonic clock.
@@ -860,15 +422,6 @@ fn claimed_rate(data: &DataMessage) -> Option<u32> {
     let rate = data.values.iter().find_map(|value| value.get("framerate")?.as_f64())?;
     (data.name == "onMetaData" && rate > 0.0 && rate < 1000.0)
         .then(|| (rate * 1000.0).round() as u32)
-}
-
-fn describe(rendition: &Rendition) -> RenditionStatus {
-    RenditionStatus {
-        name: rendition.name.to_string(),
-        codec: rendition.track.config.codec_string().to_owned(),
-        size: rendition.video().map(|video| (video.width, video.height)),
-        bitrate: rendition.average_bitrate,
-    }
 }
 
 #[cfg(test)]

@@ -8,7 +8,9 @@ use ingest::av::protocol::{FromWorker, HEAD, ToWorker, read_head};
 use ingest::hub::{Access, Hub, Publication, Request};
 use ingest::source::SourceSample;
 use packager::grid::Grid;
-use packager::media::{AudioConfig, Config, Name, Sample, Track, VideoCodec, VideoConfig};
+use packager::media::{
+    AudioConfig, Config, Name, Rendition, Sample, Track, VideoCodec, VideoConfig,
+};
 use tokio::task::JoinHandle;
 
 use super::*;

@@ -1,0 +1,142 @@
+//! The task of a pass-through channel: from the source's units to its own samples on the timeline.
+//!
+//! What [`crate::channel::passing`] decides is done here: a run begins, a sample is packaged, a source
+//! is refused.
+
+use std::sync::Arc;
+
+use ingest::hub::Closed;
+use ingest::source::{SourceSample, Unit};
+use packager::time::{Rounding, Timescale, rescale};
+use packager::timeline::{Format, State};
+use tracing::info;
+
+use super::report::describe;
+use super::{Context, PUBLISH_DELAY, Task};
+use crate::channel::incidents::{Cause, Happening};
+use crate::channel::making::{self, Making};
+use crate::channel::packaging::Packaging;
+use crate::channel::passing::{Known, Queued};
+use crate::channel::status::Health;
+use crate::clock::Clock as _;
+
+impl Task {
+    /// One unit of a source that is packaged as it is.
+    pub(super) async fn pass(&mut self, unit: &Unit) {
+        if self.passing.configure(unit) {
+            info!(channel = %self.context.config.name, "the source has another configuration");
+            self.rejoin();
+        }
+        let (Unit::Video(SourceSample { received, .. })
+        | Unit::Audio(SourceSample { received, .. })) = unit
+        else {
+            return;
+        };
+        let ago = i64::try_from(received.elapsed().as_nanos()).unwrap_or(0);
+        let now = self.context.clock.now().ticks_in(Timescale::NANOS, Rounding::Nearest);
+        let Some(sample) = self.passing.sample(unit, now.saturating_sub(ago)) else { return };
+        if self.passing.is_on() {
+            self.pass_sample(sample).await;
+            if self.passing.is_off() {
+                info!(channel = %self.context.config.name, "the source's clock is too far off");
+                self.rejoin();
+            }
+        } else {
+            self.passing.wait(sample);
+            self.join().await;
+        }
+    }
+
+    /// Begins a run of the source's own samples, once there is enough of them.
+    pub(super) async fn join(&mut self) {
+        let Context { config, store, snapshots, metrics, .. } = &self.context;
+        let packaging = self.making.as_ref().map(|(_, packaging)| packaging);
+        let end = packaging.and_then(Packaging::source_end);
+        let on_air = snapshots.borrow().clone().filter(|s| s.state == State::Live);
+        let known = Known {
+            grid: self.making.as_ref().map(|(making, _)| &making.grid),
+            codec: on_air.as_ref().and_then(|s| s.renditions.first()?.video().map(|v| v.codec)),
+            end: end.map(|end| end.ticks_in(Timescale::NANOS, Rounding::Ceil)),
+            found: self.source.as_ref().and_then(|source| source.found),
+        };
+        let joined = match self.passing.join(known) {
+            Ok(Some(joined)) => joined,
+            Ok(None) => return,
+            Err(refusal) => return self.refuse(refusal.to_string()).await,
+        };
+        if self.making.is_none() {
+            let scale = joined.rate().timescale();
+            let gop = rescale(joined.gop, Timescale::NANOS, scale, Rounding::Nearest);
+            let gop = gop.max(1).unsigned_abs();
+            let (rate, audio_rate) = (joined.rate(), joined.audio_rate());
+            let making = Making::of_source(config, store.recovered(), rate, audio_rate, gop);
+            info!(channel = %config.name, fps = %rate, gop_ns = joined.gop, "format decided");
+            let format =
+                Format { grid: making.grid, window: config.window, publish_delay: PUBLISH_DELAY };
+            let packaging = Packaging::new(
+                Arc::new(format),
+                making::wishes(config),
+                Arc::clone(store),
+                snapshots.clone(),
+                metrics.clone(),
+            );
+            self.making = Some((making, packaging));
+        }
+        let millis = self.context.clock.now_millis();
+        let Some((making, packaging)) = &mut self.making else { return };
+        let grid = making.grid;
+        let renditions = joined.renditions(&grid);
+        let at = rescale(joined.start, Timescale::NANOS, grid.video_scale(), Rounding::Nearest);
+        // Rounding must not put it before what is there.
+        let at = at.max(end.map_or(at, |end| end.ticks_in(grid.video_scale(), Rounding::Ceil)));
+        packaging.begin_source(Arc::clone(&renditions), (at, joined.mute), millis).await;
+        self.status.renditions = renditions.iter().map(describe).collect();
+        info!(channel = %self.context.config.name, mute = joined.mute, "run began");
+        self.happened(Happening::RunBegan, "a new run began".to_owned());
+        self.over(&Cause::Refused);
+        self.enter(Health::Live);
+        for sample in self.passing.begin(joined, &grid) {
+            self.pass_sample(sample).await;
+        }
+        self.report();
+    }
+
+    /// Packages a sample of the source.
+    pub(super) async fn pass_sample(&mut self, sample: Queued) {
+        let Some((_, packaging)) = &mut self.making else { return };
+        let Some(segmenter) = packaging.source_segmenter() else { return };
+        let Some((rendition, sample)) = self.passing.place(sample, segmenter) else { return };
+        if let Err(error) = packaging.push(rendition, sample).await {
+            return self.refuse(error.to_string()).await;
+        }
+        let listed = self.context.snapshots.borrow().as_ref().and_then(|s| s.first_k());
+        if self.status.first_segment.is_none() && listed.is_some() {
+            self.report();
+        }
+    }
+
+    /// The source's run has ended; it begins another. Filler goes on until then.
+    pub(super) fn rejoin(&mut self) {
+        self.count_passing_repairs();
+        self.passing.rejoin();
+        if let Some((_, packaging)) = &mut self.making {
+            packaging.lose_encoder();
+        }
+    }
+
+    /// Tells the publisher why its source is not taken, and goes on without it.
+    pub(super) async fn refuse(&mut self, reason: String) {
+        if let Some(source) = &self.source {
+            source.session.close(Closed::Rejected(reason.clone()));
+            self.lose_source().await;
+            self.fail(Cause::Refused, format!("the source was refused: {reason}"));
+            self.report();
+        }
+    }
+
+    /// Counts what was repaired since this was done last.
+    pub(super) fn count_passing_repairs(&mut self) {
+        let repairs = self.passing.repairs();
+        self.count_repairs(repairs);
+    }
+}

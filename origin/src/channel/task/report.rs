@@ -1,0 +1,115 @@
+//! What a channel's task tells people: its state, incidents and figures.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use packager::media::Rendition;
+use packager::time::{Rounding, Span, Timescale};
+use tokio::time::Instant;
+use tracing::warn;
+
+use super::{PICTURE_WITHIN, Task};
+use crate::channel::incidents::{Cause, Happening};
+use crate::channel::status::{Health, LeftOut, RenditionStatus, RepairKind};
+use crate::clock::Clock as _;
+
+impl Task {
+    /// Something is wrong from now on, until it is [`over`](Self::over).
+    pub(super) fn fail(&mut self, cause: Cause, what: String) {
+        warn!(channel = %self.context.config.name, error = %what, "channel trouble");
+        self.incidents.open(cause, self.context.clock.now_millis(), what);
+    }
+
+    pub(super) fn over(&mut self, cause: &Cause) {
+        self.incidents.close(cause, self.context.clock.now_millis());
+    }
+
+    pub(super) fn happened(&mut self, what: Happening, text: String) {
+        self.incidents.note(what, self.context.clock.now_millis(), text);
+    }
+
+    pub(super) fn enter(&mut self, state: Health) {
+        if self.status.state != state {
+            self.status.state = state;
+            self.status.since = self.context.clock.now_millis();
+        }
+    }
+
+    /// What is done now and then.
+    pub(super) fn look_around(&mut self) {
+        let late = |by: &mut Instant| *by <= Instant::now();
+        if self.source.as_mut().is_some_and(|source| source.picture_by.take_if(late).is_some()) {
+            let seconds = PICTURE_WITHIN.as_secs();
+            self.fail(
+                Cause::NoPicture,
+                format!(
+                    "the source has sent no picture for {seconds} s; the channel waits for one"
+                ),
+            );
+        }
+        if self.ahead_until.take_if(late).is_some() {
+            self.over(&Cause::Clock);
+        }
+        self.count_passing_repairs();
+        self.report();
+    }
+
+    /// Publishes the status as of now.
+    pub(super) fn report(&mut self) {
+        let segment = self.making.as_ref().map(|(making, _)| making.grid.segment());
+        let segment = segment
+            .map(|s| Duration::from_millis(s.ticks_in(Timescale::MILLIS, Rounding::Nearest)));
+        let found = self.source.as_mut().map(|source| source.intake.take_found());
+        self.count_repairs(found.into_iter().flatten());
+        self.status.source = self.source.as_mut().map(|source| {
+            source.intake.describe(&mut source.status, segment, std::time::Instant::now());
+            source.status.clone()
+        });
+        if let Some((making, packaging)) = &self.making {
+            let millis = |span: Span| span.ticks as f64 * 1000.0 / f64::from(span.scale.get());
+            self.status.segment_ms = Some(millis(making.grid.segment()).round() as u64);
+            self.status.part_ms = Some((millis(making.grid.part()) * 10.0).round() / 10.0);
+            self.status.fps = Some(making.grid.rate.to_string());
+            self.status.left_out = making
+                .plan
+                .left_out
+                .iter()
+                .map(|l| LeftOut { name: l.name.to_string(), reason: l.reason.clone() })
+                .collect();
+            self.status.latency.package_ms = packaging.mean_publish_ms();
+        }
+        self.status.clock_ahead_ms = self.context.clock.nanos().unsigned_abs() / 1_000_000;
+        let listed = self.context.snapshots.borrow().clone();
+        self.status.first_segment = listed.as_ref().and_then(|s| s.first_k());
+        self.status.last_segment = listed.as_ref().and_then(|s| s.last_k());
+        self.status.interrupted &= self.status.last_segment.is_none();
+        self.status.last_error = self.incidents.trouble().map(str::to_owned);
+        self.status.events = self.incidents.events().to_vec();
+        let source = self.status.source.as_ref();
+        let gop = source.and_then(|source| source.gop_seconds);
+        let skew_ms = source.and_then(|source| source.av_skew_ms);
+        self.context.metrics.gop.set(gop.unwrap_or(0.0));
+        self.context.metrics.av_skew.set(skew_ms.unwrap_or(0.0) / 1_000.0);
+        self.context.metrics.state(self.status.state.word());
+        self.context.status.send_replace(Arc::new(self.status.clone()));
+    }
+
+    /// Counts repairs made to the source's timestamps.
+    pub(super) fn count_repairs(&mut self, new: impl IntoIterator<Item = (RepairKind, u64)>) {
+        for (kind, new) in new.into_iter().filter(|(_, new)| *new > 0) {
+            self.context.metrics.repaired(kind.word(), new);
+            self.status.timestamp_repairs += new;
+            *self.status.repairs.entry(kind).or_default() += new;
+        }
+    }
+}
+
+/// A rendition as the status shows it.
+pub(super) fn describe(rendition: &Rendition) -> RenditionStatus {
+    RenditionStatus {
+        name: rendition.name.to_string(),
+        codec: rendition.track.config.codec_string().to_owned(),
+        size: rendition.video().map(|video| (video.width, video.height)),
+        bitrate: rendition.average_bitrate,
+    }
+}

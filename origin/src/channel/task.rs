@@ -19,6 +19,7 @@ use std::time::Duration;
 use ingest::av::rate::RateFinder;
 use ingest::hub::{Closed, Session, Subscription};
 use ingest::source::{DataMessage, Protocol, Unit};
+use packager::grid::Grid;
 use packager::time::{FrameRate, Rounding, Span, Timescale, Timestamp};
 use packager::timeline::{Format, Snapshot, State};
 use tokio::sync::watch;
@@ -71,6 +72,20 @@ pub(crate) struct Context {
     pub(crate) program: PathBuf,
     pub(crate) snapshots: watch::Sender<Option<Arc<Snapshot>>>,
     pub(crate) status: watch::Sender<Arc<Status>>,
+}
+
+impl Context {
+    /// The packaging of a channel whose format has just been fixed.
+    fn packaging(&self, grid: Grid) -> Packaging {
+        let window = self.config.window;
+        Packaging::new(
+            Arc::new(Format { grid, window, publish_delay: PUBLISH_DELAY }),
+            making::wishes(&self.config),
+            Arc::clone(&self.store),
+            self.snapshots.clone(),
+            self.metrics.clone(),
+        )
+    }
 }
 
 /// Everything about one channel.
@@ -288,7 +303,7 @@ impl Task {
             return true;
         }
         let Some(source) = &self.source else { return false };
-        let Context { config, store, snapshots, metrics, admission, .. } = &self.context;
+        let Context { config, store, admission, .. } = &self.context;
         let rate = making::rate(config, store.recovered(), source.found);
         let (Some(video), Some(rate)) = (source.intake.video(), rate) else { return false };
         let size = (video.width, video.height);
@@ -301,15 +316,7 @@ impl Task {
             left_out = making.plan.left_out.len(),
             "format decided"
         );
-        let format =
-            Format { grid: making.grid, window: config.window, publish_delay: PUBLISH_DELAY };
-        let packaging = Packaging::new(
-            Arc::new(format),
-            making::wishes(config),
-            Arc::clone(store),
-            snapshots.clone(),
-            metrics.clone(),
-        );
+        let packaging = self.context.packaging(making.grid);
         let costs = making.plan.rungs.iter().map(|r| pixels_per_second((r.width, r.height), rate));
         let mut overload = Overload::new(&costs.collect::<Vec<_>>(), now());
         if admission.admitted(&config.name) == Some(Admitted::Reduced) {

@@ -8,13 +8,13 @@ use std::sync::Arc;
 use ingest::hub::Closed;
 use ingest::source::{SourceSample, Unit};
 use packager::time::{Rounding, Timescale, rescale};
-use packager::timeline::{Format, State};
+use packager::timeline::State;
 use tracing::info;
 
 use super::report::describe;
-use super::{Context, PUBLISH_DELAY, Task};
+use super::{Context, Task};
 use crate::channel::incidents::{Cause, Happening};
-use crate::channel::making::{self, Making};
+use crate::channel::making::Making;
 use crate::channel::packaging::Packaging;
 use crate::channel::passing::{Known, Queued};
 use crate::channel::status::Health;
@@ -49,7 +49,7 @@ impl Task {
 
     /// Begins a run of the source's own samples, once there is enough of them.
     pub(super) async fn join(&mut self) {
-        let Context { config, store, snapshots, metrics, .. } = &self.context;
+        let Context { config, store, snapshots, .. } = &self.context;
         let packaging = self.making.as_ref().map(|(_, packaging)| packaging);
         let end = packaging.and_then(Packaging::source_end);
         let on_air = snapshots.borrow().clone().filter(|s| s.state == State::Live);
@@ -71,15 +71,7 @@ impl Task {
             let (rate, audio_rate) = (joined.rate(), joined.audio_rate());
             let making = Making::of_source(config, store.recovered(), rate, audio_rate, gop);
             info!(channel = %config.name, fps = %rate, gop_ns = joined.gop, "format decided");
-            let format =
-                Format { grid: making.grid, window: config.window, publish_delay: PUBLISH_DELAY };
-            let packaging = Packaging::new(
-                Arc::new(format),
-                making::wishes(config),
-                Arc::clone(store),
-                snapshots.clone(),
-                metrics.clone(),
-            );
+            let packaging = self.context.packaging(making.grid);
             self.making = Some((making, packaging));
         }
         let millis = self.context.clock.now_millis();

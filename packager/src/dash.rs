@@ -4,7 +4,8 @@
 //! every time from the clock, and a Period reads the same from its first segment until the next
 //! Period is there. Where a pass-through source's key frames have drifted away from the times that
 //! `@duration` promises, its run goes on in another Period, continuous with the one before: same init
-//! segments, no discontinuity. The manifest changes when a run is first listed, leaves the window, or the
+//! segments, no discontinuity. So it does where a rung has been switched off for long, without that,
+//! and again when it is back. The manifest changes when a run is first listed, leaves the window, or the
 //! channel ends; `@publishTime` is the media time of that change and never the clock's.
 //!
 //! Nothing is decided here; what exists and what it is called is the timeline's. Low latency

@@ -15,6 +15,7 @@ use crate::grid::{Cut, Grid};
 use crate::media::{Rendition, RunId};
 use crate::time::{Rounding, Span, Timescale, Timestamp, rescale};
 
+mod absence;
 mod bandwidth;
 mod window;
 pub use bandwidth::Bandwidth;
@@ -50,8 +51,11 @@ pub struct Run {
     /// The run's discontinuity sequence number.
     pub discontinuity: u64,
     /// Which stretch of the run this is, from 0. Boundaries are counted anew where a source's key
-    /// frames have drifted away from them; nothing else changes.
+    /// frames have drifted away from them, or other renditions are left out; nothing else changes.
     pub stretch: u32,
+    /// Positions of the renditions that have been off for so long that a manifest without a word for
+    /// gaps leaves them out of this stretch. They are made all the same.
+    pub left_out: Vec<usize>,
     /// Number of the first segment of this stretch.
     pub first_k: u64,
     /// Start of that segment, in video ticks since the epoch.
@@ -63,6 +67,12 @@ pub struct Run {
 }
 
 impl Run {
+    /// The renditions that are not left out of this stretch.
+    pub fn offered(&self) -> impl Iterator<Item = &Rendition> {
+        let all = self.renditions.iter().enumerate();
+        all.filter(|(index, _)| !self.left_out.contains(index)).map(|(_, rendition)| rendition)
+    }
+
     /// Timescale of the times of the rendition at `index`.
     pub fn scale(&self, index: usize) -> Timescale {
         self.renditions.get(index).map_or(Timescale::MPEG, |r| r.track.timescale)

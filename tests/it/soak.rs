@@ -98,9 +98,9 @@ fn a_publisher_away_for_forty_seconds_costs_viewers_nothing() -> Result {
 
 #[test]
 #[ignore = "minutes of real time: `make soak`"]
-fn twenty_workers_that_crash_hang_and_are_killed_cost_a_still_picture_each() -> Result {
+fn twenty_workers_that_crash_hang_and_run_out_of_memory_cost_a_still_picture_each() -> Result {
     let harms: Vec<Harm> =
-        [Harm::Crash, Harm::Kill, Harm::Hang, Harm::Kill].into_iter().cycle().take(20).collect();
+        [Harm::Crash, Harm::Hang, Harm::Starve, Harm::Kill].into_iter().cycle().take(20).collect();
     let mut found = freezes(11, &harms, &Library::ALL)?;
     found.sort();
     println!("the picture stood still, once noticed, for {found:?}");

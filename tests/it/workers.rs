@@ -1,7 +1,7 @@
 //! Worker processes that crash, hang and run out of memory: viewers see a still picture, in the same
 //! run, and other channels nothing.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use harness::dice::Dice;
 use harness::player::{Library, Player, Stage};
@@ -22,6 +22,13 @@ const PLAYABLE_WITHIN: Duration = Duration::from_secs(15);
 /// Most that a picture may stand still beyond the time it takes to notice: what is promised is
 /// 1.5 s, and tests share their machine.
 const MOST_FREEZE: Duration = Duration::from_millis(4_500);
+/// A worker reuses what it has, and asks for more every few seconds.
+const STARVES_WITHIN: Duration = Duration::from_secs(60);
+/// Workers of a channel that may die within [`A_MINUTE`] and are replaced at once; the next ones are
+/// waited with, longer each time.
+const FREE_DEATHS: usize = 3;
+/// How long a death counts, and a little.
+const A_MINUTE: Duration = Duration::from_secs(62);
 /// After how long a worker that makes nothing counts as hung, for the segments of these tests.
 const HANGS_FOR: Duration = Duration::from_secs(4);
 
@@ -53,29 +60,39 @@ fn a_worker_without_memory_dies_alone_and_another_takes_its_place() -> Result {
 pub(crate) enum Harm {
     Crash,
     Hang,
-    /// As the kernel does it when there is no memory left.
+    /// As the kernel does it when the machine has no memory left.
     Kill,
+    /// No memory from now on: it dies when it asks for some.
+    Starve,
 }
 
 impl Harm {
-    fn to(self, worker: u32) -> Result {
+    /// Does it; gives when it took effect, in milliseconds since the epoch.
+    fn to(self, worker: u32) -> Result<u64> {
+        let there = || tree::title(worker).is_some();
+        let begun = clock::now_ms();
         match self {
             // The runtime's handler lets the first one pass and waits for the fault to come again,
             // as one does that is real.
             Self::Crash => until("end of the worker", PLAYABLE_WITHIN, || {
-                let there =
-                    tree::title(worker).is_some() && harm::signal(worker, Signal::SEGV).is_ok();
-                Ok(Look::at((!there).then_some(()), "it lives"))
+                let there = there() && harm::signal(worker, Signal::SEGV).is_ok();
+                Ok(Look::at((!there).then_some(begun), "it lives"))
             }),
-            Self::Hang => harm::signal(worker, Signal::STOP),
-            Self::Kill => harm::signal(worker, Signal::KILL),
+            Self::Hang => harm::signal(worker, Signal::STOP).map(|()| begun),
+            Self::Kill => harm::signal(worker, Signal::KILL).map(|()| begun),
+            Self::Starve => {
+                harm::starve(worker)?;
+                until("end of the starved worker", STARVES_WITHIN, || {
+                    Ok(Look::at((!there()).then(clock::now_ms), "it needs no more memory"))
+                })
+            }
         }
     }
 
     /// How long it goes unnoticed.
     fn unnoticed(self) -> Duration {
         match self {
-            Self::Crash | Self::Kill => Duration::ZERO,
+            Self::Crash | Self::Kill | Self::Starve => Duration::ZERO,
             Self::Hang => HANGS_FOR,
         }
     }
@@ -108,14 +125,18 @@ pub(crate) fn freezes(seed: u64, harms: &[Harm], viewers: &[Library]) -> Result<
     }
     let witnesses = ["a", "b"].map(|c| Witness::start(Watch::new(&server.url(""), c)));
     let mut dice = Dice::new(seed);
-    let mut done = Vec::new();
+    let mut done: Vec<(u64, Harm, Instant)> = Vec::new();
     for harm in harms {
+        // What comes oftener is another promise: that it never keeps a core busy.
+        if let Some((_, _, at)) = done.len().checked_sub(FREE_DEATHS).and_then(|n| done.get(n)) {
+            std::thread::sleep(A_MINUTE.saturating_sub(at.elapsed()));
+        }
         server.wait_more("a", 2)?;
         std::thread::sleep(Duration::from_millis(dice.below(2_000)));
         let worker = server.wait_worker("a", None, PLAYABLE_WITHIN)?;
-        done.push((clock::now_ms(), *harm));
-        harm.to(worker)?;
+        let at_ms = harm.to(worker)?;
         server.wait_worker("a", Some(worker), PLAYABLE_WITHIN)?;
+        done.push((at_ms, *harm, Instant::now()));
     }
     server.wait_more("a", 4)?;
     for viewer in &viewers {
@@ -128,7 +149,7 @@ pub(crate) fn freezes(seed: u64, harms: &[Harm], viewers: &[Library]) -> Result<
         one_run(record)?;
     }
     let stills = stills(&of_a, &a)?;
-    Ok(done.iter().map(|(at_ms, harm)| harm.still_in(*at_ms, &stills)).collect())
+    Ok(done.iter().map(|(at_ms, harm, _)| harm.still_in(*at_ms, &stills)).collect())
 }
 
 /// For how long at a time nothing new was shown, and since when, on the output clock.

@@ -38,6 +38,7 @@ fn run(millis: u64, first_k: u64) -> Run {
         id: RunId::from_millis(millis),
         discontinuity: first_k,
         stretch: 0,
+        left_out: Vec::new(),
         first_k,
         start: 0,
         renditions: Arc::new([]),

@@ -1,4 +1,5 @@
-//! Periods: one per run, with a set of pictures and a set of sound.
+//! Periods: one per stretch of a run, with a set of pictures and a set of sound. A rung that has been
+//! off for long is left out.
 
 use dash_mpd_core::{
     AdaptationSet, AudioChannelConfiguration, Period, Representation, Role, SegmentTemplate,
@@ -12,7 +13,7 @@ use crate::media::Rendition;
 use crate::time::{Rounding, Span, Timescale, Timestamp};
 use crate::timeline::{ListedRun, Run, Snapshot, State};
 
-/// One Period per run that has media in the window, oldest first.
+/// One Period per stretch of a run that has media in the window, oldest first.
 pub(super) fn periods(snapshot: &Snapshot, options: &Options) -> Vec<Period> {
     let runs = snapshot.listed_runs();
     let followers = runs.iter().skip(1).map(Some).chain([None]);
@@ -53,25 +54,20 @@ fn id(run: &Run, stretch: u32) -> String {
     }
 }
 
-/// The set of all rungs; `None` for a channel of sound alone.
+/// The set of all rungs on offer; `None` for a channel of sound alone.
 fn pictures(snapshot: &Snapshot, template: &Template<'_>) -> Option<AdaptationSet> {
-    let renditions = &template.run.renditions;
-    let rungs = || renditions.iter().filter_map(|r| Some((r, r.video()?)));
+    let rungs = || template.run.offered().filter_map(|r| Some((r, r.video()?)));
     let (first, _) = rungs().next()?;
     let rate = first.rate.unwrap_or(snapshot.format.grid.rate);
     let (_, top) =
         rungs().max_by_key(|(_, video)| u32::from(video.width) * u32::from(video.height))?;
     let divisor = gcd(top.width, top.height).max(1);
-    let representations = renditions
-        .iter()
-        .filter_map(|rendition| {
-            let video = rendition.video()?;
-            Some(Representation {
-                width: Some(video.width.into()),
-                height: Some(video.height.into()),
-                sar: Some("1:1".into()),
-                ..representation(snapshot, rendition)
-            })
+    let representations = rungs()
+        .map(|(rendition, video)| Representation {
+            width: Some(video.width.into()),
+            height: Some(video.height.into()),
+            sar: Some("1:1".into()),
+            ..representation(snapshot, rendition)
         })
         .collect();
     Some(AdaptationSet {

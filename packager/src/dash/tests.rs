@@ -145,3 +145,37 @@ fn a_channel_of_pictures_alone_has_no_set_of_sound() {
     let mpd = parse(&silent);
     assert_eq!(mpd.periods[0].adaptations.len(), 1);
 }
+
+#[test]
+fn a_rung_that_is_off_for_long_is_not_in_the_next_period_and_is_back_in_the_one_after() {
+    let mut example = Example::new(600);
+    example.run(FIRST_K);
+    example.push_off(FIRST_K..FIRST_K + 26, &[0]);
+    example.push_all(FIRST_K + 26..FIRST_K + 29);
+    let mpd = parse(&example.snapshot());
+    let rungs = |period: usize| -> Vec<String> {
+        let set = &mpd.periods[period].adaptations[0];
+        set.representations.iter().filter_map(|r| r.id.clone()).collect()
+    };
+    assert_eq!(rungs(0), ["720p", "480p", "360p"]);
+    assert_eq!(rungs(1), ["480p", "360p"]);
+    assert_eq!(rungs(2), ["720p", "480p", "360p"]);
+    let media = |period: usize| {
+        let template = mpd.periods[period].adaptations[0].SegmentTemplate.clone().unwrap();
+        (template.media, template.initialization, template.startNumber, template.endNumber)
+    };
+    let (first, second, third) = (media(0), media(1), media(2));
+    assert_eq!((&first.0, &first.1), (&second.0, &second.1), "the same run goes on");
+    assert_eq!(second.2, first.3.map(|last| last + 1));
+    assert_eq!(third.2, second.3.map(|last| last + 1));
+    let [first, second, third] = &mpd.periods[..] else { panic!("{:?}", mpd.periods) };
+    for (before, after) in [(first, second), (second, third)] {
+        assert_eq!(before.duration, None, "the next one follows at once");
+        for (set, earlier) in after.adaptations.iter().zip(&before.adaptations) {
+            assert_eq!(set.id, earlier.id);
+            let continuity = &set.supplemental_property[0];
+            assert_eq!(continuity.schemeIdUri, "urn:mpeg:dash:period-continuity:2015");
+            assert_eq!(continuity.value, before.id);
+        }
+    }
+}

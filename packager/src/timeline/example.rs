@@ -103,6 +103,16 @@ impl Example {
         self.timeline.close(rendition);
     }
 
+    /// Adds finished segments to every rendition; those of `off` hold nothing worth playing.
+    pub(crate) fn push_off(&mut self, numbers: std::ops::Range<u64>, off: &[usize]) {
+        for k in numbers {
+            for rendition in 0..self.renditions.len() {
+                self.push_parts(rendition, k);
+                self.timeline.close_as(rendition, off.contains(&rendition));
+            }
+        }
+    }
+
     /// Adds the parts that the grid gives segment `k` of one rendition.
     pub(crate) fn push_parts(&mut self, rendition: usize, k: u64) {
         let video = self.renditions[rendition].video().is_some();

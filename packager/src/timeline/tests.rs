@@ -327,3 +327,61 @@ fn a_snapshot_is_revised_exactly_when_the_listed_runs_change() {
     assert!(note(&mut example), "the end");
     assert!(!note(&mut example), "nothing");
 }
+
+/// The stretches of the newest run: first number and what is left out.
+fn stretches(snapshot: &Snapshot) -> Vec<(u64, Vec<usize>)> {
+    let listed = snapshot.listed_runs();
+    listed.iter().map(|l| (l.run.first_k, l.run.left_out.clone())).collect()
+}
+
+/// Segments of 1.6 s after which a rendition is left out: 40 s.
+const LONG: u64 = 25;
+
+#[test]
+fn what_is_off_for_long_is_left_out_from_the_next_segment_on_and_offered_again_when_it_is_back() {
+    let mut example = Example::new(600);
+    example.run(FIRST_K);
+    example.push_all(FIRST_K..FIRST_K + 2);
+    let off = FIRST_K + 2;
+    example.push_off(off..off + LONG - 1, &[0]);
+    example.push_off(off + LONG - 1..off + LONG, &[0]);
+    assert_eq!(stretches(&example.snapshot()), [(FIRST_K, vec![])], "nobody has begun the next");
+    example.push_off(off + LONG..off + LONG + 3, &[0]);
+    let without = (off + LONG, vec![0]);
+    assert_eq!(stretches(&example.snapshot()), [(FIRST_K, vec![]), without.clone()]);
+    let back = off + LONG + 3;
+    example.push_all(back..back + 3);
+    // That it is back is known when its first segment is whole.
+    let again = (back + 1, vec![]);
+    assert_eq!(stretches(&example.snapshot()), [(FIRST_K, vec![]), without, again]);
+    let snapshot = example.snapshot();
+    let ids: Vec<_> = snapshot.listed(0).iter().map(|s| (&s.run.id, s.run.discontinuity)).collect();
+    assert!(ids.windows(2).all(|w| w[0] == w[1]), "the same run all along");
+}
+
+#[test]
+fn what_is_off_for_a_shorter_time_is_never_left_out() {
+    let mut example = Example::new(600);
+    example.run(FIRST_K);
+    for round in 0..4 {
+        let k = FIRST_K + round * LONG;
+        example.push_off(k..k + LONG - 1, &[0, 1]);
+        example.push_all(k + LONG - 1..k + LONG);
+    }
+    assert_eq!(stretches(&example.snapshot()), [(FIRST_K, vec![])]);
+}
+
+#[test]
+fn rungs_that_go_one_after_the_other_are_left_out_one_after_the_other() {
+    let mut example = Example::new(600);
+    example.run(FIRST_K);
+    example.push_off(FIRST_K..FIRST_K + 5, &[0]);
+    example.push_off(FIRST_K + 5..FIRST_K + 5 + LONG + 1, &[0, 1]);
+    let found = stretches(&example.snapshot());
+    let expected = [(FIRST_K, vec![]), (FIRST_K + LONG, vec![0]), (FIRST_K + 5 + LONG, vec![0, 1])];
+    assert_eq!(found, expected);
+    // Another run begins with all it has.
+    example.run(FIRST_K + 5 + LONG + 1);
+    example.push_all(FIRST_K + 5 + LONG + 1..FIRST_K + 5 + LONG + 2);
+    assert_eq!(stretches(&example.snapshot())[3], (FIRST_K + 5 + LONG + 1, vec![]));
+}

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::absence::Absence;
 use super::{Format, OpenSegment, Part, Promise, Run, Segment, Snapshot, State, Track};
 use crate::media::{Rendition, RunId};
 use crate::time::Timestamp;
@@ -33,6 +34,7 @@ pub struct Timeline {
     tracks: Vec<Writing>,
     /// The newest run: its stretches, oldest first.
     run: Vec<Arc<Run>>,
+    absence: Absence,
     /// Of the newest run of which anything was listed.
     last_discontinuity: Option<u64>,
     /// No number below this is used again, even where nothing is listed any more.
@@ -69,6 +71,7 @@ impl Timeline {
             renditions,
             tracks,
             run: Vec::new(),
+            absence: Absence::default(),
             last_discontinuity,
             floor: 0,
             state: State::Live,
@@ -119,9 +122,11 @@ impl Timeline {
             None => self.hours_since_2026(start),
         };
         self.renditions = Arc::clone(&renditions);
-        let run =
-            Arc::new(Run { id, discontinuity, stretch: 0, first_k, start, renditions, inits });
+        let (stretch, left_out) = (0, Vec::new());
+        let run = Run { id, discontinuity, stretch, left_out, first_k, start, renditions, inits };
+        let run = Arc::new(run);
         self.run = vec![Arc::clone(&run)];
+        self.absence.clear();
         self.fill_all(first_k, &run);
         self.state = State::Live;
         run
@@ -130,13 +135,32 @@ impl Timeline {
     /// Counts boundaries of the run from the start of segment `k` on, in video ticks; nothing of `k`
     /// may be there yet.
     pub fn shift(&mut self, k: u64, start: i64) {
-        let Some(run) = self.run.last() else { return };
-        let stretch = run.stretch.saturating_add(1);
-        let run = Run { stretch, first_k: k, start, ..Run::clone(run) };
-        self.run.push(Arc::new(run));
+        if let Some(run) = self.run.last() {
+            self.stretch(Run { first_k: k, start, ..Run::clone(run) });
+        }
+    }
+
+    /// Goes on in another stretch of the run.
+    fn stretch(&mut self, run: Run) {
+        // One that nothing can have begun yet is given up for it.
+        if self.run.len() > 1 {
+            self.run.pop_if(|last| last.first_k == run.first_k);
+        }
+        let before = self.run.last().map_or(0, |before| before.stretch);
+        self.run.push(Arc::new(Run { stretch: before.saturating_add(1), ..run }));
         if self.run.len() > MAX_STRETCHES {
             self.run.remove(0);
         }
+    }
+
+    /// Leaves out what has been off for long, and offers what is back, from the first segment on that
+    /// no rendition has begun.
+    fn leave_out(&mut self) {
+        let left_out = self.absence.long(&self.format.grid);
+        let k = self.next_k();
+        let Some(run) = self.run.last().filter(|run| run.left_out != left_out) else { return };
+        let start = run.boundary(&self.format.grid, k);
+        self.stretch(Run { left_out, first_k: k, start, ..Run::clone(run) });
     }
 
     /// Notes that these numbers of the run before the newest one are answered, though not listed.
@@ -189,6 +213,8 @@ impl Timeline {
             parts: open.parts,
             gap,
         }));
+        self.absence.note(rendition, gap);
+        self.leave_out();
     }
 
     /// Whole hours from 2026-01-01T00:00:00Z to an instant in video ticks; 0 before that.

@@ -27,6 +27,7 @@ mod page;
 use crate::admission::{Admission, Capacity};
 use crate::channel::Channels;
 use crate::telemetry::metrics::Metrics;
+use crate::viewers::Viewers;
 
 /// Pages load their own style sheet and nothing else.
 const POLICY: &str = "default-src 'none'; style-src 'self'; img-src data:; base-uri 'none'; \
@@ -44,6 +45,8 @@ pub struct Context {
     pub doors: Vec<Door>,
     /// The program's metrics.
     pub metrics: Arc<Metrics>,
+    /// Who watches.
+    pub viewers: Arc<Viewers>,
     /// What the machine takes on.
     pub admission: Arc<Admission>,
     /// Port of the RTMP listener.
@@ -139,7 +142,8 @@ async fn metrics(State(admin): State<Arc<Admin>>) -> impl IntoResponse {
 }
 
 async fn channels(State(admin): State<Arc<Admin>>) -> Json<Vec<api::Channel>> {
-    Json(admin.context.channels.values().map(|channel| api::Channel::of(channel)).collect())
+    let Context { channels, viewers, .. } = &admin.context;
+    Json(channels.values().map(|channel| api::Channel::of(channel, viewers)).collect())
 }
 
 async fn channel(
@@ -148,7 +152,7 @@ async fn channel(
 ) -> Result<Json<api::Channel>, (StatusCode, &'static str)> {
     let channel = admin.context.channels.get(name.as_str());
     channel
-        .map(|channel| Json(api::Channel::of(channel)))
+        .map(|channel| Json(api::Channel::of(channel, &admin.context.viewers)))
         .ok_or((StatusCode::NOT_FOUND, "no such channel\n"))
 }
 

@@ -39,6 +39,7 @@ use crate::config::{self, Config};
 use crate::sockets::{self, Door, Sockets};
 use crate::store::{self, ChannelStore, Store};
 use crate::telemetry::metrics::Metrics;
+use crate::viewers::Viewers;
 use crate::{admin, http, signals};
 
 mod announce;
@@ -254,11 +255,15 @@ impl Server {
             metrics.admission.clone(),
             stop_rest.clone(),
         ));
+        let viewers = Arc::new(Viewers::new(channels.keys(), metrics.viewers.clone()));
+        let (audience, stop_audience) = (Arc::clone(&viewers), stop_rest.clone());
+        tasks.spawn(async move { audience.keep(stop_audience).await });
         let context = http::Context {
             channels: Arc::clone(&channels),
             stores,
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
             metrics: Arc::clone(&metrics),
+            viewers: Arc::clone(&viewers),
             options: http::Options {
                 dash: dash::Options {
                     public_url: config.http.public_url.clone(),
@@ -272,6 +277,7 @@ impl Server {
             channels,
             doors: config.channels.iter().map(door_of).collect(),
             metrics,
+            viewers,
             admission,
             rtmp_port: rtmp_address.port(),
             http_port: http.port(),

@@ -5,8 +5,8 @@
 //!                                 │ error                                    │ class: the one table
 //!                                 └──────────────────────────────────────────┘
 //! ```
-//! Every answer can be cached by the rule of its `class`, and one media URL has one content for
-//! ever (DESIGN §2, §7). The query is ignored. Requests at the live edge are held on the channel's
+//! What viewers post goes to `beacon`. Every other answer can be cached by the rule of its `class`,
+//! and one media URL has one content for ever (DESIGN §2, §7). The query is ignored. Requests at the live edge are held on the channel's
 //! snapshots; no lock is held while something is rendered or written.
 //!
 //! It serves what channels and the store have and changes nothing. Blocking playlist reload and
@@ -25,6 +25,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 mod answer;
+mod beacon;
 mod body;
 mod class;
 mod error;
@@ -40,6 +41,7 @@ mod standing;
 mod text;
 
 pub use render::Options;
+pub use serve::Peer;
 pub(crate) use serve::serve as serve_connections;
 
 use self::answer::{Entity, Found};
@@ -54,6 +56,7 @@ use crate::channel::{Channel, Channels};
 use crate::clock::Clock;
 use crate::store::ChannelStore;
 use crate::telemetry::metrics::Metrics;
+use crate::viewers::Viewers;
 
 /// Bytes of path and query: the longest of our URLs is below 300.
 const MAX_URI: usize = 2 * 1024;
@@ -69,6 +72,8 @@ pub struct Context {
     pub clock: Arc<dyn Clock>,
     /// Where requests are counted.
     pub metrics: Arc<Metrics>,
+    /// Where viewers report.
+    pub viewers: Arc<Viewers>,
     /// How manifests are written.
     pub options: Options,
 }
@@ -94,10 +99,13 @@ struct Origin {
 }
 
 async fn answer(State(origin): State<Arc<Origin>>, request: Request) -> Response<axum::body::Body> {
-    let (request, _) = request.into_parts();
+    let (request, body) = request.into_parts();
     let mut class = None;
-    let answered = origin.answer(&request.method, &request.uri, &request.headers, &mut class);
-    let mut response = match answered.await {
+    let answered = match request.method {
+        Method::POST => origin.take_report(&request, body, &mut class).await,
+        _ => origin.answer(&request.method, &request.uri, &request.headers, &mut class).await,
+    };
+    let mut response = match answered {
         Ok(response) => response,
         Err(error) => {
             if let Error::Read(cause) = &error {
@@ -126,7 +134,10 @@ impl Origin {
     ) -> Result<Response<Payload>, Error> {
         match *method {
             Method::GET | Method::HEAD => {}
-            Method::OPTIONS => return Ok(answer::options()),
+            Method::OPTIONS => {
+                let beacon = matches!(Route::parse(uri.path()), Some(Route::Beacon(_)));
+                return Ok(answer::options(beacon));
+            }
             _ => return Err(Error::Method),
         }
         if uri.path_and_query().is_some_and(|text| text.as_str().len() > MAX_URI) {
@@ -159,6 +170,7 @@ impl Origin {
                 Ok(self.time(self.channel(name)?.status.borrow().clock_ahead_ms))
             }
             Route::ChannelList => json(&self.list()),
+            Route::Beacon(_) => Err(Error::BeaconMethod),
             Route::Status(name) => {
                 let status = self.channel(name)?.status.borrow().clone();
                 json(&*status)

@@ -22,3 +22,4 @@ pub mod signals;
 pub mod sockets;
 pub mod store;
 pub mod telemetry;
+pub mod viewers;

@@ -45,6 +45,7 @@ const ORIGIN_MAY_NAME: &[(&str, &[&str])] = &[
             "sockets",
             "store",
             "telemetry",
+            "viewers",
         ],
     ),
     ("cli", &["config", "telemetry"]),
@@ -54,10 +55,11 @@ const ORIGIN_MAY_NAME: &[(&str, &[&str])] = &[
     ("signals", &[]),
     ("sockets", &["config"]),
     ("telemetry", &[]),
+    ("viewers", &["telemetry"]),
     ("store", &["clock", "telemetry"]),
     ("channel", &["admission", "backoff", "clock", "config", "store", "telemetry"]),
-    ("http", &["channel", "clock", "store", "telemetry"]),
-    ("admin", &["admission", "channel", "clock", "http", "store", "telemetry"]),
+    ("http", &["channel", "clock", "store", "telemetry", "viewers"]),
+    ("admin", &["admission", "channel", "clock", "http", "store", "telemetry", "viewers"]),
 ];
 
 /// Modules of `origin` that may name `ingest`, and what of it (`""` is all). A stream key is the

@@ -1,9 +1,12 @@
 //! What the API says of a channel: its public status, and what is for operators only. No key.
 
+use std::time::Instant;
+
 use packager::time::{Rounding, Timescale};
 use serde::Serialize;
 
 use crate::channel::{Event, Status};
+use crate::viewers::{Audience, Viewers};
 
 /// A channel.
 #[derive(Debug, Serialize)]
@@ -14,6 +17,8 @@ pub(super) struct Channel {
     /// Address and port of the publisher.
     peer: Option<String>,
     grid: Option<Grid>,
+    /// Those who watch and report.
+    audience: Audience,
     /// What has happened lately, oldest first.
     events: Vec<Event>,
 }
@@ -30,7 +35,8 @@ struct Grid {
 }
 
 impl Channel {
-    pub(super) fn of(channel: &crate::channel::Channel) -> Self {
+    pub(super) fn of(channel: &crate::channel::Channel, viewers: &Viewers) -> Self {
+        let audience = viewers.audience(&channel.name, Instant::now());
         let status = Status::clone(&channel.status.borrow());
         let peer = status.source.as_ref().map(|source| source.peer.clone());
         let grid = channel.snapshot.borrow().as_ref().map(|snapshot| {
@@ -48,7 +54,7 @@ impl Channel {
             }
         });
         let events = status.events.clone();
-        Self { name: channel.name.to_string(), status, peer, grid, events }
+        Self { name: channel.name.to_string(), status, peer, grid, audience, events }
     }
 }
 

@@ -3,10 +3,12 @@
 //! Keys stand here and nowhere else, folded away until somebody opens them.
 
 use std::fmt::{self, Write as _};
+use std::time::Instant;
 
 use super::{Context, Door};
 use crate::admission::Capacity;
 use crate::channel::{Event, Health, SourceStatus, Status};
+use crate::viewers::{Audience, Protocol};
 
 /// Entries of a channel's list of events that stand on the page; the API has them all.
 const EVENTS: usize = 12;
@@ -65,7 +67,8 @@ fn write(html: &mut String, context: &Context, origin: &str, rtmp: &str) -> fmt:
     }
     for door in &context.doors {
         let status = context.channels.get(&door.channel).map(|c| c.status.borrow().clone());
-        channel(html, door, &status.unwrap_or_default(), origin, rtmp)?;
+        let audience = context.viewers.audience(&door.channel, Instant::now());
+        channel(html, door, (&status.unwrap_or_default(), &audience), origin, rtmp)?;
     }
     html.write_str("</main></body></html>\n")
 }
@@ -73,7 +76,7 @@ fn write(html: &mut String, context: &Context, origin: &str, rtmp: &str) -> fmt:
 fn channel(
     html: &mut String,
     door: &Door,
-    status: &Status,
+    (status, watching): (&Status, &Audience),
     origin: &str,
     rtmp: &str,
 ) -> fmt::Result {
@@ -97,6 +100,7 @@ fn channel(
         }
     }
     facts(html, status)?;
+    audience(html, watching)?;
     events(html, &status.events)?;
     publish(html, door, rtmp)?;
     html.write_str("</section>")
@@ -160,6 +164,34 @@ fn facts(html: &mut String, status: &Status) -> fmt::Result {
     }
     if let (Some(segment), Some(part)) = (status.segment_ms, status.part_ms) {
         write!(html, "<dt>Segments</dt><dd>{segment} ms in parts of {part:.1} ms</dd>")?;
+    }
+    html.write_str("</dl>")
+}
+
+/// Who watches, as far as players report.
+fn audience(html: &mut String, audience: &Audience) -> fmt::Result {
+    if audience.viewers == 0 {
+        return Ok(());
+    }
+    write!(html, "<dl><dt>Viewers</dt><dd>{}", audience.viewers)?;
+    for (at, (protocol, viewers)) in audience.by_protocol.iter().enumerate() {
+        let name = match protocol {
+            Protocol::Hls => "HLS",
+            Protocol::Dash => "DASH",
+            Protocol::Other => "others",
+        };
+        write!(html, "{}{viewers} {name}", if at == 0 { ": " } else { ", " })?;
+    }
+    html.write_str("</dd>")?;
+    if let (Some(p50), Some(p95)) = (audience.latency_p50_ms, audience.latency_p95_ms) {
+        let [p50, p95] = [p50, p95].map(|ms| f64::from(ms) / 1_000.0);
+        write!(html, "<dt>Behind live</dt><dd>{p50:.1} s, 19 of 20 below {p95:.1} s</dd>")?;
+    }
+    if let Some(ratio) = audience.rebuffer_ratio {
+        write!(html, "<dt>Waiting for data</dt><dd>{:.2} % of the time</dd>", ratio * 100.0)?;
+    }
+    if let Some(rate) = audience.bitrate {
+        write!(html, "<dt>Bit rate watched</dt><dd>{} on average</dd>", bitrate(rate))?;
     }
     html.write_str("</dl>")
 }

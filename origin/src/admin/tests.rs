@@ -1,5 +1,7 @@
 //! The admin listener through its service.
 
+use std::time::Instant;
+
 use axum::body::Body;
 use axum::http::header::HOST;
 use axum::http::{HeaderMap, Request};
@@ -19,6 +21,7 @@ const PEER: &str = "192.0.2.77:50123";
 struct Fixture {
     router: Router,
     cancel: CancellationToken,
+    viewers: Arc<Viewers>,
     _ends: Box<dyn std::any::Any + Send>,
 }
 
@@ -38,13 +41,17 @@ impl Fixture {
             (open.clone(), Channel { name: open.clone(), snapshot, status: idle }),
         ]
         .map(|(name, channel)| (name, Arc::new(channel)));
+        let metrics = Arc::new(Metrics::new("1.2.3"));
+        let channels: Channels = channels.into();
+        let viewers = Arc::new(Viewers::new(channels.keys(), metrics.viewers.clone()));
         let context = Context {
-            channels: Arc::new(channels.into()),
+            viewers: Arc::clone(&viewers),
+            channels: Arc::new(channels),
             doors: vec![
                 Door { channel: news, key: Some(Secret::new(KEY)) },
                 Door { channel: open, key: None },
             ],
-            metrics: Arc::new(Metrics::new("1.2.3")),
+            metrics,
             admission: Arc::new(Admission::new(Some(4.0))),
             rtmp_port: 1936,
             http_port: 8080,
@@ -53,7 +60,7 @@ impl Fixture {
         };
         let cancel = CancellationToken::new();
         let router = router(context, cancel.clone());
-        Self { router, cancel, _ends: Box::new((snapshots, states, idles)) }
+        Self { router, cancel, viewers, _ends: Box::new((snapshots, states, idles)) }
     }
 
     async fn get_as(&self, host: &str, path: &str) -> (StatusCode, HeaderMap, String) {
@@ -105,6 +112,27 @@ fn status() -> Status {
         last_error: Some("<script>alert(1)</script>".into()),
         ..Status::default()
     }
+}
+
+#[tokio::test]
+async fn viewers_stand_on_the_page_and_in_the_api() {
+    let fixture = Fixture::new();
+    let (_, _, page) = fixture.get("/").await;
+    assert!(!page.contains("Viewers"), "nobody has reported: {page}");
+    let report = "br=(2800),ltc=1440,sf=h,sid=\"hidden\",sta=p,v=2";
+    let news = Name::parse("news").unwrap();
+    let address = std::net::Ipv4Addr::LOCALHOST.into();
+    fixture.viewers.take(&news, address, report.as_bytes(), Instant::now()).unwrap();
+    let (_, _, page) = fixture.get("/").await;
+    assert!(page.contains("<dt>Viewers</dt><dd>1: 1 HLS</dd>"), "{page}");
+    assert!(page.contains("1.4 s, 19 of 20 below 1.4 s"), "{page}");
+    assert!(page.contains("2.8 Mb/s on average"), "{page}");
+    let (_, _, api) = fixture.get("/api/v1/channels/news").await;
+    let api: serde_json::Value = serde_json::from_str(&api).unwrap();
+    assert_eq!(api["audience"]["viewers"], 1, "{api}");
+    assert_eq!(api["audience"]["by_protocol"]["hls"], 1, "{api}");
+    assert_eq!(api["audience"]["latency_p50_ms"], 1440, "{api}");
+    assert!(!page.contains("hidden") && !api.to_string().contains("hidden"));
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use axum::http::header::{
     ACCEPT_RANGES, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
     ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ALLOW,
     CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_SECURITY_POLICY,
-    CONTENT_TYPE, DATE, ETAG, REFERRER_POLICY, RETRY_AFTER, VARY, X_CONTENT_TYPE_OPTIONS,
+    CONTENT_TYPE, DATE, ETAG, HOST, REFERRER_POLICY, RETRY_AFTER, VARY, X_CONTENT_TYPE_OPTIONS,
 };
 use axum::http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use bytes::Bytes;
@@ -24,6 +24,9 @@ use crate::store;
 /// Methods of every resource.
 const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, OPTIONS");
 
+/// Methods of what viewers report to.
+const BEACON_METHODS: HeaderValue = HeaderValue::from_static("POST, OPTIONS");
+
 /// Headers that scripts of other sites may read: what players measure with.
 const EXPOSED: HeaderValue = HeaderValue::from_static(
     "Content-Length, Content-Range, Content-Encoding, Date, Age, ETag, Server-Timing, \
@@ -32,7 +35,7 @@ const EXPOSED: HeaderValue = HeaderValue::from_static(
 
 /// Headers that scripts of other sites may send.
 const ALLOWED: HeaderValue = HeaderValue::from_static(
-    "Range, If-None-Match, If-Range, CMCD-Request, CMCD-Object, CMCD-Session, CMCD-Status",
+    "Range, If-None-Match, If-Range, Content-Type, CMCD-Request, CMCD-Object, CMCD-Session, CMCD-Status",
 );
 
 /// Seconds a client waits before it asks again: a server that goes down has a successor by then, and
@@ -82,7 +85,7 @@ pub(super) async fn found(
     headers.insert(CACHE_CONTROL, HeaderValue::from_static(rule.cache_control));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     if found.class == Class::Page {
-        let policy = HeaderValue::from_static(page::CONTENT_SECURITY_POLICY);
+        let policy = page::content_security_policy(request.get(HOST));
         headers.insert(CONTENT_SECURITY_POLICY, policy);
         headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     }
@@ -172,10 +175,13 @@ pub(super) fn error(error: &Error, method: &Method) -> Response<Payload> {
         Error::Method => {
             headers.insert(ALLOW, METHODS);
         }
+        Error::BeaconMethod => {
+            headers.insert(ALLOW, BEACON_METHODS);
+        }
         Error::Range { len } => {
             headers.insert(CONTENT_RANGE, header(&format!("bytes */{len}")));
         }
-        Error::ShuttingDown | Error::Interrupted => {
+        Error::ShuttingDown | Error::Interrupted | Error::TooMany => {
             headers.insert(RETRY_AFTER, RETRY_SECONDS);
         }
         _ => {}
@@ -186,12 +192,20 @@ pub(super) fn error(error: &Error, method: &Method) -> Response<Payload> {
 }
 
 /// The answer to a preflight.
-pub(super) fn options() -> Response<Payload> {
+pub(super) fn options(beacon: bool) -> Response<Payload> {
+    let methods = if beacon { BEACON_METHODS } else { METHODS };
     let mut headers = HeaderMap::with_capacity(8);
-    headers.insert(ALLOW, METHODS);
-    headers.insert(ACCESS_CONTROL_ALLOW_METHODS, METHODS);
+    headers.insert(ALLOW, methods.clone());
+    headers.insert(ACCESS_CONTROL_ALLOW_METHODS, methods);
     headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, ALLOWED);
     headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("86400"));
+    response(StatusCode::NO_CONTENT, headers, Payload::empty())
+}
+
+/// The answer to a report that was taken.
+pub(super) fn taken() -> Response<Payload> {
+    let mut headers = HeaderMap::with_capacity(8);
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static(Class::Beacon.rule().cache_control));
     response(StatusCode::NO_CONTENT, headers, Payload::empty())
 }
 

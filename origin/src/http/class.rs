@@ -16,6 +16,8 @@ pub(super) enum Class {
     Time,
     /// The list of channels, and a channel's state.
     Status,
+    /// What viewers report.
+    Beacon,
     /// HLS multivariant playlist.
     Multivariant,
     /// HLS media playlist, plain or with ENDLIST.
@@ -54,6 +56,7 @@ impl Class {
             Self::Asset => Rule { content_type: None, ..text("", IMMUTABLE) },
             Self::File => Rule { content_type: None, ..text("", "max-age=60") },
             Self::Time => Rule { etag: false, gzip: false, ..text("text/plain", "no-store") },
+            Self::Beacon => Rule { etag: false, gzip: false, ..text("text/plain", "no-store") },
             Self::Status => text("application/json", "max-age=1"),
             Self::Multivariant => text("application/vnd.apple.mpegurl", "max-age=30"),
             Self::Playlist => text("application/vnd.apple.mpegurl", "max-age=1"),
@@ -69,6 +72,7 @@ impl Class {
             Self::Page => "page",
             Self::Asset | Self::File => "asset",
             Self::Time => "time",
+            Self::Beacon => "beacon",
             Self::Status => "status",
             Self::Multivariant => "multivariant",
             Self::Playlist => "playlist",
@@ -99,7 +103,13 @@ pub(super) const fn error_cache_control(error: &Error) -> &'static str {
         Error::NotYet | Error::ShuttingDown | Error::Interrupted => "no-store",
         // It never comes (back), but a mistake of an operator should not be remembered for long.
         Error::Gone | Error::NoRoute | Error::Method | Error::UriTooLong => "max-age=10",
-        Error::Range { .. } => "no-store",
+        Error::Range { .. }
+        | Error::BeaconMethod
+        | Error::Media
+        | Error::Report(_)
+        | Error::Slow
+        | Error::TooLarge
+        | Error::TooMany => "no-store",
         Error::Read(_) => "max-age=1",
     }
 }

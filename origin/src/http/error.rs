@@ -4,6 +4,8 @@ use std::io;
 
 use axum::http::StatusCode;
 
+use crate::viewers;
+
 /// Why there is no resource in the answer. The text is public; a cause goes to the log only.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -20,6 +22,24 @@ pub(super) enum Error {
     /// Another method than GET, HEAD and OPTIONS.
     #[error("method not allowed")]
     Method,
+    /// A beacon is posted.
+    #[error("reports are posted")]
+    BeaconMethod,
+    /// Reports have a type of their own.
+    #[error("reports are of type application/cmcd")]
+    Media,
+    /// The body is no report.
+    #[error(transparent)]
+    Report(#[from] viewers::Error),
+    /// The body does not come.
+    #[error("the body took too long")]
+    Slow,
+    /// The body is longer than reports are.
+    #[error("too long a body")]
+    TooLarge,
+    /// The address reports faster than viewers do.
+    #[error("too many reports from one address")]
+    TooMany,
     /// The path and query are longer than any of ours.
     #[error("uri too long")]
     UriTooLong,
@@ -45,7 +65,12 @@ impl Error {
     pub(super) const fn status(&self) -> StatusCode {
         match self {
             Self::NoRoute | Self::NotYet | Self::Gone => StatusCode::NOT_FOUND,
-            Self::Method => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Method | Self::BeaconMethod => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Media => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::Report(_) => StatusCode::BAD_REQUEST,
+            Self::Slow => StatusCode::REQUEST_TIMEOUT,
+            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::TooMany => StatusCode::TOO_MANY_REQUESTS,
             Self::UriTooLong => StatusCode::URI_TOO_LONG,
             Self::Range { .. } => StatusCode::RANGE_NOT_SATISFIABLE,
             Self::ShuttingDown | Self::Interrupted => StatusCode::SERVICE_UNAVAILABLE,

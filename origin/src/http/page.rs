@@ -12,11 +12,30 @@ use super::class::Class;
 use super::text::Text;
 
 /// What pages may load: our own files, and what players make themselves (media sources and
-/// workers are blobs; media-chrome writes styles into its shadow trees).
-pub(super) const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; \
-    worker-src 'self' blob:; connect-src 'self'; media-src 'self' blob:; \
+/// workers are blobs; media-chrome writes styles into its shadow trees). `{twin}` is where else they
+/// may ask.
+const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; \
+    worker-src 'self' blob:; connect-src 'self'{twin}; media-src 'self' blob:; \
     img-src 'self' data: blob:; font-src 'self'; style-src 'self' 'unsafe-inline'; \
     base-uri 'none'; form-action 'none'; frame-ancestors 'self'";
+
+/// The policy of a page that was asked of `host`. On loopback pages may ask the machine's other name
+/// too: two players beside each other need more connections than a browser opens to one host.
+pub(super) fn content_security_policy(host: Option<&HeaderValue>) -> HeaderValue {
+    let host = host.and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let (name, port) = host.split_once(':').unwrap_or((host, "80"));
+    let twin = match name {
+        "127.0.0.1" => "localhost",
+        "localhost" => "127.0.0.1",
+        _ => "",
+    };
+    let twin = match port.parse::<u16>() {
+        Ok(port) if !twin.is_empty() => format!(" http://{twin}:{port}"),
+        _ => String::new(),
+    };
+    let policy = CONTENT_SECURITY_POLICY.replace("{twin}", &twin);
+    HeaderValue::from_str(&policy).unwrap_or(HeaderValue::from_static("default-src 'none'"))
+}
 
 #[derive(RustEmbed)]
 #[folder = "../player-demo/dist"]
@@ -78,3 +97,23 @@ fn page(candidates: &[&str]) -> Arc<Text> {
 
 static MISSING: LazyLock<Arc<Text>> =
     LazyLock::new(|| Text::new(include_str!("page/missing.html")));
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_may_ask_their_own_host_and_loopbacks_other_name() {
+        for (host, may) in [
+            ("127.0.0.1:8080", "connect-src 'self' http://localhost:8080;"),
+            ("localhost", "connect-src 'self' http://127.0.0.1:80;"),
+            ("tv.example:8080", "connect-src 'self';"),
+            ("localhost:8080; script-src *", "connect-src 'self';"),
+            ("localhost.example", "connect-src 'self';"),
+        ] {
+            let policy = content_security_policy(HeaderValue::from_str(host).ok().as_ref());
+            assert!(policy.to_str().unwrap().contains(may), "{host}: {policy:?}");
+        }
+        assert!(content_security_policy(None).to_str().unwrap().contains("connect-src 'self';"));
+    }
+}

@@ -36,6 +36,8 @@ pub(super) enum Route {
     ChannelList,
     /// A channel's public state.
     Status(Name),
+    /// Where viewers of a channel report.
+    Beacon(Name),
     /// HLS multivariant playlist.
     Multivariant(Name),
     /// DASH manifest.
@@ -104,6 +106,7 @@ impl Route {
             ["live", channel, "index.m3u8"] => Some(Self::Multivariant(name(channel)?)),
             ["live", channel, "manifest.mpd"] => Some(Self::Manifest(name(channel)?)),
             ["live", channel, "time"] => Some(Self::ChannelTime(name(channel)?)),
+            ["live", channel, "cmcd"] => Some(Self::Beacon(name(channel)?)),
             ["live", channel, "status.json"] => Some(Self::Status(name(channel)?)),
             ["live", channel, rendition, "index.m3u8"] => Some(Self::Playlist {
                 channel: name(channel)?,

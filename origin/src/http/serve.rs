@@ -4,11 +4,15 @@
 //! see the same token), idle connections close, and what is still being written gets a moment.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::http::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::Service as _;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
@@ -26,6 +30,10 @@ const MAX_HEADER_BYTES: usize = 16 * 1024;
 
 /// Header lines of a request.
 const MAX_HEADERS: usize = 64;
+
+/// Where a connection comes from: an extension of each of its requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer(pub SocketAddr);
 
 /// How long things may take on a connection.
 #[derive(Clone, Copy, Debug)]
@@ -74,8 +82,9 @@ async fn serve_within(
             accepted = accept(&listener, &slots) => accepted,
         };
         match accepted {
-            Ok((stream, slot)) => {
-                let connection = connection(patience, stream, router.clone(), cancel.clone());
+            Ok((stream, peer, slot)) => {
+                let router = router.clone();
+                let connection = connection(patience, (stream, peer), router, cancel.clone());
                 tasks.spawn(async move {
                     connection.await;
                     drop(slot);
@@ -96,15 +105,15 @@ async fn serve_within(
 async fn accept(
     listener: &TcpListener,
     slots: &Arc<Semaphore>,
-) -> io::Result<(TcpStream, OwnedSemaphorePermit)> {
+) -> io::Result<(TcpStream, Peer, OwnedSemaphorePermit)> {
     let slot = Arc::clone(slots).acquire_owned().await.map_err(io::Error::other)?;
-    let (stream, _) = listener.accept().await?;
-    Ok((stream, slot))
+    let (stream, address) = listener.accept().await?;
+    Ok((stream, Peer(address), slot))
 }
 
 async fn connection(
     patience: Patience,
-    stream: TcpStream,
+    (stream, peer): (TcpStream, Peer),
     router: Router,
     cancel: CancellationToken,
 ) {
@@ -113,12 +122,17 @@ async fn connection(
     let _ = stream.set_nodelay(true);
     let mut stream = TimeoutStream::new(stream);
     stream.set_write_timeout(Some(patience.stall));
+    let router = TowerToHyperService::new(router);
+    let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(peer);
+        router.call(request)
+    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(patience.request)
         .max_header_size(MAX_HEADER_BYTES)
         .max_headers(MAX_HEADERS)
-        .serve_connection(TokioIo::new(Box::pin(stream)), TowerToHyperService::new(router));
+        .serve_connection(TokioIo::new(Box::pin(stream)), service);
     let mut connection = std::pin::pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,

@@ -1,6 +1,7 @@
 //! The origin through its service, with a clock that stands still: one test per conformance row
 //! and per row of the response table.
 
+mod beacon;
 mod fixture;
 mod held;
 

@@ -1,5 +1,5 @@
 //! Metrics in the Prometheus text format: every name of the program stands in this file, those of
-//! the process in `process`.
+//! viewers in `viewers` and those of the process in `process`.
 //!
 //! Names begin with `headwater_`, carry their unit, and end in `_total` where they count. Labels
 //! have closed sets of values: configured channels, their renditions, and words of ours; nothing a
@@ -18,8 +18,10 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
 mod process;
+mod viewers;
 
 use process::Process;
+pub use viewers::{AudienceMetrics, ProtocolMetrics, ViewerMetrics};
 
 /// States of a channel, as in its status.
 const STATES: [&str; 5] = ["idle", "starting", "live", "holding", "ended"];
@@ -36,6 +38,8 @@ pub struct Metrics {
     pub rtmp: RtmpMetrics,
     /// Of what the machine takes on.
     pub admission: AdmissionMetrics,
+    /// Of those who watch.
+    pub viewers: ViewerMetrics,
     channels: ChannelFamilies,
 }
 
@@ -209,9 +213,11 @@ impl Metrics {
         rtmp.register(registry);
         let admission = AdmissionMetrics::default();
         admission.register(registry);
+        let viewers = ViewerMetrics::default();
+        viewers.register(registry);
         let channels = ChannelFamilies::new();
         channels.register(registry);
-        Self { registry: root, http, rtmp, admission, channels }
+        Self { registry: root, http, rtmp, admission, viewers, channels }
     }
 
     /// The metrics of a configured channel.

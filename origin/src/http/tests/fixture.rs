@@ -25,11 +25,12 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
-use crate::channel::{Channel, Health, SourceStatus, Status};
+use crate::channel::{Channel, Channels, Health, SourceStatus, Status};
 use crate::clock::ManualClock;
 use crate::http::{Context, Options, router, serve_connections};
 use crate::store::{ChannelStore, Limits, Store};
 use crate::telemetry::metrics::Metrics;
+use crate::viewers::Viewers;
 
 /// Number of the first segment.
 pub(super) const FIRST_K: u64 = 1_104_576_903;
@@ -112,11 +113,14 @@ impl Fixture {
         ]
         .map(|channel| (channel.name.clone(), Arc::new(channel)));
         let metrics = Arc::new(Metrics::new("test"));
+        let channels: Channels = channels.into();
+        let viewers = Arc::new(Viewers::new(channels.keys(), metrics.viewers.clone()));
         let context = Context {
-            channels: Arc::new(channels.into()),
+            channels: Arc::new(channels),
             stores: stores.clone(),
             clock: Arc::new(ManualClock::at_millis(NOW_MILLIS)),
             metrics: Arc::clone(&metrics),
+            viewers,
             options: Options::default(),
         };
         let cancel = CancellationToken::new();
@@ -261,6 +265,12 @@ impl Fixture {
         ask(self.router.clone(), method, path, headers).await
     }
 
+    /// The answer to a POST.
+    pub(super) async fn post(&self, path: &str, kind: &str, body: impl Into<Body>) -> Answer {
+        let request = Request::post(path).header("content-type", kind).body(body.into()).unwrap();
+        answer_to(self.router.clone(), request).await
+    }
+
     /// Asks in a task of its own.
     pub(super) fn spawn_get(&self, path: &str) -> JoinHandle<Answer> {
         let (router, path) = (self.router.clone(), path.to_owned());
@@ -288,7 +298,11 @@ async fn ask(router: Router, method: Method, path: &str, headers: &[(HeaderName,
     for (name, value) in headers {
         request = request.header(name, *value);
     }
-    let response = router.oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+    answer_to(router, request.body(Body::empty()).unwrap()).await
+}
+
+async fn answer_to(router: Router, request: Request<Body>) -> Answer {
+    let response = router.oneshot(request).await.unwrap();
     let (head, body) = response.into_parts();
     let body = body.collect().await.unwrap().to_bytes();
     Answer { status: head.status, headers: head.headers, body }

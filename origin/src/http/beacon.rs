@@ -1,0 +1,79 @@
+//! `POST /live/{channel}/cmcd`: viewers' reports, read within limits and handed to [`crate::viewers`].
+//!
+//! Any player may send them: CMCD version 2 in event mode (CTA-5004-B), in a body of type
+//! `application/cmcd`, or `text/plain`, which scripts of other sites may send without asking first.
+//! No answer of it is ever cached.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::{Duration, Instant};
+
+use axum::body::Body;
+use axum::http::header::CONTENT_TYPE;
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, Response};
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+
+use super::answer;
+use super::body::Payload;
+use super::class::Class;
+use super::error::Error;
+use super::route::Route;
+use super::serve::Peer;
+use super::{MAX_URI, Origin};
+use crate::viewers::Refused;
+
+/// Bytes of a body: a report has about 300, and a player that gathers them sends a few.
+const MAX_BODY: usize = 16 * 1024;
+/// How long a body may take: it is sent in one packet or two.
+const BODY_WITHIN: Duration = Duration::from_secs(5);
+
+impl Origin {
+    /// Answers a POST, of which only viewers' reports are known.
+    pub(super) async fn take_report(
+        &self,
+        request: &Parts,
+        body: Body,
+        class: &mut Option<Class>,
+    ) -> Result<Response<Payload>, Error> {
+        if request.uri.path().len() > MAX_URI {
+            return Err(Error::UriTooLong);
+        }
+        let Some(Route::Beacon(name)) = Route::parse(request.uri.path()) else {
+            return Err(Error::Method);
+        };
+        *class = Some(Class::Beacon);
+        self.channel(&name)?;
+        if !is_report(&request.headers) {
+            return Err(Error::Media);
+        }
+        let body = whole(body).await?;
+        // Without a connection (in tests) everybody is one address.
+        let peer = request.extensions.get::<Peer>();
+        let address = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0.ip());
+        match self.context.viewers.take(&name, address, &body, Instant::now()) {
+            Ok(()) => Ok(answer::taken()),
+            Err(Refused::NoChannel) => Err(Error::Gone),
+            Err(Refused::TooMany) => Err(Error::TooMany),
+            Err(Refused::Malformed(error)) => Err(Error::Report(error)),
+        }
+    }
+}
+
+/// Whether a body says that it is a report.
+fn is_report(headers: &HeaderMap) -> bool {
+    let stated = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let kind = stated.and_then(|text| text.split(';').next()).unwrap_or_default().trim();
+    ["application/cmcd", "text/plain"].iter().any(|known| kind.eq_ignore_ascii_case(known))
+}
+
+/// The whole of a body, if that is short and comes soon.
+async fn whole(body: Body) -> Result<Bytes, Error> {
+    let read = Limited::new(body, MAX_BODY).collect();
+    match tokio::time::timeout(BODY_WITHIN, read).await {
+        Ok(Ok(read)) => Ok(read.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Error::TooLarge),
+        // Whoever breaks off does not read the answer either.
+        Ok(Err(_)) | Err(_) => Err(Error::Slow),
+    }
+}

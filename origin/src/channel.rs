@@ -20,6 +20,7 @@ mod making;
 mod overload;
 mod packaging;
 mod passing;
+mod stages;
 mod status;
 mod task;
 pub use incidents::Event;

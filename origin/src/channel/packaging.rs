@@ -21,6 +21,7 @@ use tokio::sync::watch;
 
 use super::cutting::{Begin, Cutting};
 use super::making;
+use super::stages::Publishing;
 use crate::store::{ChannelStore, StoredFormat, StoredRendition};
 use crate::telemetry::metrics::{ChannelMetrics, RenditionMetrics};
 
@@ -49,8 +50,7 @@ pub(super) struct Packaging {
     last_discontinuity: Option<u64>,
     last_k: Option<u64>,
     last_run_millis: u64,
-    /// Moving average of the time from a part's last sample to its being listed.
-    publish_ms: f64,
+    publishing: Publishing,
 }
 
 /// The run being written.
@@ -60,6 +60,8 @@ struct Current {
     renditions: Arc<[Rendition]>,
     segmenter: Cutting,
     metrics: Vec<RenditionMetrics>,
+    /// When the first sample of each picture's open part came.
+    opened: Vec<Option<Instant>>,
     /// Whether the encoder still makes what lies before its start, as fast as it can.
     catching_up: bool,
 }
@@ -137,7 +139,7 @@ impl Packaging {
             last_discontinuity: recovered.last_discontinuity,
             last_k,
             last_run_millis: recovered.last_run.as_ref().map_or(0, RunId::millis),
-            publish_ms: 0.0,
+            publishing: Publishing::default(),
             store,
         }
     }
@@ -263,7 +265,10 @@ impl Packaging {
         self.remember_format(&renditions).await;
         self.store.begin_run(&run, &renditions).await;
         let metrics = renditions.iter().map(|r| self.metrics.rendition(r.name.as_str())).collect();
-        self.current = Some(Current { run, renditions, segmenter, metrics, catching_up: true });
+        let pictures = renditions.iter().filter(|r| r.video().is_some()).count();
+        let opened = vec![None; pictures];
+        self.current =
+            Some(Current { run, renditions, segmenter, metrics, opened, catching_up: true });
     }
 
     /// Ends the run on the air where another one begins, and keeps what its manifests promised beyond
@@ -349,9 +354,9 @@ impl Packaging {
         }
     }
 
-    /// Mean time from a part's last sample to its being listed, in milliseconds.
-    pub(super) fn mean_publish_ms(&self) -> f64 {
-        (self.publish_ms * 10.0).round() / 10.0
+    /// How long parts have taken lately.
+    pub(super) fn publishing(&self) -> &Publishing {
+        &self.publishing
     }
 
     /// Packages one coded sample.
@@ -364,6 +369,9 @@ impl Packaging {
             self.begin_run(coming).await;
         }
         let current = self.current.as_mut().ok_or(Error::NoRun)?;
+        if let Some(opened) = current.opened.get_mut(rendition) {
+            opened.get_or_insert(received);
+        }
         current.segmenter.push(rendition, sample)?;
         self.drain(received).await;
         Ok(())
@@ -422,7 +430,10 @@ impl Packaging {
                     timeline.push_part(rendition, k, start, Part { duration, bytes, independent });
                     let took = received.elapsed();
                     self.metrics.part_published(took);
-                    self.publish_ms += (took.as_secs_f64() * 1000.0 - self.publish_ms) / 32.0;
+                    if let Some(opened) = current.opened.get_mut(rendition).and_then(Option::take) {
+                        self.publishing.part.add(opened.elapsed());
+                        self.publishing.package.add(took);
+                    }
                     if let Some(metrics) = current.metrics.get(rendition) {
                         metrics.parts.inc();
                         metrics.filler.inc_by(f64::from(filler) / current.scale(rendition));

@@ -191,14 +191,24 @@ pub struct LeftOut {
     pub reason: String,
 }
 
-/// Milliseconds a frame spends in each stage: moving averages over the last seconds.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
+/// Milliseconds that pictures spend in each stage: median and 95th percentile of the last seconds.
+/// `None` where nothing has passed yet, or, of `encode`, where the channel encodes nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct StageLatency {
-    /// From the last byte of a picture read off the socket to the picture decoded and placed on
-    /// the output clock: the adaptive buffer.
-    pub ingest_ms: f64,
+    /// From the last byte of a picture read off the socket to its place on the output clock.
+    pub ingest_ms: Option<f64>,
+    /// The same, 95th percentile.
+    pub ingest_p95_ms: Option<f64>,
     /// From the picture's place on the output clock to its coded frame.
-    pub encode_ms: f64,
+    pub encode_ms: Option<f64>,
+    /// The same, 95th percentile.
+    pub encode_p95_ms: Option<f64>,
+    /// From the first frame of a part to the part being fetchable.
+    pub part_ms: Option<f64>,
+    /// The same, 95th percentile.
+    pub part_p95_ms: Option<f64>,
     /// From the last frame of a part to the part being fetchable.
-    pub package_ms: f64,
+    pub package_ms: Option<f64>,
+    /// The same, 95th percentile.
+    pub package_p95_ms: Option<f64>,
 }

@@ -35,6 +35,7 @@ use super::making::{self, Making};
 use super::overload::Overload;
 use super::packaging::Packaging;
 use super::passing::Passing;
+use super::stages::Stages;
 use super::status::{Health, SourceStatus, Status};
 use crate::admission::{Admission, Admitted, pixels_per_second};
 use crate::backoff::Backoff;
@@ -109,6 +110,8 @@ struct Task {
     incidents: Incidents,
     /// When the clock will have reached a run that lies ahead of it.
     ahead_until: Option<Instant>,
+    /// How long pictures take.
+    stages: Stages,
     status: Status,
 }
 
@@ -206,6 +209,7 @@ impl Task {
             deadline: left.map(|left| Instant::now() + left),
             incidents,
             ahead_until: None,
+            stages: Stages::default(),
             status,
         }
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use ingest::av::protocol::{ClockBase, Stats};
 use ingest::av::supervisor::{LadderConfig, Output};
 use packager::media::{Rendition, Sample};
-use packager::time::Timestamp;
+use packager::time::{Rounding, Timescale, Timestamp};
 use tokio::time::Instant;
 use tracing::info;
 
@@ -19,6 +19,9 @@ use crate::channel::overload::{Load, RungLoad};
 use crate::channel::packaging::Begun;
 use crate::channel::status::{Health, RepairKind};
 use crate::clock::Clock as _;
+
+/// A picture received this long after its place has been put there to fill a run's beginning.
+const LEAD_IN: Duration = Duration::from_secs(1);
 
 impl Task {
     /// Starts an encoder and hands it the backlog. Without a source it goes on from there.
@@ -78,7 +81,8 @@ impl Task {
             Event::Output(Output::Started { renditions, first_k, start }) => {
                 self.begin_run(renditions, first_k, start).await;
             }
-            Event::Output(Output::Sample { rendition, sample, .. }) => {
+            Event::Output(Output::Sample { rendition, sample, captured, .. }) => {
+                self.measure_stages(rendition, &sample, captured);
                 self.package(rendition, sample).await;
             }
             Event::Output(Output::Stats(stats)) => self.take_stats(stats),
@@ -93,8 +97,6 @@ impl Task {
 
     /// Counters run from the worker's start; what they grew by since the last report is new.
     pub(super) fn take_stats(&mut self, stats: Stats) {
-        self.status.latency.ingest_ms = f64::from(stats.ingest_us) / 1000.0;
-        self.status.latency.encode_ms = f64::from(stats.encode_us) / 1000.0;
         let metrics = &self.context.metrics;
         metrics.encoder_lag.set(f64::from(stats.lag_ms) / 1000.0);
         let Some(encoder) = &mut self.encoder else { return };
@@ -195,6 +197,29 @@ impl Task {
         if self.status.first_segment.is_none() && listed.is_some() {
             self.report();
         }
+    }
+
+    /// Notes how long a coded picture took whose source was received at `captured`, in nanoseconds of
+    /// `CLOCK_MONOTONIC`.
+    fn measure_stages(&mut self, rendition: usize, sample: &Sample, captured: i64) {
+        let Some((making, _)) = &self.making else { return };
+        if rendition >= making.plan.rungs.len() {
+            return;
+        }
+        let clock = &self.context.clock;
+        let now = clock.now().ticks_in(Timescale::NANOS, Rounding::Nearest);
+        let received = captured.saturating_add(clock.utc_minus_monotonic_nanos());
+        let due = Timestamp::new(sample.pts, making.grid.video_scale());
+        let due = due.ticks_in(Timescale::NANOS, Rounding::Nearest);
+        let span = |from: i64, to: i64| {
+            Duration::from_nanos(u64::try_from(to.saturating_sub(from)).unwrap_or(0))
+        };
+        // What a run's first picture fills before itself took no time to get there.
+        if span(due, received) > LEAD_IN {
+            return;
+        }
+        self.stages.ingest.add(span(received, due));
+        self.stages.encode.add(span(due.max(received), now));
     }
 
     /// When filler is due, if a run is on the air.

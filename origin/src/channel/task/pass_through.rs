@@ -32,7 +32,11 @@ impl Task {
         else {
             return;
         };
-        let ago = i64::try_from(received.elapsed().as_nanos()).unwrap_or(0);
+        let took = received.elapsed();
+        if matches!(unit, Unit::Video(_)) {
+            self.stages.ingest.add(took);
+        }
+        let ago = i64::try_from(took.as_nanos()).unwrap_or(0);
         let now = self.context.clock.now().ticks_in(Timescale::NANOS, Rounding::Nearest);
         let Some(sample) = self.passing.sample(unit, now.saturating_sub(ago)) else { return };
         if self.passing.is_on() {

@@ -10,6 +10,7 @@ use tracing::warn;
 
 use super::{PICTURE_WITHIN, Task};
 use crate::channel::incidents::{Cause, Happening};
+use crate::channel::stages;
 use crate::channel::status::{Health, LeftOut, RenditionStatus, RepairKind};
 use crate::clock::Clock as _;
 
@@ -76,7 +77,7 @@ impl Task {
                 .iter()
                 .map(|l| LeftOut { name: l.name.to_string(), reason: l.reason.clone() })
                 .collect();
-            self.status.latency.package_ms = packaging.mean_publish_ms();
+            self.status.latency = stages::summary(&self.stages, Some(packaging.publishing()));
         }
         self.status.clock_ahead_ms = self.context.clock.nanos().unsigned_abs() / 1_000_000;
         let listed = self.context.snapshots.borrow().clone();

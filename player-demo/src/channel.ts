@@ -14,16 +14,18 @@ export interface ChannelStatus {
   readonly state: ChannelState;
   readonly since: number;
   readonly segment_ms: number | null;
+  readonly part_ms: number | null;
   readonly fps: string | null;
   readonly latency: StageLatency;
   readonly last_error: string | null;
 }
 
-/** Milliseconds. */
+/** Medians in milliseconds; null where nothing has passed yet, or nothing is encoded. */
 export interface StageLatency {
-  readonly ingest_ms: number;
-  readonly encode_ms: number;
-  readonly package_ms: number;
+  readonly ingest_ms: number | null;
+  readonly encode_ms: number | null;
+  readonly part_ms: number | null;
+  readonly package_ms: number | null;
 }
 
 export const STATE_WORDS: Record<ChannelState, string> = {

@@ -1,5 +1,6 @@
 // `window.headwater`: the page's live measurements, for tests and for the curious.
 
+import type { Split } from "./meter/stages";
 import type { Format, Level } from "./players/player";
 
 /** All numbers are as of the moment of reading. */
@@ -22,10 +23,16 @@ export interface Measurements {
   readonly stallSeconds: number;
   /** Times a player had to be made anew after a failure. */
   readonly restarts: number;
+  /** The picture stands though it should move. */
+  readonly stalled: boolean;
   /** Glass to glass: median of the last second's samples. */
   readonly latencyMs: number | null;
   /** The last minute's samples, oldest first. */
   readonly latencySamples: readonly number[];
+  /** How old the media on the screen is by its own date (PROGRAM-DATE-TIME, or the MPD's timeline). */
+  readonly mediaAgeMs: number | null;
+  /** Where that time goes, in milliseconds. */
+  readonly stages: Split;
   /** The instant drawn into the newest picture that was read. */
   readonly clockMillis: number | null;
   /** By how much the sound comes after the picture. */
@@ -37,7 +44,11 @@ export interface Measurements {
   readonly error: string | null;
 }
 
-export type Headwater = Measurements & { select(rendition: string): void };
+/** The first player's measurements stand in `window.headwater` itself, all players' in `panes`. */
+export type Headwater = Measurements & {
+  select(rendition: string): void;
+  readonly panes: readonly Measurements[];
+};
 
 declare global {
   interface Window {
@@ -46,15 +57,18 @@ declare global {
 }
 
 /** Makes `window.headwater`; each property is measured when it is read. */
-export function exposeHeadwater(measure: () => Measurements, select: (rendition: string) => void): void {
+export function exposeHeadwater(measure: () => readonly Measurements[], select: (rendition: string) => void): void {
   const live = Object.fromEntries(
-    Object.keys(measure()).map((key) => [
+    Object.keys(measure()[0] ?? {}).map((key) => [
       key,
-      { enumerable: true, get: () => measure()[key as keyof Measurements] },
+      { enumerable: true, get: () => measure()[0]?.[key as keyof Measurements] },
     ]),
   );
   const headwater = Object.freeze(
-    Object.defineProperties({}, { ...live, select: { enumerable: true, value: select } }),
+    Object.defineProperties(
+      {},
+      { ...live, panes: { enumerable: true, get: measure }, select: { enumerable: true, value: select } },
+    ),
   );
   Object.defineProperty(window, "headwater", { value: headwater, enumerable: true });
 }

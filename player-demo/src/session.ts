@@ -8,9 +8,11 @@ import { fetchStatus, isPlayable, type ChannelStatus } from "./channel";
 import type { Measurements } from "./headwater";
 import type { AvSyncMeter } from "./meter/avsync";
 import type { LatencyMeter } from "./meter/latency";
+import { DeliveryMeter } from "./meter/delivery";
 import { median } from "./meter/quantile";
+import type { ServerClock } from "./meter/serverclock";
 import { StallMeter, type Playback } from "./meter/stalls";
-import { AUTO, createPlayer, preload, type Format, type Level, type Player } from "./players/player";
+import { AUTO, createPlayer, manifestUrl, preload, type Format, type Level, type Player } from "./players/player";
 
 const STATUS_MS = 2_000;
 /** A viewer who waits for a channel sees it sooner. */
@@ -40,6 +42,10 @@ export interface SessionEvents {
 export class Session {
   readonly #video: HTMLVideoElement;
   readonly #channel: string;
+  readonly #origin: string;
+  readonly #clock: ServerClock;
+  readonly #delivery = new DeliveryMeter();
+  readonly #life = new AbortController();
   readonly #events: SessionEvents;
   readonly #stalls = new StallMeter();
   #format: Format = "hls";
@@ -54,17 +60,37 @@ export class Session {
   // Which call of `play` owns the element; an older one that is still loading gives up.
   #turn = 0;
 
-  constructor(video: HTMLVideoElement, channel: string, events: SessionEvents) {
+  /** `origin` is where the media comes from, empty for the page's own. */
+  constructor(video: HTMLVideoElement, channel: string, origin: string, clock: ServerClock, events: SessionEvents) {
     this.#video = video;
     this.#channel = channel;
+    this.#origin = origin;
+    this.#clock = clock;
     this.#events = events;
     video.addEventListener("waiting", () => this.#stalls.waiting(performance.now(), this.#playback()));
     video.addEventListener("loadedmetadata", () => void this.#start());
     video.addEventListener("loadeddata", () => this.#onFirstFrame());
     video.addEventListener("playing", () => this.#onPlaying());
     video.addEventListener("ended", () => this.#enter({ kind: "ended" }));
-    setInterval(() => this.#observe(), OBSERVE_MS);
+    const observer = setInterval(() => this.#observe(), OBSERVE_MS);
+    this.#life.signal.addEventListener("abort", () => clearInterval(observer));
     void this.#watchStatus();
+  }
+
+  /** Ends it: nothing plays and nothing is asked any more. */
+  end(): void {
+    this.#turn += 1;
+    this.#life.abort();
+    this.#destroyPlayer();
+  }
+
+  /** Milliseconds from the end of a part to its being in the buffer, lately; null while unknown. */
+  get deliveryMs(): number | null {
+    return this.#delivery.lag;
+  }
+
+  get state(): SessionState {
+    return this.#state;
   }
 
   get selected(): string {
@@ -89,7 +115,8 @@ export class Session {
     this.#startedAt = performance.now();
     this.#firstFrameMs = null;
     this.#trouble = null;
-    const player = await createPlayer(format, this.#video, this.#channel, {
+    const url = manifestUrl(this.#origin, this.#channel, format);
+    const player = await createPlayer(format, this.#video, url, {
       levels: () => this.#onLevels(),
       troubled: (problem) => this.#onTroubled(problem),
       failed: (problem) => this.#onFailed(turn, problem),
@@ -118,7 +145,7 @@ export class Session {
     void this.#start();
   }
 
-  measure(latency: LatencyMeter, avsync: AvSyncMeter): Measurements {
+  measure(latency: LatencyMeter, avsync: AvSyncMeter): Omit<Measurements, "stages"> {
     const video = this.#video;
     const samples = latency.samples.filter((sample) => sample.latency !== null);
     const since = (samples.at(-1)?.at ?? 0) - LATENCY_WINDOW_MS;
@@ -135,8 +162,10 @@ export class Session {
       stalls: this.#stalls.count,
       stallSeconds: this.#stalls.millis / 1000,
       restarts: this.#restarts,
+      stalled: this.#stalls.stalledFor(performance.now()) > 0,
       latencyMs: median(samples.filter(({ at }) => at >= since).map(({ latency }) => latency ?? 0)),
       latencySamples: samples.map(({ latency }) => latency ?? 0),
+      mediaAgeMs: this.#mediaAge(),
       clockMillis: latency.samples.at(-1)?.clock ?? null,
       avOffsetMs: avsync.offset,
       muted: video.muted || video.volume === 0,
@@ -157,10 +186,19 @@ export class Session {
     }
   }
 
-  async #watchStatus(): Promise<never> {
-    for (;;) {
+  #mediaAge(): number | null {
+    const now = this.#clock.at(performance.now());
+    const date = this.#firstFrameMs === null ? null : (this.#player?.date() ?? null);
+    return now === null || date === null ? null : now - date;
+  }
+
+  async #watchStatus(): Promise<void> {
+    while (!this.#life.signal.aborted) {
       // A server that doesn't answer says nothing of the channel: the last word stands.
       const status = await fetchStatus(this.#channel).catch(() => this.#status);
+      if (this.#life.signal.aborted) {
+        return;
+      }
       this.#status = status;
       this.#events.status(status);
       this.#follow(status);
@@ -187,6 +225,10 @@ export class Session {
     this.#stalls.observe(now, this.#playback());
     if (!this.#player) {
       return;
+    }
+    const age = this.#mediaAge();
+    if (age !== null) {
+      this.#delivery.observe(this.#video.currentTime + bufferSeconds(this.#video), age - bufferSeconds(this.#video) * 1000);
     }
     if (this.#state.kind === "starting" && this.#firstFrameMs === null && now - this.#startedAt > PATIENCE_MS) {
       this.#onFailed(this.#turn, "No picture came");
@@ -236,6 +278,7 @@ export class Session {
     this.#player?.destroy();
     this.#player = null;
     this.#stalls.rearm(performance.now());
+    this.#delivery.reset();
   }
 
   #enter(state: SessionState): void {

@@ -1,76 +1,118 @@
-// The watch page: one channel, played by hls.js or dash.js, with its measurements.
+// The watch page: one channel, played by hls.js, by dash.js, or by both beside each other, with
+// their measurements.
 
 import "./style/base.css";
 import "./style/watch.css";
-import { Session } from "./session";
-import { AvSyncMeter } from "./meter/avsync";
-import { LatencyMeter } from "./meter/latency";
+import { STATE_WORDS, type ChannelStatus } from "./channel";
+import { exposeHeadwater } from "./headwater";
 import { ServerClock } from "./meter/serverclock";
-import { exposeHeadwater, type Measurements } from "./headwater";
-import { element } from "./ui/dom";
-import { Choices } from "./ui/choices";
-import { Overlay } from "./ui/overlay";
-import { Panel } from "./ui/panel";
+import { Pane } from "./pane";
+import { origins } from "./players/origins";
+import type { Format } from "./players/player";
+import { Choices, type View } from "./ui/choices";
+import { element, setText } from "./ui/dom";
+import { Graph } from "./ui/graph";
+import { Legend } from "./ui/legend";
 
 const REFRESH_MS = 250;
 
 const channel = decodeURIComponent(/^\/watch\/([^/]+)/.exec(location.pathname)?.[1] ?? "");
-const video = element("video", HTMLVideoElement);
 document.title = `${channel} · Headwater`;
 element("channel", HTMLElement).textContent = channel;
 
 const clock = new ServerClock();
 void clock.keep(new AbortController().signal);
-const latency = new LatencyMeter(video, clock);
-const avsync = new AvSyncMeter(video, () => latency.samples);
-const overlay = new Overlay();
-const panel = new Panel();
-
-const session = new Session(video, channel, {
-  state: (state) => overlay.show(state),
-  status: (status) => panel.showStatus(status),
-  levels: () => choices.showLevels(session.levels(), session.selected),
-  restarted: () => {
-    latency.reset();
-    avsync.reset();
-  },
-});
+const graph = new Graph();
+const legend = new Legend();
+const badge = element("state", HTMLElement);
+const hint = element("hint", HTMLElement);
+const stand = element("panes", HTMLElement);
 const choices = new Choices(location, {
-  format: (format) => void session.play(format),
-  rendition: (name) => session.select(name),
+  view: (view) => show(view),
+  rendition: (name) => select(name),
 });
-overlay.onUnmute(() => {
-  video.muted = false;
-  void avsync.start();
-});
+let panes: Pane[] = [];
 
-function measure(): Measurements {
-  return session.measure(latency, avsync);
+function show(view: View): void {
+  for (const pane of panes) {
+    pane.end();
+  }
+  const { second, crowded } = origins(location);
+  const both = view === "both";
+  const formats: readonly Format[] = both ? ["hls", "dash"] : [view];
+  panes = formats.map(
+    (format, index) =>
+      new Pane(
+        { channel, format, origin: index === 0 ? "" : second, quiet: both, clock },
+        {
+          status: showStatus,
+          levels: () => showLevels(),
+        },
+      ),
+  );
+  stand.dataset["view"] = view;
+  stand.append(...panes.map(({ root }) => root));
+  hint.hidden = !(both && crowded);
+  setText(hint, "Both players share this host’s six connections and may wait for each other; over HTTPS they do not.");
+  for (const pane of panes) {
+    pane.root.querySelector("details")?.toggleAttribute("open", !both);
+    // Two sounds a moment apart are none.
+    pane.video.addEventListener("volumechange", () => {
+      if (!pane.video.muted) {
+        for (const other of panes.filter((each) => each !== pane)) {
+          other.video.muted = true;
+        }
+      }
+    });
+    pane.select(choices.rendition);
+    pane.play();
+  }
 }
-exposeHeadwater(measure, (name) => {
-  session.select(name);
-  choices.showLevels(session.levels(), session.selected);
-});
+
+function showStatus(status: ChannelStatus | null): void {
+  const state = status?.state ?? "idle";
+  badge.dataset["state"] = state;
+  setText(badge, STATE_WORDS[state]);
+}
+
+function showLevels(): void {
+  const [first] = panes;
+  const levels = panes.map((pane) => pane.levels()).find((known) => known.length > 0) ?? [];
+  if (first) {
+    choices.showLevels(levels, first.selected);
+  }
+}
+
+function select(rendition: string): void {
+  for (const pane of panes) {
+    pane.select(rendition);
+  }
+}
+
+show(choices.view);
+exposeHeadwater(
+  () => panes.map((pane) => pane.measure()),
+  (rendition) => {
+    select(rendition);
+    showLevels();
+  },
+);
 
 setInterval(() => {
-  const now = measure();
-  panel.show(now, latency.samples);
-  overlay.showSound(video);
-  // Only a picture with a clock has ticks in its sound.
-  if (now.clockMillis !== null) {
-    void avsync.start();
+  for (const pane of panes) {
+    pane.refresh();
   }
+  graph.show(
+    panes.map(({ format, history }) => ({ name: format, samples: history.samples })),
+    performance.now(),
+  );
+  legend.show(panes);
 }, REFRESH_MS);
 
-session.select(choices.rendition);
-void session.play(choices.format);
-
-// media-chrome takes a playlist of known length for a recording, and would seek to the last picture
-// there is, where a player starves.
-Object.assign(video, { streamType: "live" });
-element("live", HTMLElement).addEventListener("mediaseektoliverequest", (event) => {
-  event.stopPropagation();
-  session.seekToLive();
+addEventListener("pagehide", () => {
+  for (const pane of panes) {
+    pane.leave();
+  }
 });
 // The controls are not what a viewer waits for.
 void import("media-chrome");

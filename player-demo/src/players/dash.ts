@@ -75,6 +75,11 @@ export class DashPlayer implements Player {
     this.#player.seekToOriginalLive();
   }
 
+  // Periods are placed on the epoch: the element's time is the date.
+  date(): number | null {
+    return this.#ready() ? this.#video.currentTime * 1000 : null;
+  }
+
   destroy(): void {
     // dash.js 5.2 waits for `canplay` to set a playback rate, and goes on waiting when destroyed:
     // the next player's `canplay` would make it throw.

@@ -1,4 +1,6 @@
-// hls.js behind the page's interface. Stock configuration: `new Hls()` and nothing else.
+// hls.js behind the page's interface. Stock configuration, low latency mode included, but for one
+// setting: it may play a little faster to come back to the latency that the playlist asks for. By
+// itself it stays where it happened to start, and where a hiccup has left it.
 
 import Hls, { ErrorDetails, ErrorTypes, Events, type ErrorData, type Level as HlsLevel } from "hls.js";
 import { AUTO, type Level, type Player, type PlayerEvents } from "./player";
@@ -6,6 +8,9 @@ import { renditionOf } from "./rendition";
 
 /** A decoder that fails again this soon after it was recovered will not recover. */
 const RECOVERY_MS = 5_000;
+
+/** Playback this fast is not heard: hls.js keeps the pitch. */
+const CATCH_UP_RATE = 1.05;
 
 /** What a viewer may make of the failures that are likely; the rest keep hls.js's own name. */
 const WORDS: Partial<Record<ErrorDetails, string>> = {
@@ -30,7 +35,7 @@ export class HlsPlayer implements Player {
 
   constructor(video: HTMLVideoElement, url: string, events: PlayerEvents) {
     this.#events = events;
-    this.#hls = new Hls();
+    this.#hls = new Hls({ maxLiveSyncPlaybackRate: CATCH_UP_RATE });
     if (!Hls.isSupported()) {
       queueMicrotask(() => events.failed("This browser has no Media Source Extensions, which hls.js needs."));
       return;
@@ -64,6 +69,10 @@ export class HlsPlayer implements Player {
     if (media && liveSyncPosition !== null) {
       media.currentTime = liveSyncPosition;
     }
+  }
+
+  date(): number | null {
+    return this.#hls.playingDate?.getTime() ?? null;
   }
 
   destroy(): void {

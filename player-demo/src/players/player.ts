@@ -1,5 +1,4 @@
-// What the page needs of a player: one small interface over hls.js and dash.js, which keep their
-// stock configuration.
+// What the page needs of a player: one small interface over hls.js and dash.js.
 
 export type Format = "hls" | "dash";
 
@@ -31,13 +30,16 @@ export interface Player {
   select(name: string): void;
   /** Goes back to where a viewer who joins now would start. */
   seekToLive(): void;
+  /** The date of what is on the screen, milliseconds since the epoch; null before the first picture. */
+  date(): number | null;
   destroy(): void;
 }
 
 export const AUTO = "auto";
 
-export function manifestUrl(channel: string, format: Format): string {
-  return `/live/${encodeURIComponent(channel)}/${format === "hls" ? "index.m3u8" : "manifest.mpd"}`;
+/** Where a channel is played from; `origin` is empty for the page's own. */
+export function manifestUrl(origin: string, channel: string, format: Format): string {
+  return `${origin}/live/${encodeURIComponent(channel)}/${format === "hls" ? "index.m3u8" : "manifest.mpd"}`;
 }
 
 // A viewer of HLS never fetches dash.js, nor the other way round.
@@ -55,10 +57,9 @@ export function preload(format: Format): void {
 export async function createPlayer(
   format: Format,
   video: HTMLVideoElement,
-  channel: string,
+  url: string,
   events: PlayerEvents,
 ): Promise<Player> {
-  const url = manifestUrl(channel, format);
   if (format === "hls") {
     const { HlsPlayer } = await CODE.hls();
     return new HlsPlayer(video, url, events);

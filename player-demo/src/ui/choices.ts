@@ -1,26 +1,30 @@
-// The viewer's two choices, HLS or DASH and a rendition; both stand in the address, so a link
-// carries them.
+// The viewer's choices, HLS, DASH or both beside each other, and a rendition; both stand in the
+// address, so a link carries them.
 
 import { AUTO, type Format, type Level } from "../players/player";
 import { element } from "./dom";
 import { bitrate } from "./format";
 
+export type View = Format | "both";
+
 export interface ChoiceEvents {
-  format(format: Format): void;
+  view(view: View): void;
   rendition(name: string): void;
 }
 
 export class Choices {
   readonly #menu = element("rendition", HTMLSelectElement);
+  #view: View;
 
   constructor(location: Location, events: ChoiceEvents) {
     const query = new URLSearchParams(location.search);
-    const format = query.get("format") === "dash" ? "dash" : "hls";
-    for (const radio of document.querySelectorAll<HTMLInputElement>('input[name="format"]')) {
-      radio.checked = radio.value === format;
+    this.#view = viewOf(query.get("format"));
+    for (const radio of document.querySelectorAll<HTMLInputElement>('input[name="view"]')) {
+      radio.checked = radio.value === this.#view;
       radio.addEventListener("change", () => {
-        remember("format", radio.value);
-        events.format(this.format);
+        this.#view = viewOf(radio.value);
+        remember("format", this.#view);
+        events.view(this.#view);
       });
     }
     this.showLevels([], query.get("rendition") ?? AUTO);
@@ -30,9 +34,8 @@ export class Choices {
     });
   }
 
-  get format(): Format {
-    const dash = document.querySelector<HTMLInputElement>('input[name="format"][value="dash"]');
-    return dash?.checked ? "dash" : "hls";
+  get view(): View {
+    return this.#view;
   }
 
   get rendition(): string {
@@ -49,6 +52,10 @@ export class Choices {
     this.#menu.replaceChildren(...options);
     this.#menu.value = chosen;
   }
+}
+
+function viewOf(word: string | null): View {
+  return word === "dash" || word === "both" ? word : "hls";
 }
 
 function remember(key: string, value: string): void {

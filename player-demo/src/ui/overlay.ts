@@ -1,7 +1,7 @@
 // What stands over the picture: why there is none, and the offer to unmute.
 
 import type { SessionState } from "../session";
-import { element, setText } from "./dom";
+import { setText, within } from "./dom";
 
 interface Words {
   readonly title: string;
@@ -9,11 +9,20 @@ interface Words {
 }
 
 export class Overlay {
-  readonly #root = element("overlay", HTMLElement);
-  readonly #title = element("overlay-title", HTMLElement);
-  readonly #detail = element("overlay-detail", HTMLElement);
-  readonly #unmute = element("unmute", HTMLButtonElement);
-  #wantsSound = true;
+  readonly #root: HTMLElement;
+  readonly #title: HTMLElement;
+  readonly #detail: HTMLElement;
+  readonly #unmute: HTMLButtonElement;
+  #wantsSound: boolean;
+
+  /** `wantsSound`: whether a picture without sound should offer it. */
+  constructor(pane: HTMLElement, wantsSound: boolean) {
+    this.#root = within(pane, '[data-part="overlay"]', HTMLElement);
+    this.#title = within(pane, '[data-part="overlay-title"]', HTMLElement);
+    this.#detail = within(pane, '[data-part="overlay-detail"]', HTMLElement);
+    this.#unmute = within(pane, '[data-part="unmute"]', HTMLButtonElement);
+    this.#wantsSound = wantsSound;
+  }
 
   show(state: SessionState): void {
     const words = wordsFor(state);

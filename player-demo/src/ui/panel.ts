@@ -1,41 +1,42 @@
-// The measurements beside the picture.
+// The measurements beside a picture.
 
-import { STATE_WORDS, type ChannelStatus, type StageLatency } from "../channel";
+import type { ChannelStatus } from "../channel";
 import type { Measurements } from "../headwater";
-import type { LatencySample } from "../meter/latency";
-import { element, setText } from "./dom";
+import type { Split } from "../meter/stages";
+import { setText, within } from "./dom";
 import { clockTime, millis, orNothing, seconds, signedMillis, size } from "./format";
-import { sparkline } from "./sparkline";
 
-const STAGES = ["ingest", "encode", "package", "deliver"] as const;
-type Stage = (typeof STAGES)[number];
+/** Stages and the figure that each is written into. */
+const STAGES = [
+  ["ingest", "ingest"],
+  ["encode", "encode"],
+  ["part", "part"],
+  ["edge", "edge"],
+  ["buffer", "buffered"],
+] as const satisfies readonly (readonly [keyof Split, string])[];
 
 export class Panel {
-  readonly #state = element("state", HTMLElement);
-  readonly #latency = element("latency", HTMLElement);
-  readonly #latencyNote = element("latency-note", HTMLElement);
-  readonly #line = element("latency-line", SVGPolylineElement);
-  readonly #area = element("latency-area", SVGPolygonElement);
-  readonly #figures = new Map(
-    [...document.querySelectorAll<HTMLElement>("[data-figure]")].map((node) => [node.dataset["figure"] ?? "", node]),
-  );
-  #stages: StageLatency | null = null;
+  readonly #pane: HTMLElement;
+  readonly #latency: HTMLElement;
+  readonly #note: HTMLElement;
+  readonly #figures: Map<string, HTMLElement>;
+
+  constructor(pane: HTMLElement) {
+    this.#pane = pane;
+    this.#latency = within(pane, '[data-part="latency"]', HTMLElement);
+    this.#note = within(pane, '[data-part="note"]', HTMLElement);
+    const figures = [...pane.querySelectorAll<HTMLElement>("[data-figure]")];
+    this.#figures = new Map(figures.map((node) => [node.dataset["figure"] ?? "", node]));
+  }
 
   showStatus(status: ChannelStatus | null): void {
-    const state = status?.state ?? "idle";
-    this.#state.dataset["state"] = state;
-    setText(this.#state, STATE_WORDS[state]);
-    this.#stages = status?.latency ?? null;
     this.#figure("source", status?.fps ? `${status.fps} frames/s` : orNothing(null));
   }
 
-  show(now: Measurements, samples: readonly LatencySample[]): void {
-    const { latencyMs } = now;
-    setText(this.#latency, latencyMs === null ? "–" : (latencyMs / 1000).toFixed(2));
-    setText(this.#latencyNote, noteOn(now));
-    const { line, area } = sparkline(samples);
-    this.#line.setAttribute("points", line);
-    this.#area.setAttribute("points", area);
+  /** `total` is the whole of `stages`, in milliseconds. */
+  show(now: Measurements, total: number | null, stages: Split): void {
+    setText(this.#latency, total === null ? "–" : (total / 1000).toFixed(2));
+    setText(this.#note, noteOn(now, total));
     this.#figure("rendition", orNothing(now.rendition));
     this.#figure("resolution", size(now.width, now.height));
     this.#figure("buffer", seconds(now.width > 0 ? now.bufferSeconds : null));
@@ -43,22 +44,9 @@ export class Panel {
     this.#figure("stalls", now.stalls === 0 ? "0" : `${now.stalls} (${seconds(now.stallSeconds)})`);
     this.#figure("av", signedMillis(now.avOffsetMs));
     this.#figure("clock", clockTime(now.clockMillis));
-    this.#showStages(latencyMs);
-  }
-
-  // What the server's stages don't explain is delivery and the player's buffer.
-  #showStages(latencyMs: number | null): void {
-    const { ingest_ms = null, encode_ms = null, package_ms = null } = this.#stages ?? {};
-    const known = (ingest_ms ?? 0) + (encode_ms ?? 0) + (package_ms ?? 0);
-    const stages: Record<Stage, number | null> = {
-      ingest: ingest_ms,
-      encode: encode_ms,
-      package: package_ms,
-      deliver: latencyMs === null ? null : Math.max(0, latencyMs - known),
-    };
-    for (const stage of STAGES) {
-      this.#figure(stage, millis(stages[stage]));
-      element(`bar-${stage}`, HTMLElement).style.flexGrow = String(stages[stage] ?? 0);
+    for (const [stage, figure] of STAGES) {
+      this.#figure(figure, millis(stages[stage]));
+      within(this.#pane, `i[data-stage="${stage}"]`, HTMLElement).style.flexGrow = String(stages[stage] ?? 0);
     }
   }
 
@@ -70,15 +58,15 @@ export class Panel {
   }
 }
 
-function noteOn({ latencyMs, clockMillis, playing }: Measurements): string {
+function noteOn({ latencyMs, clockMillis, playing }: Measurements, total: number | null): string {
   if (latencyMs !== null) {
     return "measured from the clock in the picture";
   }
   if (clockMillis !== null) {
     return "asking the server for its clock";
   }
-  if (!("requestVideoFrameCallback" in HTMLVideoElement.prototype)) {
-    return "this browser does not tell when a frame is shown";
+  if (total !== null) {
+    return "by the stream’s own date: this picture has no clock";
   }
-  return playing ? "no clock in this picture" : "waiting for a picture";
+  return playing ? "asking the server for its clock" : "waiting for a picture";
 }

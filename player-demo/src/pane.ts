@@ -1,0 +1,141 @@
+// One player with its picture, its measurements and its reports: a whole of its own, so that two can
+// stand beside each other.
+
+import { Beacon, stateOf } from "./beacon";
+import type { ChannelStatus } from "./channel";
+import type { Measurements } from "./headwater";
+import { AvSyncMeter } from "./meter/avsync";
+import { History } from "./meter/history";
+import { LatencyMeter } from "./meter/latency";
+import type { ServerClock } from "./meter/serverclock";
+import { split, total, type Ages } from "./meter/stages";
+import type { Format, Level } from "./players/player";
+import { Session } from "./session";
+import { setText, stamp, within } from "./ui/dom";
+import { Overlay } from "./ui/overlay";
+import { Panel } from "./ui/panel";
+
+const NAMES: Record<Format, string> = { hls: "LL-HLS in hls.js", dash: "LL-DASH in dash.js" };
+
+export interface PaneOptions {
+  readonly channel: string;
+  readonly format: Format;
+  /** Where the media comes from, empty for the page's own. */
+  readonly origin: string;
+  /** Starts without sound, and does not offer it. */
+  readonly quiet: boolean;
+  readonly clock: ServerClock;
+}
+
+export interface PaneEvents {
+  status(status: ChannelStatus | null): void;
+  levels(): void;
+}
+
+export class Pane {
+  readonly format: Format;
+  readonly root = stamp("pane");
+  readonly video: HTMLVideoElement;
+  readonly history = new History();
+  readonly #session: Session;
+  readonly #latency: LatencyMeter;
+  readonly #avsync: AvSyncMeter;
+  readonly #overlay: Overlay;
+  readonly #panel: Panel;
+  readonly #beacon: Beacon;
+  #status: ChannelStatus | null = null;
+
+  constructor({ channel, format, origin, quiet, clock }: PaneOptions, events: PaneEvents) {
+    this.format = format;
+    this.root.dataset["format"] = format;
+    setText(within(this.root, '[data-part="name"]', HTMLElement), NAMES[format]);
+    this.video = within(this.root, "video", HTMLVideoElement);
+    this.video.muted = quiet;
+    this.#overlay = new Overlay(this.root, !quiet);
+    this.#panel = new Panel(this.root);
+    this.#latency = new LatencyMeter(this.video, clock);
+    this.#avsync = new AvSyncMeter(this.video, () => this.#latency.samples);
+    this.#session = new Session(this.video, channel, origin, clock, {
+      state: (state) => this.#overlay.show(state),
+      status: (status) => {
+        this.#status = status;
+        this.#panel.showStatus(status);
+        events.status(status);
+      },
+      levels: () => events.levels(),
+      restarted: () => {
+        this.#latency.reset();
+        this.#avsync.reset();
+        this.history.clear();
+      },
+    });
+    this.#beacon = new Beacon(channel, {
+      measure: () => this.measure(),
+      state: () => stateOf(this.#session.state, this.measure(), this.video.paused),
+    });
+    this.#overlay.onUnmute(() => {
+      this.video.muted = false;
+      void this.#avsync.start();
+    });
+    // media-chrome takes a playlist of known length for a recording, and would seek to the last
+    // picture there is, where a player starves.
+    Object.assign(this.video, { streamType: "live" });
+    within(this.root, '[data-part="live"]', HTMLElement).addEventListener("mediaseektoliverequest", (event) => {
+      event.stopPropagation();
+      this.#session.seekToLive();
+    });
+  }
+
+  get selected(): string {
+    return this.#session.selected;
+  }
+
+  levels(): readonly Level[] {
+    return this.#session.levels();
+  }
+
+  select(rendition: string): void {
+    this.#session.select(rendition);
+  }
+
+  play(): void {
+    void this.#session.play(this.format);
+  }
+
+  measure(): Measurements {
+    const now = this.#session.measure(this.#latency, this.#avsync);
+    return { ...now, stages: split(this.#ages(now), this.#status?.latency ?? null) };
+  }
+
+  #ages({ latencyMs, mediaAgeMs }: Pick<Measurements, "latencyMs" | "mediaAgeMs">): Ages {
+    return { glass: latencyMs, media: mediaAgeMs, delivery: this.#session.deliveryMs };
+  }
+
+  /** Shows and tells what is measured; call it several times a second. */
+  refresh(): void {
+    const now = this.measure();
+    const all = now.playing ? total(this.#ages(now), this.#status?.latency ?? null) : null;
+    this.#panel.show(now, all, now.stages);
+    if (all !== null) {
+      this.history.add(performance.now(), all);
+    }
+    this.#overlay.showSound(this.video);
+    this.#beacon.look();
+    // Only a picture with a clock has ticks in its sound.
+    if (now.clockMillis !== null) {
+      void this.#avsync.start();
+    }
+  }
+
+  /** The viewer leaves. */
+  leave(): void {
+    this.#beacon.quit();
+  }
+
+  end(): void {
+    this.leave();
+    this.#latency.stop();
+    this.#session.end();
+    this.root.remove();
+  }
+}

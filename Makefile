@@ -53,8 +53,8 @@ soak: setup-test build ## The long real-time runs (about 20 minutes)
 	HEADWATER_BIN=$(abspath $(BIN)) cargo test --locked -p headwater-tests --test it soak:: -- --ignored --test-threads=1 --nocapture
 
 .PHONY: bench
-bench: setup-test build ## The numbers, as ratios against peers, into bench/RESULTS.md
-	HEADWATER_BIN=$(abspath $(BIN)) cargo run --locked -p headwater-tests --bin bench
+bench: setup-test build ## The numbers, as ratios against peers, into bench/RESULTS.md (BENCH="latency" for some of them)
+	HEADWATER_BIN=$(abspath $(BIN)) cargo run --locked -p headwater-tests --bin bench -- $(BENCH)
 
 .PHONY: clean
 clean: ## Remove what was built

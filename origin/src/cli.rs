@@ -5,6 +5,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand};
 
@@ -98,9 +99,29 @@ pub struct Demo {
     /// Directory for the segments [default: a temporary one, deleted at the end]
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
-    /// Heights of the video renditions [default: 720p,480p,360p]
-    #[arg(long, value_name = "LIST", value_delimiter = ',')]
-    pub ladder: Option<Vec<Rung>>,
+    /// Heights of the video renditions, or `source` for the broadcaster's own [default: 720p,480p,360p]
+    #[arg(long, value_name = "LIST")]
+    pub ladder: Option<Ladder>,
+}
+
+/// What the demo makes of its broadcaster's pictures.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ladder {
+    /// They are packaged as they are.
+    Source,
+    /// These rungs.
+    Rungs(Vec<Rung>),
+}
+
+impl FromStr for Ladder {
+    type Err = <Rung as FromStr>::Err;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "source" => Ok(Self::Source),
+            list => list.split(',').map(str::parse).collect::<Result<_, _>>().map(Self::Rungs),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -145,8 +166,13 @@ mod tests {
         let Command::Demo(demo) = parse("demo --ladder 180p,96p").unwrap().command else {
             panic!("a demo")
         };
-        let heights: Vec<_> = demo.ladder.iter().flatten().map(|rung| rung.height).collect();
-        assert_eq!(heights, [180, 96]);
+        let Some(Ladder::Rungs(rungs)) = demo.ladder else { panic!("rungs") };
+        assert_eq!(rungs.iter().map(|rung| rung.height).collect::<Vec<_>>(), [180, 96]);
+        let Command::Demo(demo) = parse("demo --ladder source").unwrap().command else {
+            panic!("a demo")
+        };
+        assert_eq!(demo.ladder, Some(Ladder::Source));
+        assert!(parse("demo --ladder 180p,source").is_err());
         assert!(parse("demo --ladder 181p").is_err());
         assert!(parse("demo --http nowhere").is_err());
         assert!(parse("dance").is_err());

@@ -22,27 +22,36 @@ const DASH_SURVIVES = new Set(
   ].map((name) => dashjs.MediaPlayer.errors[name]),
 );
 
-/** Opens a player on an element; `note(fatal, text)` is told of its errors. */
+function openHls(video, url, note, config) {
+  const hls = new Hls(config);
+  hls.on(Hls.Events.ERROR, (_, { fatal, details }) => note(fatal, details));
+  hls.loadSource(url);
+  hls.attachMedia(video);
+  return () => hls.playingDate?.getTime();
+}
+
+/**
+ * Opens a player on an element; `note(fatal, text)` is told of its errors. Gives a function that
+ * tells the date of what is on the screen, in milliseconds since the epoch.
+ */
 const LIBRARIES = {
-  hls(video, url, note) {
-    const hls = new Hls();
-    hls.on(Hls.Events.ERROR, (_, { fatal, details }) => note(fatal, details));
-    hls.loadSource(url);
-    hls.attachMedia(video);
-  },
+  hls: (video, url, note) => openHls(video, url, note, {}),
+  "plain-hls": (video, url, note) => openHls(video, url, note, { lowLatencyMode: false }),
   dash(video, url, note) {
     const player = dashjs.MediaPlayer().create();
     player.on("error", ({ error }) => note(!DASH_SURVIVES.has(error?.code), `${error?.code} ${error?.message}`));
     player.initialize(video, url, true);
+    // Our Periods are placed on the epoch.
+    return () => video.currentTime * 1000;
   },
-  async shaka(video, url, note) {
+  shaka(video, url, note) {
     shaka.polyfill.installAll();
     const CRITICAL = 2;
     const told = ({ severity, code }) => note(severity === CRITICAL, `shaka error ${code}`);
     const player = new shaka.Player();
     player.addEventListener("error", ({ detail }) => told(detail));
-    await player.attach(video);
-    await player.load(url).catch(told);
+    void player.attach(video).then(() => player.load(url)).catch(told);
+    return () => player.getPlayheadTimeAsDate()?.getTime();
   },
 };
 
@@ -54,6 +63,8 @@ class Attention {
   #stall = null;
   #seen = { startedAfterMs: null, stalls: [], jumps: [], reloads: 0, ended: false, errors: [], fatal: [] };
   #playedSeconds = 0;
+  /** Tells the date of what is on the screen. */
+  date = () => undefined;
 
   constructor(video) {
     this.#video = video;
@@ -82,11 +93,22 @@ class Attention {
       stalls: [...this.#seen.stalls, ...(this.#stall ? [this.#lasting(this.#stall)] : [])],
       playedSeconds: this.#playedSeconds,
       time: video.currentTime,
+      behindMs: this.#behind(),
       bufferSeconds: Math.max(0, buffered - video.currentTime),
       frames: video.getVideoPlaybackQuality().totalVideoFrames,
       width: video.videoWidth,
       height: video.videoHeight,
     };
+  }
+
+  // Players tell no date, or throw, before they know one.
+  #behind() {
+    try {
+      const date = this.#movedAt === null ? undefined : this.date();
+      return date === undefined ? null : Date.now() - date;
+    } catch {
+      return null;
+    }
   }
 
   #wanted() {
@@ -132,7 +154,7 @@ function play(library, url) {
   document.body.append(video);
   const attention = new Attention(video);
   attentions.push(attention);
-  void LIBRARIES[library](video, url, (fatal, text) => attention.note(fatal, text));
+  attention.date = LIBRARIES[library](video, url, (fatal, text) => attention.note(fatal, text));
   return attentions.length - 1;
 }
 

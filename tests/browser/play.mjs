@@ -8,7 +8,7 @@ import { complaints, quietEvaluator, withPage } from "./browser.mjs";
 import { parse, viewportOf } from "./options.mjs";
 
 const USAGE =
-  "node play.mjs --url URL [--format hls|dash] [--seconds N] [--select NAME] [--screenshot FILE] [--viewport WxH] [--no-sound] [--start-timeout S]";
+  "node play.mjs --url URL [--format hls|dash] [--seconds N] [--select NAME] [--screenshot FILE] [--viewport WxH] [--no-sound] [--start-timeout S] [--settle S]";
 
 const options = parse(
   USAGE,
@@ -25,6 +25,8 @@ const options = parse(
     // third of the time.
     "no-sound": { type: "boolean", default: false },
     "start-timeout": { type: "string", default: "20" },
+    // Seconds after the first picture that `glass` leaves out: players find their place.
+    settle: { type: "string", default: "0" },
   },
   ["url"],
 );
@@ -65,7 +67,7 @@ async function play(page) {
     const error = await evaluate("window.headwater?.error ?? null");
     return { played: false, failure: error ?? "no picture within the time", consoleErrors };
   }
-  const unmuteOffered = await page.locator("#unmute").isVisible();
+  const unmuteOffered = await page.locator('[data-part="unmute"]').first().isVisible();
   const seen = await watch(page, evaluate, Number(options.seconds) * 1000);
   await screenshot(page);
   const end = await evaluate(LOOK);
@@ -82,6 +84,7 @@ async function play(page) {
     latencyP95Ms: quantile(end.latencySamples, 0.95),
     latencySamples: end.latencySamples.length,
     latencySeries: seen.latencySeries,
+    glass: seen.glass,
     droppedFrames: end.droppedFrames,
     totalFrames: end.totalFrames,
     levels: end.levels.map(({ name }) => name),
@@ -118,12 +121,24 @@ async function watch(page, evaluate, millis) {
   const sizes = new Set();
   const errors = new Set();
   const latencySeries = [];
+  // Single readings of the picture's clock, not medians, and where the time goes.
+  const readings = [];
+  const stages = {};
+  let settledStalls = 0;
   const begin = Date.now();
   let acted = false;
   let selectedAt = null;
   let switchMs = null;
   while (Date.now() - begin < millis) {
-    const { rendition, width, height, error, latencyMs } = await evaluate(LOOK);
+    const { rendition, width, height, error, latencyMs, latencySamples, stages: now, stalls } = await evaluate(LOOK);
+    if (Date.now() - begin < Number(options.settle) * 1000) {
+      settledStalls = stalls;
+    } else if (latencySamples.length > 0) {
+      readings.push(latencySamples.at(-1));
+      for (const [stage, value] of Object.entries(now)) {
+        (stages[stage] ??= []).push(value ?? 0);
+      }
+    }
     if (latencyMs !== null) {
       latencySeries.push([Date.now(), Math.round(latencyMs)]);
     }
@@ -135,7 +150,7 @@ async function watch(page, evaluate, millis) {
     if (!acted && Date.now() - begin > millis / 3) {
       acted = true;
       if (options["no-sound"]) {
-        await page.locator("#unmute").click({ timeout: 2_000 });
+        await page.locator('[data-part="unmute"]').first().click({ timeout: 2_000 });
       }
       if (options.select) {
         await evaluate(`window.headwater.select(${JSON.stringify(options.select)})`);
@@ -148,7 +163,15 @@ async function watch(page, evaluate, millis) {
     await page.waitForTimeout(Math.min(LOOK_MS, Math.max(0, millis - (Date.now() - begin))));
   }
   renditions.delete(null);
-  return { renditions: [...renditions], sizes: [...sizes], errors: [...errors], switchMs, latencySeries };
+  const glass = {
+    readings: readings.length,
+    p50Ms: quantile(readings, 0.5),
+    p95Ms: quantile(readings, 0.95),
+    maxMs: quantile(readings, 1),
+    stagesP50Ms: Object.fromEntries(Object.entries(stages).map(([stage, values]) => [stage, quantile(values, 0.5)])),
+    stallsBefore: settledStalls,
+  };
+  return { renditions: [...renditions], sizes: [...sizes], errors: [...errors], switchMs, latencySeries, glass };
 }
 
 async function screenshot(page) {

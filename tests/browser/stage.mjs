@@ -3,7 +3,7 @@
 //
 // The commands are lines of JSON as in commands.mjs; the browser closes at the end of stdin.
 //
-//   {"play": "hls" | "dash" | "shaka", "url": MANIFEST}   opens a player; its number
+//   {"play": "hls" | "plain-hls" | "dash" | "shaka", "url": MANIFEST}   opens a player; its number
 //   {"report": NUMBER}                                    what that player has seen (attend.js)
 
 import { createReadStream } from "node:fs";

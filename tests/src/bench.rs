@@ -3,19 +3,28 @@
 //! [`cpu`] reads what the kernel has counted for a process and its threads; nothing is sampled.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use crate::clock;
 
 pub mod cpu;
 pub mod ladder;
+pub mod latency;
 pub mod passing;
 pub mod starts;
 
 /// The bar of a measure that is told for its own sake.
 pub const NO_BAR: &str = "–";
 
+/// What the command line says of how to measure.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options {
+    /// How long a player is watched, instead of the time that the bars are for.
+    pub watch: Option<Duration>,
+}
+
 /// One measure: a row of the table and how it was taken.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Measure {
     /// What was measured.
     pub name: String,
@@ -45,9 +54,35 @@ impl Report {
         Self::default()
     }
 
-    /// Adds measures.
+    /// Reads back a page that was written before: its rows are kept until they are measured again.
+    pub fn read(page: &str) -> Self {
+        let rows = page.lines().filter(|line| line.starts_with("| ")).skip(1);
+        let measures = rows.filter_map(|row| {
+            let cells: Vec<_> = row.trim_matches('|').split(" | ").map(str::trim).collect();
+            let [name, ours, peer, ratio, bar, met] = cells.try_into().ok()?;
+            let head = format!("**{name}.** ");
+            let method = page.lines().find_map(|line| line.strip_prefix(&head))?;
+            Some(Measure {
+                name: name.into(),
+                ours: ours.into(),
+                peer: peer.into(),
+                ratio: ratio.into(),
+                bar: bar.into(),
+                met: met == "met",
+                method: method.into(),
+            })
+        });
+        Self { measures: measures.collect() }
+    }
+
+    /// Adds measures; one of the same name takes the place of the one before.
     pub fn add(&mut self, measures: Vec<Measure>) {
-        self.measures.extend(measures);
+        for measure in measures {
+            match self.measures.iter_mut().find(|known| known.name == measure.name) {
+                Some(known) => *known = measure,
+                None => self.measures.push(measure),
+            }
+        }
     }
 
     /// The page.
@@ -113,4 +148,33 @@ fn machine() -> String {
         kernel.trim(),
         load.split_whitespace().next().unwrap_or("unknown")
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn measure(name: &str, ours: &str) -> Measure {
+        Measure {
+            name: name.into(),
+            ours: ours.into(),
+            peer: "none".into(),
+            ratio: "–".into(),
+            bar: "≤ 1 s".into(),
+            met: false,
+            method: "With a clock. Twice.".into(),
+        }
+    }
+
+    #[test]
+    fn a_page_is_read_back_and_only_what_was_measured_anew_changes() {
+        let mut report = Report::new();
+        report.add(vec![measure("one", "1 s"), measure("two, ladder", "2 s")]);
+        let mut again = Report::read(&report.to_markdown());
+        assert_eq!(again.measures, report.measures);
+        again.add(vec![measure("one", "0.5 s"), measure("three", "3 s")]);
+        let values: Vec<_> = again.measures.iter().map(|m| m.ours.as_str()).collect();
+        assert_eq!(values, ["0.5 s", "2 s", "3 s"]);
+        assert_eq!(Report::read("nothing").measures, []);
+    }
 }

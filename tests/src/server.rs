@@ -135,8 +135,17 @@ impl Server {
     /// # Errors
     /// As [`Self::start`].
     pub fn demo() -> Result<Self> {
+        Self::demo_with(&[])
+    }
+
+    /// The same with more arguments.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn demo_with(more: &[&str]) -> Result<Self> {
         on_free_ports(&[], |[http, rtmp, admin], _| {
             let mut arguments = vec!["demo".into()];
+            arguments.extend(more.iter().map(Into::into));
             for (name, address) in [("--http", http), ("--rtmp", rtmp), ("--admin", admin)] {
                 arguments.extend([name.into(), address.to_string().into()]);
             }

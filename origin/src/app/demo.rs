@@ -50,8 +50,13 @@ fn configuration(options: &cli::Demo, scratch: Option<PathBuf>) -> Config {
     }
     if let Ok(name) = Name::parse(broadcaster::CHANNEL) {
         let mut channel = config::Channel::named(name);
-        if let Some(ladder) = &options.ladder {
-            channel.ladder.clone_from(ladder);
+        match &options.ladder {
+            Some(cli::Ladder::Rungs(rungs)) => channel.ladder.clone_from(rungs),
+            Some(cli::Ladder::Source) => {
+                channel.pass_through = true;
+                channel.ladder = Vec::new();
+            }
+            None => {}
         }
         config.channels.push(channel);
     }

@@ -4,12 +4,33 @@
 //! seconds or times. The table is printed and written to `bench/RESULTS.md` with the machine, the
 //! date and the method. Nothing here passes or fails: bars stand beside the values, and a missed
 //! one is written down.
+//!
+//! `bench NAME…` takes only these measures and keeps the other rows. `bench latency --seconds 40`
+//! watches every player for that long, and writes nothing: the bars are for the whole time.
 #![allow(clippy::print_stdout, reason = "a table on the terminal is what is asked for")]
 
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
-use harness::{Context, Result, bench};
+use harness::bench::{Measure, Options};
+use harness::{Context, Failure, Result, bench};
+
+/// A measure's name, what it measures and how long that takes, and how.
+type Entry = (&'static str, &'static str, fn(&Options) -> Result<Vec<Measure>>);
+
+const MEASURES: &[Entry] = &[
+    ("ladder", "CPU seconds against the ffmpeg command, about 5 minutes", |_| {
+        bench::ladder::measure()
+    }),
+    ("passing", "CPU seconds against nginx with its RTMP module, about 5 minutes", |_| {
+        bench::passing::measure()
+    }),
+    ("starts", "first key frame to playable playlist, about a minute", |_| {
+        bench::starts::measure()
+    }),
+    ("latency", "glass to glass in a browser, about 15 minutes", bench::latency::measure),
+];
 
 fn main() -> ExitCode {
     match run() {
@@ -22,16 +43,43 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result {
-    let mut report = bench::Report::new();
-    println!("ladder: CPU seconds against the ffmpeg command, about 5 minutes");
-    report.add(bench::ladder::measure()?);
-    println!("pass-through: CPU seconds against nginx with its RTMP module, about 5 minutes");
-    report.add(bench::passing::measure()?);
-    println!("starts: first key frame to playable playlist, about a minute");
-    report.add(bench::starts::measure()?);
+    let (wanted, options) = arguments(std::env::args().skip(1))?;
+    let file = Path::new("bench/RESULTS.md");
+    let mut report = match wanted.len() == MEASURES.len() {
+        true => bench::Report::new(),
+        false => bench::Report::read(&std::fs::read_to_string(file).unwrap_or_default()),
+    };
+    for (name, what, measure) in wanted {
+        println!("{name}: {what}");
+        report.add(measure(&options)?);
+    }
     let text = report.to_markdown();
     println!("\n{text}");
-    let file = Path::new("bench/RESULTS.md");
+    if options.watch.is_some() {
+        println!("not written to {}: it was not the whole time", file.display());
+        return Ok(());
+    }
     std::fs::create_dir_all("bench").context("folder bench")?;
     std::fs::write(file, text).context("bench/RESULTS.md")
+}
+
+/// The measures that are asked for, all without a name, and the options.
+fn arguments(given: impl Iterator<Item = String>) -> Result<(Vec<&'static Entry>, Options)> {
+    let (mut wanted, mut options) = (Vec::new(), Options::default());
+    let mut given = given.peekable();
+    while let Some(word) = given.next() {
+        if word == "--seconds" {
+            let seconds = given.next().and_then(|text| text.parse().ok());
+            options.watch = Some(Duration::from_secs(seconds.context("--seconds NUMBER")?));
+            continue;
+        }
+        let found = MEASURES.iter().find(|(name, ..)| *name == word);
+        let names: Vec<_> = MEASURES.iter().map(|(name, ..)| *name).collect();
+        let unknown = || Failure::new(format!("no measure {word}; there are {}", names.join(", ")));
+        wanted.push(found.ok_or_else(unknown)?);
+    }
+    if wanted.is_empty() {
+        wanted = MEASURES.iter().collect();
+    }
+    Ok((wanted, options))
 }

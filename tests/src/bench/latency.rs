@@ -1,0 +1,165 @@
+//! Glass to glass: from the clock that the demo's broadcaster draws into its picture to the moment
+//! at which Chromium shows it, by the watch page and its stock players.
+//!
+//! Everything runs on one machine, the browser's software decoder too: what is measured is an upper
+//! bound of what a viewer with a video card sees.
+
+use std::process::Command;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::{Measure, NO_BAR, Options};
+use crate::server::Server;
+use crate::{Context, Failure, Result, process, workspace};
+
+/// How long each player is watched, the first moments included.
+const WATCHED: Duration = Duration::from_secs(180);
+/// Left out of the figures: a player joins where it can and then finds its place.
+const SETTLES: Duration = Duration::from_secs(15);
+/// What the 95th percentile may lie above the median.
+const SPREAD_MS: f64 = 300.0;
+/// For the browser to come up and show a first picture.
+const COMES_UP: Duration = Duration::from_secs(60);
+
+/// A server, and the bars of its players in milliseconds.
+struct Case {
+    name: &'static str,
+    arguments: &'static [&'static str],
+    rendition: &'static str,
+    /// LL-HLS and LL-DASH.
+    bars: [f64; 2],
+}
+
+const CASES: [Case; 2] = [
+    Case { name: "ladder of three", arguments: &[], rendition: "720p", bars: [1_700.0, 1_500.0] },
+    Case {
+        name: "pass-through",
+        arguments: &["--ladder", "source"],
+        rendition: "source",
+        bars: [1_500.0, 1_300.0],
+    },
+];
+
+/// What `play.mjs` saw.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Seen {
+    /// Waits for data in the middle of playing.
+    pub stalls: u64,
+    /// Frames that came too late to be shown.
+    pub dropped_frames: u64,
+    /// Frames decoded.
+    pub total_frames: u64,
+    /// Readings of the clock in the picture.
+    pub glass: Glass,
+}
+
+/// Readings of the clock in the picture, in milliseconds.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Glass {
+    /// How many.
+    pub readings: u64,
+    /// Median.
+    pub p50_ms: f64,
+    /// 95th percentile.
+    pub p95_ms: f64,
+    /// The longest.
+    pub max_ms: f64,
+    /// Where the time goes: medians.
+    pub stages_p50_ms: Stages,
+}
+
+/// The stages that the page splits it into, in milliseconds.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub struct Stages {
+    /// The broadcaster, the way here, the server's buffer.
+    pub ingest: f64,
+    /// The encoder.
+    pub encode: f64,
+    /// Until a part can be fetched.
+    pub part: f64,
+    /// Until it is in the browser.
+    pub edge: f64,
+    /// What the player keeps.
+    pub buffer: f64,
+}
+
+/// Plays a channel's watch page at `origin`.
+///
+/// # Errors
+/// It does not play.
+pub fn watch(
+    origin: &str,
+    channel: &str,
+    format: &str,
+    rendition: &str,
+    [watched, settles]: [Duration; 2],
+) -> Result<Seen> {
+    let mut command = Command::new("node");
+    command.arg(workspace::root().join("tests/browser/play.mjs"));
+    command.args(["--url", &format!("{origin}/watch/{channel}?rendition={rendition}")]);
+    command.args(["--format", format, "--seconds", &watched.as_secs().to_string()]);
+    command.args(["--settle", &settles.as_secs().to_string(), "--start-timeout", "45"]);
+    let output = process::run("play.mjs", &mut command, watched + COMES_UP)?;
+    let line = String::from_utf8_lossy(&output.stdout).into_owned();
+    if !output.status.success() {
+        return Err(Failure::new(format!("play.mjs: {line} {}", output.stderr)));
+    }
+    serde_json::from_str(line.trim()).context(format!("play.mjs said {line}"))
+}
+
+/// Measures it.
+///
+/// # Errors
+/// The server does not start, or a player shows nothing.
+pub fn measure(options: &Options) -> Result<Vec<Measure>> {
+    let watched = options.watch.unwrap_or(WATCHED);
+    let settles = SETTLES.min(watched / 2);
+    let mut measures = Vec::new();
+    for case in &CASES {
+        let server = Server::demo_with(case.arguments)?;
+        server.wait_playable("demo", Duration::from_secs(30))?;
+        for ((format, player), bar) in
+            [("hls", "hls.js"), ("dash", "dash.js")].into_iter().zip(case.bars)
+        {
+            let seen = watch(&server.url(""), "demo", format, case.rendition, [watched, settles])?;
+            let name =
+                format!("glass to glass, {}, LL-{} in {player}", case.name, format.to_uppercase());
+            measures.push(row(name, &seen, bar, [watched, settles]));
+        }
+        server.stop()?;
+    }
+    Ok(measures)
+}
+
+fn row(name: String, seen: &Seen, bar: f64, [watched, settles]: [Duration; 2]) -> Measure {
+    let Glass { readings, p50_ms, p95_ms, max_ms, stages_p50_ms: stages } = seen.glass;
+    let seconds = |ms: f64| format!("{:.2} s", ms / 1_000.0);
+    Measure {
+        name,
+        ours: format!("p50 {}, p95 {}, {} stalls", seconds(p50_ms), seconds(p95_ms), seen.stalls),
+        peer: "none".into(),
+        ratio: NO_BAR.into(),
+        bar: format!("p50 ≤ {}, p95 ≤ p50 + {}, no stall", seconds(bar), seconds(SPREAD_MS)),
+        met: p50_ms <= bar && p95_ms <= p50_ms + SPREAD_MS && seen.stalls == 0,
+        method: format!(
+            "`headwater demo`, 720p30, in headless Chromium with software decoding on the same \
+             machine; the clock in the picture is read four times a second for {} s, the first {} s \
+             left out; {readings} readings, the longest {}. {} of {} frames dropped. Medians of the \
+             stages: ingest {:.0} ms, encode {:.0} ms, part {:.0} ms, edge and network {:.0} ms, \
+             player's buffer {:.0} ms.",
+            watched.as_secs(),
+            settles.as_secs(),
+            seconds(max_ms),
+            seen.dropped_frames,
+            seen.total_frames,
+            stages.ingest,
+            stages.encode,
+            stages.part,
+            stages.edge,
+            stages.buffer,
+        ),
+    }
+}

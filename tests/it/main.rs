@@ -14,6 +14,7 @@ mod doors;
 mod examine;
 mod faults;
 mod hostile;
+mod low_latency;
 mod operator;
 mod passing;
 mod planted;

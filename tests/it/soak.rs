@@ -16,6 +16,7 @@ use packager::time::FrameRate;
 use crate::absence;
 use crate::browser::{play, plays_well};
 use crate::hostile;
+use crate::low_latency::{self, Session};
 use crate::players::exact;
 use crate::workers::{Harm, freezes};
 
@@ -113,6 +114,12 @@ fn twenty_workers_that_crash_hang_and_run_out_of_memory_cost_a_still_picture_eac
 #[ignore = "minutes of real time: `make soak`"]
 fn a_hundred_thousand_hostile_peers_leave_the_neighbours_alone() -> Result {
     hostile::assaulted(100_000, 1_000, 2_000)
+}
+
+#[test]
+#[ignore = "minutes of real time: `make soak`"]
+fn five_minutes_of_low_latency_with_a_crash_and_a_lost_source_keep_every_rule() -> Result {
+    low_latency::session(Session { play: Duration::from_secs(90), away: Duration::from_secs(20) })
 }
 
 /// Percent of a core that is left for a ladder of 720p.

@@ -29,6 +29,8 @@ const OBEYED_WITHIN: Duration = Duration::from_secs(60);
 pub enum Library {
     /// hls.js, which plays HLS.
     HlsJs,
+    /// hls.js with its low latency mode off, as players are that know nothing of it.
+    HlsJsWithoutLowLatency,
     /// dash.js, which plays DASH.
     DashJs,
     /// shaka-player on DASH.
@@ -38,13 +40,14 @@ pub enum Library {
 }
 
 impl Library {
-    /// All of them.
+    /// All of them as they come.
     pub const ALL: [Self; 4] = [Self::HlsJs, Self::DashJs, Self::ShakaDash, Self::ShakaHls];
 
     /// The script's name for it.
     fn name(self) -> &'static str {
         match self {
             Self::HlsJs => "hls",
+            Self::HlsJsWithoutLowLatency => "plain-hls",
             Self::DashJs => "dash",
             Self::ShakaDash | Self::ShakaHls => "shaka",
         }
@@ -53,7 +56,7 @@ impl Library {
     /// What it is given to play.
     fn manifest(self) -> &'static str {
         match self {
-            Self::HlsJs | Self::ShakaHls => "index.m3u8",
+            Self::HlsJs | Self::HlsJsWithoutLowLatency | Self::ShakaHls => "index.m3u8",
             Self::DashJs | Self::ShakaDash => "manifest.mpd",
         }
     }
@@ -214,6 +217,8 @@ pub struct Report {
     pub played_seconds: f64,
     /// Where it is in the media.
     pub time: f64,
+    /// How old the picture is by the media's own date; none before the first.
+    pub behind_ms: Option<f64>,
     /// What it has in store.
     pub buffer_seconds: f64,
     /// Decoded pictures.

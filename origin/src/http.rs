@@ -6,11 +6,12 @@
 //!                                 └──────────────────────────────────────────┘
 //! ```
 //! What viewers post goes to `beacon`. Every other answer can be cached by the rule of its `class`,
-//! and one media URL has one content for ever (DESIGN §2, §7). The query is ignored. Requests at the live edge are held on the channel's
-//! snapshots; no lock is held while something is rendered or written.
+//! and one media URL has one content for ever (DESIGN §2, §7). Of a query only the delivery directives
+//! of HLS are read (`reload`). Requests at the live edge are held on the channel's snapshots; no lock
+//! is held while something is rendered or written.
 //!
-//! It serves what channels and the store have and changes nothing. Blocking playlist reload and
-//! answers while a segment is being written are not here yet.
+//! It serves what channels and the store have and changes nothing. Answers while a segment is being
+//! written are not here yet.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -19,8 +20,10 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, Method, Response, Uri};
+use packager::hls::Skip;
 use packager::media::Name;
 use packager::time::{self, Timescale, Timestamp};
+use packager::timeline::Snapshot;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -34,6 +37,7 @@ mod media;
 mod negotiate;
 mod page;
 mod playlist;
+mod reload;
 mod render;
 mod route;
 mod serve;
@@ -49,6 +53,8 @@ use self::body::Payload;
 use self::class::Class;
 use self::error::Error;
 use self::hold::Hold;
+use self::playlist::Reloads;
+use self::reload::Directives;
 use self::render::{Renders, Resource};
 use self::route::Route;
 use self::text::Text;
@@ -86,16 +92,23 @@ pub async fn serve(listener: TcpListener, context: Context, cancel: Cancellation
 
 /// The origin as a service. Requests that wait are answered when `cancel` is.
 pub fn router(context: Context, cancel: CancellationToken) -> Router {
-    let renders = context.channels.keys().map(|name| (name.clone(), Renders::default())).collect();
-    let origin = Arc::new(Origin { context, renders, cancel });
+    let texts = context.channels.keys().map(|name| (name.clone(), Texts::default())).collect();
+    let origin = Arc::new(Origin { context, texts, cancel });
     Router::new().fallback(answer).with_state(origin)
 }
 
 #[derive(Debug)]
 struct Origin {
     context: Context,
-    renders: BTreeMap<Name, Renders>,
+    texts: BTreeMap<Name, Texts>,
     cancel: CancellationToken,
+}
+
+/// The texts of a channel: those that are rendered, and those that are waited for.
+#[derive(Debug, Default)]
+struct Texts {
+    renders: Renders,
+    reloads: Reloads,
 }
 
 async fn answer(State(origin): State<Arc<Origin>>, request: Request) -> Response<axum::body::Body> {
@@ -144,12 +157,17 @@ impl Origin {
             return Err(Error::UriTooLong);
         }
         let route = Route::parse(uri.path()).ok_or(Error::NoRoute)?;
-        let found = self.find(&route, class).await?;
+        let found = self.find(&route, uri.query(), class).await?;
         *class = Some(found.class);
         answer::found(found, method, headers).await
     }
 
-    async fn find(&self, route: &Route, class: &mut Option<Class>) -> Result<Found, Error> {
+    async fn find(
+        &self,
+        route: &Route,
+        query: Option<&str>,
+        class: &mut Option<Class>,
+    ) -> Result<Found, Error> {
         let mut is = |known| *class = Some(known);
         match route {
             Route::Start => Ok(Found::text(Class::Page, page::start())),
@@ -185,9 +203,11 @@ impl Origin {
             }
             Route::Playlist { channel, rendition } => {
                 is(Class::Playlist);
-                let snapshot = playlist::ready(self.channel(channel)?, self.hold()).await?;
-                let (index, ..) = snapshot.track(rendition.as_str()).ok_or(Error::Gone)?;
-                self.rendered(channel, Class::Playlist, Resource::Playlist(index), &snapshot)
+                self.playlist((channel, rendition), query, Resource::Playlist).await
+            }
+            Route::KeyFrames { channel, rendition } => {
+                is(Class::Playlist);
+                self.playlist((channel, rendition), query, Resource::KeyFrames).await
             }
             Route::Media(wanted) => {
                 is(Class::Video);
@@ -229,14 +249,50 @@ impl Origin {
         self.rendered(name, class, resource, &snapshot)
     }
 
+    /// A playlist of a rendition, as the delivery directives of the request want it.
+    async fn playlist(
+        &self,
+        (channel, rendition): (&Name, &Name),
+        query: Option<&str>,
+        resource: fn(usize, Skip) -> Resource,
+    ) -> Result<Found, Error> {
+        let Directives { mut wanted, skip } = Directives::parse(query)?;
+        let live = self.channel(channel)?;
+        let snapshot = playlist::ready(live, self.hold()).await?;
+        let (index, about, _) = snapshot.track(rendition.as_str()).ok_or(Error::Gone)?;
+        let keys = matches!(resource(index, skip), Resource::KeyFrames(..));
+        if keys && about.video().is_none() {
+            return Err(Error::Gone);
+        }
+        let have = wanted.map(|wanted| wanted.msn);
+        let texts = self.texts.get(channel).ok_or(Error::Gone)?;
+        let render = |snapshot: &Arc<Snapshot>, index| {
+            let skip = skip.usable(snapshot, index, have);
+            texts.renders.text(resource(index, skip), snapshot, &self.context.options)
+        };
+        let Some(wanted) = &mut wanted else {
+            return Ok(Found::text(Class::Playlist, render(&snapshot, index)));
+        };
+        if keys {
+            // It has no parts: who waits for one of these waits for the segment.
+            wanted.part = None;
+        }
+        // Not held while it waits.
+        drop(snapshot);
+        let key = (resource(index, skip), *wanted);
+        let waited = texts.reloads.wait(key, live, rendition.as_str(), self.hold(), render);
+        let (class, text) = waited.await?;
+        Ok(Found::text(class, text))
+    }
+
     fn rendered(
         &self,
         name: &Name,
         class: Class,
         resource: Resource,
-        snapshot: &Arc<packager::timeline::Snapshot>,
+        snapshot: &Arc<Snapshot>,
     ) -> Result<Found, Error> {
-        let renders = self.renders.get(name).ok_or(Error::Gone)?;
+        let renders = &self.texts.get(name).ok_or(Error::Gone)?.renders;
         let mut options = Cow::Borrowed(&self.context.options);
         if self.channel(name)?.status.borrow().clock_ahead_ms > 0 {
             options.to_mut().dash.clock = format!("/live/{name}/time");

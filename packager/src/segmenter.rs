@@ -81,6 +81,10 @@ pub struct PartChunk {
     pub independent: bool,
     /// How much of it is filler, in the same ticks.
     pub filler: u32,
+    /// Whether its rendition was switched off when its segment began: nothing worth playing.
+    pub off: bool,
+    /// Bytes up to the end of its first sample.
+    pub first_sample: u32,
     /// The bytes.
     pub chunk: Chunk,
 }
@@ -370,12 +374,12 @@ impl Segmenter {
         let samples = std::mem::take(&mut cutter.pending);
         let end = cutter.next.unwrap_or(i64::MIN);
         let filler = std::mem::take(&mut cutter.filled);
-        let place = Place { rendition, k: cutter.k, part: cutter.part, filler };
+        let off = cutter.begun_off;
+        let place = Place { rendition, k: cutter.k, part: cutter.part, filler, off };
         self.ready.extend(part_chunk(each, place, &samples).map(Output::Chunk));
         // The next part holds as many samples as this one, give or take one.
         cutter.pending = Vec::with_capacity(samples.len() + 1);
         if end >= cutter.segment_end {
-            let off = cutter.begun_off;
             self.ready.push_back(Output::SegmentClosed { rendition, k: cutter.k, off });
             cutter.begin(&self.grid, each, cutter.k + 1);
         } else {
@@ -434,19 +438,21 @@ impl Cutter {
     }
 }
 
-/// Where a part stands, and how much of it is filler.
+/// Where a part stands, how much of it is filler, and whether its rendition is switched off.
 struct Place {
     rendition: usize,
     k: u64,
     part: u32,
     filler: u32,
+    off: bool,
 }
 
 /// Writes samples as a part; nothing of none.
 fn part_chunk(rendition: &Rendition, place: Place, samples: &[Sample]) -> Option<PartChunk> {
     let first = samples.first()?;
-    let Place { rendition: position, k, part, filler } = place;
+    let Place { rendition: position, k, part, filler, off } = place;
     let chunk = cmaf::chunk(&ChunkSpec { rendition, k, part, samples, events: &[] });
+    let first_sample = chunk.head.len().saturating_add(first.data.len());
     Some(PartChunk {
         rendition: position,
         k,
@@ -455,6 +461,8 @@ fn part_chunk(rendition: &Rendition, place: Place, samples: &[Sample]) -> Option
         duration: samples.iter().map(|s| s.duration).fold(0, u32::saturating_add),
         independent: first.sync,
         filler,
+        off,
+        first_sample: u32::try_from(first_sample).unwrap_or(u32::MAX),
         chunk,
     })
 }

@@ -20,6 +20,8 @@ pub use unroll::Unroller;
 pub struct Timescale(NonZeroU32);
 
 impl Timescale {
+    /// Whole seconds.
+    pub const ONE: Self = Self::constant(1);
     /// 1/1000 s: the clock of RTMP.
     pub const MILLIS: Self = Self::constant(1_000);
     /// 1/10^6 s: finer than a tick of any track, and printable.

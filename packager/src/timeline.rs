@@ -135,6 +135,11 @@ impl Segment {
     pub fn end(&self) -> i64 {
         self.start.saturating_add_unsigned(self.duration)
     }
+
+    /// Bytes from its beginning to the end of its first sample; 0 where that is not known.
+    pub fn first_sample(&self) -> u32 {
+        self.parts.first().map_or(0, |part| part.first_sample)
+    }
 }
 
 /// One CMAF chunk of a segment.
@@ -146,6 +151,10 @@ pub struct Part {
     pub bytes: u32,
     /// Whether decoding can start with its first sample.
     pub independent: bool,
+    /// Bytes up to the end of its first sample: what shows a key frame alone.
+    pub first_sample: u32,
+    /// Whether players are told to play another rendition here, as in all parts of its segment.
+    pub gap: bool,
 }
 
 /// A segment still being written.
@@ -159,6 +168,14 @@ pub struct OpenSegment {
     pub start: i64,
     /// The parts that exist already.
     pub parts: Vec<Part>,
+}
+
+impl OpenSegment {
+    /// End of its last sample so far, in ticks of the rendition's timescale since the epoch.
+    pub fn end(&self) -> i64 {
+        let length = self.parts.iter().map(|part| u64::from(part.duration)).sum();
+        self.start.saturating_add_unsigned(length)
+    }
 }
 
 /// Where a channel stands in its life.
@@ -213,6 +230,8 @@ pub struct Snapshot {
     pub tracks: Vec<Track>,
     /// Live or ended.
     pub state: State,
+    /// The newest run, as it is counted now: what comes next is a part of it.
+    pub run: Option<Arc<Run>>,
     /// Media time at which the set of listed runs last changed, or the channel ended. Grows with
     /// every such change.
     pub revised: Timestamp,

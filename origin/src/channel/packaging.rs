@@ -414,7 +414,7 @@ impl Packaging {
         let (Some(current), Some(timeline)) = (&mut self.current, &mut self.timeline) else {
             return;
         };
-        let mut changed = false;
+        let (mut changed, mut parts) = (false, 0_u32);
         while let Some(output) = current.segmenter.poll() {
             changed = true;
             match output {
@@ -423,16 +423,25 @@ impl Packaging {
                 Output::Shifted { k, start } => timeline.shift(k, start),
                 Output::Chunk(chunk) => {
                     let PartChunk {
-                        rendition, k, start, duration, independent, filler, chunk, ..
+                        rendition,
+                        k,
+                        start,
+                        duration,
+                        independent,
+                        first_sample,
+                        filler,
+                        off,
+                        chunk,
+                        ..
                     } = chunk;
                     let bytes = u32::try_from(chunk.len()).unwrap_or(u32::MAX);
                     self.store.append(&current.run.id, rendition, k, &chunk).await;
-                    timeline.push_part(rendition, k, start, Part { duration, bytes, independent });
-                    let took = received.elapsed();
-                    self.metrics.part_published(took);
+                    let part = Part { duration, bytes, independent, first_sample, gap: off };
+                    timeline.push_part(rendition, k, start, part);
+                    parts += 1;
                     if let Some(opened) = current.opened.get_mut(rendition).and_then(Option::take) {
                         self.publishing.part.add(opened.elapsed());
-                        self.publishing.package.add(took);
+                        self.publishing.package.add(received.elapsed());
                     }
                     if let Some(metrics) = current.metrics.get(rendition) {
                         metrics.parts.inc();
@@ -457,6 +466,12 @@ impl Packaging {
                 self.store.remove(&segment.run.id, removed.rendition, segment.k);
             }
             self.snapshots.send_replace(Some(timeline.snapshot()));
+        }
+        // Only now can they be fetched by who read of them.
+        let took = received.elapsed();
+        for _ in 0..parts {
+            self.metrics.part_published(took);
+            self.publish_ms += (took.as_secs_f64() * 1000.0 - self.publish_ms) / 32.0;
         }
     }
 }

@@ -82,7 +82,7 @@ pub(super) async fn found(
     if let Some(value) = content_type {
         headers.insert(CONTENT_TYPE, value);
     }
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static(rule.cache_control));
+    headers.insert(CACHE_CONTROL, rule.cache_control.value());
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     if found.class == Class::Page {
         let policy = page::content_security_policy(request.get(HOST));
@@ -181,7 +181,7 @@ pub(super) fn error(error: &Error, method: &Method) -> Response<Payload> {
         Error::Range { len } => {
             headers.insert(CONTENT_RANGE, header(&format!("bytes */{len}")));
         }
-        Error::ShuttingDown | Error::Interrupted | Error::TooMany => {
+        Error::ShuttingDown | Error::Interrupted | Error::TooMany | Error::Stalled => {
             headers.insert(RETRY_AFTER, RETRY_SECONDS);
         }
         _ => {}

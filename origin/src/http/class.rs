@@ -1,6 +1,8 @@
 //! The one table from resource class to Content-Type, Cache-Control and ETag rules (DESIGN §7,
 //! conformance HT-01…HT-03, HT-05, HT-18). No other module writes these headers.
 
+use axum::http::HeaderValue;
+
 use super::error::Error;
 
 /// What kind of resource is answered.
@@ -20,8 +22,14 @@ pub(super) enum Class {
     Beacon,
     /// HLS multivariant playlist.
     Multivariant,
-    /// HLS media playlist, plain or with ENDLIST.
+    /// HLS media playlist, plain, late or with ENDLIST.
     Playlist,
+    /// HLS media playlist that is answered because what was asked for has just appeared in it; with
+    /// TARGETDURATION in seconds. Every answer of its URL holds that.
+    Appeared {
+        /// Seconds.
+        target: u32,
+    },
     /// DASH manifest.
     Manifest,
     /// Init segment, segment or part that is complete, of a picture.
@@ -36,7 +44,7 @@ pub(super) struct Rule {
     /// Content-Type; `None` where it follows from the file's name.
     pub(super) content_type: Option<&'static str>,
     /// Cache-Control of a 200, 206 or 304.
-    pub(super) cache_control: &'static str,
+    pub(super) cache_control: CacheControl,
     /// Whether the answer has a strong ETag and may be a 304.
     pub(super) etag: bool,
     /// Whether it is text that is sent compressed where the client can read that.
@@ -44,6 +52,30 @@ pub(super) struct Rule {
     /// Whether single ranges are served.
     pub(super) ranges: bool,
 }
+
+/// For how long an answer may be kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum CacheControl {
+    /// What the class says.
+    Fixed(&'static str),
+    /// A number of seconds.
+    Seconds(u32),
+}
+
+impl CacheControl {
+    /// The header's value.
+    pub(super) fn value(self) -> HeaderValue {
+        match self {
+            Self::Fixed(value) => HeaderValue::from_static(value),
+            Self::Seconds(seconds) => HeaderValue::from_str(&format!("max-age={seconds}"))
+                .unwrap_or(HeaderValue::from_static("no-store")),
+        }
+    }
+}
+
+/// Target durations for which an answer that holds what was asked for may be kept: as long as a
+/// player could still ask for it (RFC 8216bis B.1).
+const APPEARED_TARGETS: u32 = 6;
 
 /// One content for ever: the name is never used twice.
 const IMMUTABLE: &str = "public, max-age=31536000, immutable";
@@ -60,6 +92,10 @@ impl Class {
             Self::Status => text("application/json", "max-age=1"),
             Self::Multivariant => text("application/vnd.apple.mpegurl", "max-age=30"),
             Self::Playlist => text("application/vnd.apple.mpegurl", "max-age=1"),
+            Self::Appeared { target } => Rule {
+                cache_control: CacheControl::Seconds(target.saturating_mul(APPEARED_TARGETS)),
+                ..text("application/vnd.apple.mpegurl", "")
+            },
             Self::Manifest => text("application/dash+xml", "max-age=1"),
             Self::Video => media("video/mp4"),
             Self::Audio => media("audio/mp4"),
@@ -75,7 +111,7 @@ impl Class {
             Self::Beacon => "beacon",
             Self::Status => "status",
             Self::Multivariant => "multivariant",
-            Self::Playlist => "playlist",
+            Self::Playlist | Self::Appeared { .. } => "playlist",
             Self::Manifest => "manifest",
             Self::Video | Self::Audio => "media",
         }
@@ -83,13 +119,19 @@ impl Class {
 }
 
 const fn text(content_type: &'static str, cache_control: &'static str) -> Rule {
-    Rule { content_type: Some(content_type), cache_control, etag: true, gzip: true, ranges: false }
+    Rule {
+        content_type: Some(content_type),
+        cache_control: CacheControl::Fixed(cache_control),
+        etag: true,
+        gzip: true,
+        ranges: false,
+    }
 }
 
 const fn media(content_type: &'static str) -> Rule {
     Rule {
         content_type: Some(content_type),
-        cache_control: IMMUTABLE,
+        cache_control: CacheControl::Fixed(IMMUTABLE),
         etag: true,
         gzip: false,
         ranges: true,
@@ -103,7 +145,10 @@ pub(super) const fn error_cache_control(error: &Error) -> &'static str {
         Error::NotYet | Error::ShuttingDown | Error::Interrupted => "no-store",
         // It never comes (back), but a mistake of an operator should not be remembered for long.
         Error::Gone | Error::NoRoute | Error::Method | Error::UriTooLong => "max-age=10",
+        // What is too far ahead now is not in a moment.
         Error::Range { .. }
+        | Error::Directives(_)
+        | Error::Stalled
         | Error::BeaconMethod
         | Error::Media
         | Error::Report(_)

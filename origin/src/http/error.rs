@@ -55,6 +55,12 @@ pub(super) enum Error {
     /// The channel was on the air when the server died, and its publisher is not back yet.
     #[error("the channel comes back when its publisher does")]
     Interrupted,
+    /// What the request says about the version it wants can't be meant (RFC 8216bis §6.2.5).
+    #[error("{0}")]
+    Directives(&'static str),
+    /// The request waited for a playlist to grow, and it did not.
+    #[error("nothing new for three target durations")]
+    Stalled,
     /// The store could not be read.
     #[error("the server has trouble reading its store")]
     Read(#[source] io::Error),
@@ -73,7 +79,10 @@ impl Error {
             Self::TooMany => StatusCode::TOO_MANY_REQUESTS,
             Self::UriTooLong => StatusCode::URI_TOO_LONG,
             Self::Range { .. } => StatusCode::RANGE_NOT_SATISFIABLE,
-            Self::ShuttingDown | Self::Interrupted => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Directives(_) => StatusCode::BAD_REQUEST,
+            Self::ShuttingDown | Self::Interrupted | Self::Stalled => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::Read(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }

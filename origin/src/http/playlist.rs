@@ -5,20 +5,32 @@
 //! because hls.js gives up on a playlist without one. A channel nobody publishes to is answered at
 //! once; but one that was on the air when the server died is waited for until its publisher is back:
 //! players that are attached ask again after a 503, and give up on a 404.
+//!
+//! A media playlist may be asked for with something that it does not have yet (RFC 8216bis §6.2.5.2).
+//! However many ask for the same, one of them watches the channel and renders the answer, and the
+//! others wait for that ([`Reloads`]): they have no timer and are woken once. If the one goes away,
+//! another takes its place.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use packager::timeline::{Snapshot, State};
+use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::class::Class;
 use super::error::Error;
 use super::hold::Hold;
+use super::reload::{Due, Wanted, due};
+use super::text::Text;
 use crate::channel::{Channel, Health};
 
 /// How long a playlist of a starting channel is held. First picture within 3 s of the first key
 /// frame is our promise; whoever asked then tries again.
 const PATIENCE: Duration = Duration::from_secs(3);
+/// Target durations for which a playlist that should grow is held (RFC 8216bis §6.2.5.2).
+const HELD_TARGETS: u32 = 3;
 
 /// The snapshot that answers a playlist request.
 ///
@@ -65,5 +77,140 @@ fn starting(snapshot: Option<&Snapshot>, state: Health) -> bool {
         Health::Starting | Health::Live | Health::Holding => true,
         Health::Ended => false,
         Health::Idle => snapshot.is_some_and(|snapshot| snapshot.state == State::Live),
+    }
+}
+
+/// Which answer requests wait for together: the text that was asked for, and what it has to hold.
+pub(super) type Key = (super::render::Resource, Wanted);
+
+/// What all who waited are answered with.
+type Outcome = Result<(Class, Arc<Text>), Refusal>;
+
+/// Why none of them gets a playlist.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Refusal {
+    NotYet,
+    Gone,
+    TooFar,
+    Stalled,
+    ShuttingDown,
+}
+
+/// The requests of one channel that wait for its playlists to grow.
+#[derive(Debug, Default)]
+pub(super) struct Reloads {
+    waiting: Mutex<HashMap<Key, watch::Receiver<Option<Outcome>>>>,
+}
+
+/// Whose turn it is.
+enum Turn<'a> {
+    /// To watch the channel.
+    First(First<'a>),
+    /// To wait for the one who does.
+    Next(watch::Receiver<Option<Outcome>>),
+}
+
+/// The one who watches the channel for all who wait for the same. Dropped without an outcome, it
+/// lets another take its place.
+struct First<'a> {
+    reloads: &'a Reloads,
+    key: Key,
+    outcome: watch::Sender<Option<Outcome>>,
+}
+
+impl Reloads {
+    /// Waits until the playlist has what is wanted, and gives what `render` makes of it then.
+    ///
+    /// # Errors
+    /// [`Error::Stalled`] if that takes longer than three target durations; [`Error::Directives`] if
+    /// it is too far ahead.
+    pub(super) async fn wait(
+        &self,
+        key: Key,
+        channel: &Channel,
+        rendition: &str,
+        held: Hold<'_>,
+        render: impl Fn(&Arc<Snapshot>, usize) -> Arc<Text>,
+    ) -> Result<(Class, Arc<Text>), Error> {
+        loop {
+            match self.turn(key) {
+                Turn::First(first) => {
+                    // Boxed, so that the many who only wait are small.
+                    let outcome = Box::pin(watch(key.1, channel, rendition, held, &render)).await;
+                    first.outcome.send_replace(Some(outcome.clone()));
+                    return outcome.map_err(Error::from);
+                }
+                Turn::Next(mut outcome) => {
+                    let _waiting = held.metrics.wait();
+                    if let Ok(outcome) = outcome.wait_for(Option::is_some).await
+                        && let Some(outcome) = &*outcome
+                    {
+                        return outcome.clone().map_err(Error::from);
+                    }
+                }
+            }
+        }
+    }
+
+    fn turn(&self, key: Key) -> Turn<'_> {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(outcome) = waiting.get(&key) {
+            return Turn::Next(outcome.clone());
+        }
+        let (outcome, receiver) = watch::channel(None);
+        waiting.insert(key, receiver);
+        Turn::First(First { reloads: self, key, outcome })
+    }
+}
+
+impl Drop for First<'_> {
+    fn drop(&mut self) {
+        let mut waiting = self.reloads.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.remove(&self.key);
+    }
+}
+
+/// Watches a channel until a playlist of it has what is wanted.
+async fn watch(
+    wanted: Wanted,
+    channel: &Channel,
+    rendition: &str,
+    held: Hold<'_>,
+    render: &impl Fn(&Arc<Snapshot>, usize) -> Arc<Text>,
+) -> Outcome {
+    let mut snapshots = channel.snapshot.clone();
+    let mut deadline = None;
+    loop {
+        let snapshot = snapshots.borrow_and_update().clone().ok_or(Refusal::NotYet)?;
+        let (index, ..) = snapshot.track(rendition).ok_or(Refusal::Gone)?;
+        let target = snapshot.format.grid.target_duration();
+        match due(&snapshot, index, wanted) {
+            Due::TooFar => return Err(Refusal::TooFar),
+            Due::Later => {}
+            Due::Late if deadline.is_none() || snapshot.state == State::Ended => {
+                return Ok((Class::Playlist, render(&snapshot, index)));
+            }
+            Due::Newest | Due::Late => {
+                return Ok((Class::Appeared { target }, render(&snapshot, index)));
+            }
+        }
+        let patience = Duration::from_secs(u64::from(target) * u64::from(HELD_TARGETS));
+        let deadline = *deadline.get_or_insert_with(|| Instant::now() + patience);
+        held.until(deadline, snapshots.changed()).await.map_err(|error| match error {
+            Error::ShuttingDown => Refusal::ShuttingDown,
+            _ => Refusal::Stalled,
+        })?;
+    }
+}
+
+impl From<Refusal> for Error {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::NotYet => Self::NotYet,
+            Refusal::Gone => Self::Gone,
+            Refusal::TooFar => Self::Directives("_HLS_msn or _HLS_part is too far ahead"),
+            Refusal::Stalled => Self::Stalled,
+            Refusal::ShuttingDown => Self::ShuttingDown,
+        }
     }
 }

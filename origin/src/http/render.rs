@@ -17,8 +17,10 @@ use super::text::Text;
 pub(super) enum Resource {
     /// HLS multivariant playlist.
     Multivariant,
-    /// HLS media playlist of the rendition at this position.
-    Playlist(usize),
+    /// HLS media playlist of the rendition at this position, or an update of it.
+    Playlist(usize, hls::Skip),
+    /// HLS I-frame playlist of the rendition at this position, or an update of it.
+    KeyFrames(usize, hls::Skip),
     /// DASH manifest.
     Manifest,
 }
@@ -56,7 +58,8 @@ impl Renders {
         let text = text.get_or_init(|| {
             Text::new(match resource {
                 Resource::Multivariant => hls::multivariant(snapshot, &options.hls),
-                Resource::Playlist(index) => hls::media(snapshot, index, &options.hls),
+                Resource::Playlist(index, skip) => hls::media(snapshot, index, skip, &options.hls),
+                Resource::KeyFrames(index, skip) => hls::iframes(snapshot, index, skip),
                 Resource::Manifest => dash::manifest(snapshot, &options.dash),
             })
         });

@@ -3,7 +3,7 @@
 //! The grammar is the public contract (DESIGN §2 "play", "media"). A number has one spelling and a
 //! name one alphabet, so that a resource has exactly one URL: what is written in another way
 //! (percent-encoded, with leading zeros, with a trailing slash) is no route. Whether the resource
-//! exists is not decided here; the query is never looked at.
+//! exists is not decided here, and the query is another module's (`reload`).
 
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 #![deny(clippy::arithmetic_side_effects)]
@@ -44,6 +44,13 @@ pub(super) enum Route {
     Manifest(Name),
     /// HLS media playlist of a rendition.
     Playlist {
+        /// The channel.
+        channel: Name,
+        /// The rendition.
+        rendition: Name,
+    },
+    /// HLS I-frame playlist of a rendition.
+    KeyFrames {
         /// The channel.
         channel: Name,
         /// The rendition.
@@ -109,6 +116,10 @@ impl Route {
             ["live", channel, "cmcd"] => Some(Self::Beacon(name(channel)?)),
             ["live", channel, "status.json"] => Some(Self::Status(name(channel)?)),
             ["live", channel, rendition, "index.m3u8"] => Some(Self::Playlist {
+                channel: name(channel)?,
+                rendition: rendition_name(rendition)?,
+            }),
+            ["live", channel, rendition, "iframes.m3u8"] => Some(Self::KeyFrames {
                 channel: name(channel)?,
                 rendition: rendition_name(rendition)?,
             }),
@@ -190,6 +201,10 @@ mod tests {
             ("/live/demo/index.m3u8", Some(Route::Multivariant(demo()))),
             ("/live/demo/manifest.mpd", Some(Route::Manifest(demo()))),
             ("/live/demo/status.json", Some(Route::Status(demo()))),
+            (
+                "/live/demo/720p/iframes.m3u8",
+                Some(Route::KeyFrames { channel: demo(), rendition: rendition.clone() }),
+            ),
             ("/live/demo/720p/index.m3u8", Some(Route::Playlist { channel: demo(), rendition })),
             ("/live/demo/0199aabbccd/720p/init.mp4", media(Piece::Init)),
             (

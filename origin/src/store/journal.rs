@@ -146,6 +146,9 @@ pub(super) struct SegmentRecord {
     pub(super) duration: u64,
     /// Of each part: length in ticks, bytes, whether decoding can start with it.
     pub(super) parts: Vec<(u32, u32, bool)>,
+    /// Bytes up to the end of the first sample: what a list of key frames points to.
+    #[serde(default)]
+    pub(super) first_sample: u32,
     /// Whether there is no media.
     pub(super) gap: bool,
 }
@@ -165,7 +168,8 @@ impl SegmentRecord {
     pub(super) fn new(key: SegmentKey, segment: &Segment) -> Self {
         let parts = segment.parts.iter().map(|p| (p.duration, p.bytes, p.independent)).collect();
         let Segment { start, duration, .. } = *segment;
-        Self { key, start, duration, parts, gap: !segment.has_media() }
+        let first_sample = segment.first_sample();
+        Self { key, start, duration, parts, first_sample, gap: !segment.has_media() }
     }
 }
 

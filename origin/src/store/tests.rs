@@ -64,6 +64,8 @@ fn segment(run: &Run, k: u64, chunks: &[Chunk]) -> Segment {
         duration: 1_000,
         bytes: u32::try_from(chunk.len()).unwrap(),
         independent: true,
+        first_sample: 10,
+        gap: false,
     };
     Segment {
         k,

@@ -1,98 +1,55 @@
-//! A live media playlist (RFC 8216bis §4.4.3–4.4.4).
+//! A live media playlist (RFC 8216bis §4.4.3–4.4.5).
 //!
-//! Our own writer: m3u8-rs knows neither parts nor skips nor hints. It goes once over the listed
-//! segments and keeps what the last one was, which is all that decides whether a MAP, a
-//! DISCONTINUITY or a date is due.
+//! ```text
+//! head ─► segments, the newest of them with their parts ─► open segment ─► hint ─► reports
+//!    └ delta: how many of the segments are left out
+//! ```
+//! Our own writer: m3u8-rs knows neither parts nor skips nor hints. A rendition lists what it has
+//! itself, without waiting for the others. A channel that has ended is a plain playlist: nothing
+//! comes that a player could be early for.
 
 use std::fmt::Write;
-use std::sync::Arc;
 
-use super::Options;
-use super::decimal::seconds;
-use super::multivariant::VERSION;
-use crate::media::Rendition;
-use crate::time::{Rounding, Span, Timescale, Timestamp, iso};
-use crate::timeline::{Segment, Snapshot, State};
+use super::delta::{self, Skip};
+use super::head::{self, Kind};
+use super::segments::{Rows, Writer};
+use super::{Options, parts, report};
+use crate::timeline::{Snapshot, State};
 
-/// Up to this length of window, in seconds, every segment carries its date; a longer one would be
-/// mostly dates.
-const DATES_EVERYWHERE: u64 = 3600;
-/// In a longer window, segments whose number is a multiple of this carry it, so that a playlist
-/// that begins anywhere has the same lines.
-const DATE_EVERY: u64 = 8;
-
-/// Renders the media playlist of the rendition at `index`. URIs are relative to
-/// `/live/{channel}/{rendition}/`. Empty where there is no such rendition.
-pub fn media(snapshot: &Snapshot, index: usize, _options: &Options) -> String {
-    let Some(rendition) = snapshot.renditions.get(index) else { return String::new() };
-    let segments = snapshot.listed(index);
+/// Renders the media playlist of the rendition at `index`, or as much of it as `skip` leaves. URIs
+/// are relative to `/live/{channel}/{rendition}/`. Empty where there is no such rendition.
+pub fn media(snapshot: &Snapshot, index: usize, skip: Skip, _options: &Options) -> String {
     let mut text = String::new();
-    let mut writer = Writer {
-        text: &mut text,
-        rendition,
-        index,
-        dates_everywhere: snapshot.format.window.ticks_in(Timescale::MILLIS, Rounding::Ceil)
-            <= DATES_EVERYWHERE * 1000,
-        last: None,
-    };
     // Writing into a String can't fail.
-    let _ = writer.head(snapshot, segments);
-    for segment in segments {
-        let _ = writer.segment(segment);
-    }
-    if snapshot.state == State::Ended {
-        text.push_str("#EXT-X-ENDLIST\n");
-    }
+    let _ = write(&mut text, snapshot, index, skip);
     text
 }
 
-struct Writer<'a> {
-    text: &'a mut String,
-    rendition: &'a Rendition,
-    index: usize,
-    dates_everywhere: bool,
-    /// The segment written last.
-    last: Option<&'a Segment>,
-}
-
-impl<'a> Writer<'a> {
-    fn head(&mut self, snapshot: &Snapshot, segments: &[Arc<Segment>]) -> std::fmt::Result {
-        let first = segments.first();
-        writeln!(self.text, "#EXTM3U")?;
-        writeln!(self.text, "#EXT-X-VERSION:{VERSION}")?;
-        writeln!(self.text, "#EXT-X-INDEPENDENT-SEGMENTS")?;
-        writeln!(self.text, "#EXT-X-TARGETDURATION:{}", snapshot.format.grid.target_duration())?;
-        writeln!(self.text, "#EXT-X-MEDIA-SEQUENCE:{}", first.map_or(1, |s| s.k))?;
-        let discontinuity = first.map_or(0, |s| s.run.discontinuity);
-        writeln!(self.text, "#EXT-X-DISCONTINUITY-SEQUENCE:{discontinuity}")
+fn write(text: &mut String, snapshot: &Snapshot, index: usize, skip: Skip) -> std::fmt::Result {
+    let (Some(rendition), Some(track)) =
+        (snapshot.renditions.get(index), snapshot.tracks.get(index))
+    else {
+        return Ok(());
+    };
+    let live = snapshot.state == State::Live;
+    let skipped = if live { delta::skippable(snapshot, index, skip) } else { 0 };
+    let kind = if live { Kind::LowLatency } else { Kind::Plain };
+    head::write(text, snapshot, track, kind, (skip, skipped))?;
+    let rows = if live { Rows::with_parts(snapshot, index) } else { Rows::Plain };
+    let mut writer = Writer::new(snapshot, rendition, index, rows);
+    for (position, segment) in track.segments.iter().enumerate() {
+        if position < skipped {
+            writer.pass(segment);
+        } else {
+            writer.segment(text, segment)?;
+        }
     }
-
-    fn segment(&mut self, segment: &'a Segment) -> std::fmt::Result {
-        let name = &self.rendition.name;
-        let run = &segment.run.id;
-        let scale = segment.run.scale(self.index);
-        let same_run = self.last.is_some_and(|last| last.run.id == *run);
-        if self.last.is_some() && !same_run {
-            writeln!(self.text, "#EXT-X-DISCONTINUITY")?;
-        }
-        if !same_run {
-            writeln!(self.text, "#EXT-X-MAP:URI=\"../{run}/{name}/init.mp4\"")?;
-        }
-        if self.dates_everywhere
-            || !same_run
-            || segment.k.is_multiple_of(DATE_EVERY)
-            || self.last.is_some_and(|last| last.gap)
-        {
-            let start = iso(Timestamp::new(segment.start, scale));
-            writeln!(self.text, "#EXT-X-PROGRAM-DATE-TIME:{start}")?;
-        }
-        let duration = seconds(Span::new(segment.duration, scale), Rounding::Nearest);
-        writeln!(self.text, "#EXTINF:{duration},")?;
-        if segment.gap {
-            writeln!(self.text, "#EXT-X-GAP")?;
-        }
-        writeln!(self.text, "../{run}/{name}/{}.m4s", segment.k)?;
-        self.last = Some(segment);
-        Ok(())
+    if !live {
+        return writeln!(text, "#EXT-X-ENDLIST");
     }
+    if let Some(open) = &track.open {
+        writer.open(text, open)?;
+    }
+    parts::hint(text, snapshot, rendition, track)?;
+    report::write(text, snapshot, index)
 }

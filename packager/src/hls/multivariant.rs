@@ -1,14 +1,14 @@
 //! The multivariant playlist: the ladder and the sound that goes with it (RFC 8216bis §4.4.6).
 //!
-//! Written through m3u8-rs. No I-frame playlists: they come with low latency.
+//! Written through m3u8-rs.
 
 use m3u8_rs::{AlternativeMedia, AlternativeMediaType, MasterPlaylist, Resolution, VariantStream};
 
 use super::Options;
+use super::head::VERSION;
+use crate::media::{Rendition, VideoConfig};
 use crate::timeline::Snapshot;
 
-/// `EXT-X-MAP` in playlists with more than I-frames needs 6 (RFC 8216bis §8).
-pub(super) const VERSION: usize = 6;
 /// Where an Apple player starts: the first variant should be the one for about 2 Mbit/s (APL 1.32).
 const START_BITRATE: u64 = 2_000_000;
 /// The one group of sound renditions.
@@ -35,10 +35,7 @@ pub fn multivariant(snapshot: &Snapshot, options: &Options) -> String {
                 bandwidth: peak,
                 average_bandwidth: Some(average),
                 codecs: Some(codecs),
-                resolution: rendition.video().map(|video| Resolution {
-                    width: video.width.into(),
-                    height: video.height.into(),
-                }),
+                resolution: rendition.video().map(resolution),
                 // The library's type; the text is the exact one and comes back unchanged.
                 frame_rate: rendition.rate.and_then(|rate| rate.to_string().parse().ok()),
                 audio: sound.map(|_| AUDIO_GROUP.into()),
@@ -65,6 +62,9 @@ pub fn multivariant(snapshot: &Snapshot, options: &Options) -> String {
     if let Some(head) = variants.get_mut(..=start) {
         head.rotate_right(1);
     }
+    variants.extend(
+        with_index(snapshot).filter(|(_, r)| r.video().is_some()).map(key_frames(snapshot)),
+    );
     let playlist = MasterPlaylist {
         version: Some(VERSION),
         independent_segments: true,
@@ -96,6 +96,23 @@ pub fn multivariant(snapshot: &Snapshot, options: &Options) -> String {
     String::from_utf8(text).unwrap_or_default()
 }
 
-fn with_index(snapshot: &Snapshot) -> impl Iterator<Item = (usize, &crate::media::Rendition)> {
+/// The I-frame playlist of a rendition. How large key frames get is the encoder's affair; all that is
+/// promised is that they are a part of the whole.
+fn key_frames(snapshot: &Snapshot) -> impl Fn((usize, &Rendition)) -> VariantStream {
+    |(_, rendition)| VariantStream {
+        is_i_frame: true,
+        uri: format!("{}/iframes.m3u8", rendition.name),
+        bandwidth: snapshot.bandwidth(rendition).peak,
+        codecs: Some(rendition.track.config.codec_string().into()),
+        resolution: rendition.video().map(resolution),
+        ..VariantStream::default()
+    }
+}
+
+fn resolution(video: &VideoConfig) -> Resolution {
+    Resolution { width: video.width.into(), height: video.height.into() }
+}
+
+fn with_index(snapshot: &Snapshot) -> impl Iterator<Item = (usize, &Rendition)> {
     snapshot.renditions.iter().enumerate()
 }

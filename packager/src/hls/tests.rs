@@ -2,7 +2,7 @@
 
 use m3u8_rs::{MasterPlaylist, MediaPlaylist};
 
-use super::{Options, media, multivariant};
+use super::{Options, Skip, iframes, media, multivariant};
 use crate::time::{FrameRate, Rounding, Span, Timescale};
 use crate::timeline::example::{self, Example, FIRST_K, assert_golden};
 
@@ -18,11 +18,19 @@ fn parse_multivariant(text: &str) -> MasterPlaylist {
 fn playlists_are_the_golden_ones() {
     let options = Options::default();
     assert_golden("multivariant.m3u8", &multivariant(&example::live(), &options));
-    assert_golden("live-720p.m3u8", &media(&example::live(), 0, &options));
-    assert_golden("two-runs-720p.m3u8", &media(&example::two_runs(), 0, &options));
-    assert_golden("ended-audio.m3u8", &media(&example::ended(), 3, &options));
-    assert_golden("long-window-480p.m3u8", &media(&long_window(), 1, &options));
-    assert_golden("ntsc-audio.m3u8", &media(&ntsc(), 3, &options));
+    assert_golden("live-720p.m3u8", &media(&example::live(), 0, Skip::Nothing, &options));
+    assert_golden("two-runs-720p.m3u8", &media(&example::two_runs(), 0, Skip::Nothing, &options));
+    assert_golden("ended-audio.m3u8", &media(&example::ended(), 3, Skip::Nothing, &options));
+    assert_golden("long-window-480p.m3u8", &media(&long_window(), 1, Skip::Nothing, &options));
+    let (whole, update) = (Skip::Nothing, Skip::Segments);
+    let snapshot = low_latency(12);
+    assert_golden("low-latency-720p.m3u8", &media(&snapshot, 0, whole, &options));
+    assert_golden("low-latency-audio.m3u8", &media(&snapshot, 3, whole, &options));
+    assert_golden("update-720p.m3u8", &media(&snapshot, 0, update, &options));
+    assert_golden("update-v2-720p.m3u8", &media(&snapshot, 0, Skip::DateRanges, &options));
+    assert_golden("before-update-720p.m3u8", &media(&low_latency(10), 0, whole, &options));
+    assert_golden("key-frames-720p.m3u8", &iframes(&snapshot, 0, whole));
+    assert_golden("ntsc-audio.m3u8", &media(&ntsc(), 3, Skip::Nothing, &options));
 }
 
 /// A window of more than an hour, with a hole in it.
@@ -49,9 +57,10 @@ fn an_independent_reader_takes_every_example() {
     for snapshot in [example::live(), example::two_runs(), example::ended(), long_window(), ntsc()]
     {
         let playlist = parse_multivariant(&multivariant(&snapshot, &Options::default()));
-        assert_eq!(playlist.variants.len(), 3);
+        assert_eq!(playlist.variants.iter().filter(|v| !v.is_i_frame).count(), 3);
         for index in 0..4 {
-            let playlist = parse_media(&media(&snapshot, index, &Options::default()));
+            let playlist =
+                parse_media(&media(&snapshot, index, Skip::Nothing, &Options::default()));
             assert_eq!(playlist.segments.len(), snapshot.listed(index).len());
             assert_eq!(playlist.end_list, snapshot.state == crate::timeline::State::Ended);
         }
@@ -61,7 +70,8 @@ fn an_independent_reader_takes_every_example() {
 #[test]
 fn the_variant_nearest_to_two_megabits_comes_first() {
     let playlist = parse_multivariant(&multivariant(&example::live(), &Options::default()));
-    let names: Vec<_> = playlist.variants.iter().map(|v| v.uri.as_str()).collect();
+    let names: Vec<_> =
+        playlist.variants.iter().filter(|v| !v.is_i_frame).map(|v| v.uri.as_str()).collect();
     assert_eq!(names, ["480p/index.m3u8", "720p/index.m3u8", "360p/index.m3u8"]);
 }
 
@@ -69,7 +79,7 @@ fn the_variant_nearest_to_two_megabits_comes_first() {
 fn bandwidth_covers_picture_sound_and_container() {
     let snapshot = example::live();
     let playlist = parse_multivariant(&multivariant(&snapshot, &Options::default()));
-    for variant in &playlist.variants {
+    for variant in playlist.variants.iter().filter(|v| !v.is_i_frame) {
         let name = variant.uri.trim_end_matches("/index.m3u8");
         let (_, rendition, _) = snapshot.track(name).unwrap();
         let bare = u64::from(rendition.peak_bitrate) + 128_000;
@@ -108,15 +118,15 @@ fn a_channel_of_sound_alone_is_its_own_variant() {
 #[test]
 fn a_playlist_without_a_segment_is_still_one() {
     let mut example = Example::new(600);
-    let playlist = parse_media(&media(&example.snapshot(), 0, &Options::default()));
+    let playlist = parse_media(&media(&example.snapshot(), 0, Skip::Nothing, &Options::default()));
     assert_eq!(playlist.media_sequence, 1);
     assert!(playlist.segments.is_empty());
-    assert_eq!(media(&example.snapshot(), 9, &Options::default()), "");
+    assert_eq!(media(&example.snapshot(), 9, Skip::Nothing, &Options::default()), "");
 }
 
 #[test]
 fn a_long_window_dates_every_eighth_number_and_what_follows_a_break() {
-    let text = media(&long_window(), 0, &Options::default());
+    let text = media(&long_window(), 0, Skip::Nothing, &Options::default());
     let playlist = parse_media(&text);
     let dated: Vec<_> = (playlist.media_sequence..)
         .zip(&playlist.segments)
@@ -136,7 +146,7 @@ fn printed_durations_add_up_to_the_dates_over_a_day() {
         example.push_all(896_919_681..896_919_681 + 43_156);
         let snapshot = example.snapshot();
         for index in [0, 3] {
-            let text = media(&snapshot, index, &Options::default());
+            let text = media(&snapshot, index, Skip::Nothing, &Options::default());
             let nanos: u64 = text
                 .lines()
                 .filter_map(|line| line.strip_prefix("#EXTINF:")?.strip_suffix(','))
@@ -152,6 +162,117 @@ fn printed_durations_add_up_to_the_dates_over_a_day() {
                 .ticks_in(Timescale::NANOS, Rounding::Nearest);
             // Half a nanosecond for each of the segments.
             assert!(nanos.abs_diff(exact) <= 22_000, "{rate}: {nanos} for {exact}");
+        }
+    }
+}
+
+/// A window of ten segments of which `count` have been made, in two runs, and two parts of the next;
+/// the sound has one.
+fn low_latency(count: u64) -> std::sync::Arc<crate::timeline::Snapshot> {
+    let mut example = Example::new(16);
+    example.run(FIRST_K);
+    example.push_all(FIRST_K..FIRST_K + 4);
+    example.run(FIRST_K + 4);
+    example.push_all(FIRST_K + 4..FIRST_K + count);
+    for rendition in 0..4 {
+        let parts = if rendition == 3 { 1 } else { 2 };
+        example.push_some_parts(rendition, FIRST_K + count, parts);
+    }
+    example.snapshot()
+}
+
+fn lines<'a>(text: &'a str, tag: &str) -> Vec<&'a str> {
+    text.lines().filter(|line| line.starts_with(tag)).collect()
+}
+
+#[test]
+fn the_hint_is_the_part_that_comes_next() {
+    let mut example = Example::new(60);
+    let run = example.run(FIRST_K).id.clone();
+    example.push_all(FIRST_K..FIRST_K + 2);
+    let hint = |example: &mut Example| {
+        let text = media(&example.snapshot(), 0, Skip::Nothing, &Options::default());
+        let hints = lines(&text, "#EXT-X-PRELOAD-HINT");
+        assert_eq!(hints.len(), 1, "{text}");
+        hints[0].split('"').nth(1).unwrap().to_owned()
+    };
+    let k = FIRST_K + 2;
+    assert_eq!(hint(&mut example), format!("../{run}/720p/{k}.0.m4s"));
+    example.push_some_parts(0, k, 5);
+    assert_eq!(hint(&mut example), format!("../{run}/720p/{k}.5.m4s"));
+    example.timeline.close(0);
+    assert_eq!(hint(&mut example), format!("../{run}/720p/{}.0.m4s", k + 1));
+    // Another rendition has its first part of a new run: this one's next part is of that too.
+    let new = example.run(k + 1).id.clone();
+    example.push_some_parts(1, k + 1, 1);
+    assert_eq!(hint(&mut example), format!("../{new}/720p/{}.0.m4s", k + 1));
+}
+
+#[test]
+fn a_channel_that_has_ended_has_a_plain_playlist() {
+    let text = media(&example::ended(), 0, Skip::Segments, &Options::default());
+    for tag in ["PART", "PRELOAD-HINT", "SERVER-CONTROL", "RENDITION-REPORT", "SKIP"] {
+        assert!(!text.contains(&format!("#EXT-X-{tag}")), "{text}");
+    }
+    assert!(iframes(&example::ended(), 0, Skip::Segments).ends_with("#EXT-X-ENDLIST\n"));
+}
+
+#[test]
+fn an_update_is_for_those_who_have_what_it_leaves_out() {
+    let snapshot = low_latency(12);
+    let first = snapshot.tracks[0].segments[0].k;
+    let update = media(&snapshot, 0, Skip::Segments, &Options::default());
+    let skipped = lines(&update, "#EXT-X-SKIP")[0].rsplit('=').next().unwrap();
+    let first_left = first + skipped.parse::<u64>().unwrap();
+    for (have, skip) in [
+        (None, Skip::Segments),
+        (Some(first_left), Skip::Segments),
+        (Some(first_left - 1), Skip::Nothing),
+    ] {
+        assert_eq!(Skip::Segments.usable(&snapshot, 0, have), skip, "{have:?}");
+    }
+    // Nothing is old enough.
+    assert_eq!(Skip::DateRanges.usable(&example::live(), 0, None), Skip::Nothing);
+}
+
+#[test]
+fn what_is_switched_off_is_a_gap_in_every_part() {
+    let mut example = Example::new(60);
+    example.run(FIRST_K);
+    example.push_all(FIRST_K..FIRST_K + 2);
+    example.off = true;
+    example.push_some_parts(0, FIRST_K + 2, 2);
+    let text = media(&example.snapshot(), 0, Skip::Nothing, &Options::default());
+    let parts = lines(&text, "#EXT-X-PART:");
+    assert!(parts.iter().rev().take(2).all(|part| part.ends_with(",GAP=YES")), "{text}");
+    assert_eq!(parts.iter().filter(|part| part.contains("GAP")).count(), 2);
+}
+
+#[test]
+fn no_part_is_longer_than_the_target_or_much_shorter_but_a_segments_last() {
+    for (rate, segment) in [
+        ((30, 1), 2_000),
+        ((25, 1), 2_000),
+        ((30_000, 1001), 2_000),
+        ((60, 1), 4_000),
+        ((24, 1), 3_000),
+    ] {
+        let rate = FrameRate::new(rate.0, rate.1);
+        let mut example = Example::with(rate, 48_000, Span::millis(segment), 60);
+        let k = example.grid.number_at(1_795_633_201 * i64::from(rate.timescale().get()));
+        example.run(k);
+        example.push_all(k..k + 4);
+        for rendition in [0, 3] {
+            let text = media(&example.snapshot(), rendition, Skip::Nothing, &Options::default());
+            let number = |text: &str| text.parse::<f64>().unwrap();
+            let target = lines(&text, "#EXT-X-PART-INF")[0].rsplit('=').next().unwrap();
+            let parts = lines(&text, "#EXT-X-PART:");
+            for (part, next) in parts.iter().zip(parts.iter().skip(1)) {
+                let length = part.split([':', '=', ',']).nth(2).unwrap();
+                assert!(number(length) <= number(target), "{text}");
+                let last = next.contains(".0.m4s");
+                assert!(last || number(length) >= 0.85 * number(target), "{text}");
+            }
         }
     }
 }

@@ -569,7 +569,8 @@ impl Parts {
     fn flush(&mut self, ready: &mut VecDeque<Output>) {
         let samples = std::mem::take(&mut self.pending);
         let filler = std::mem::take(&mut self.filled);
-        let place = Place { rendition: self.position, k: self.k, part: self.part, filler };
+        let (rendition, k, part) = (self.position, self.k, self.part);
+        let place = Place { rendition, k, part, filler, off: false };
         let Some(chunk) = part_chunk(&self.rendition, place, &samples) else { return };
         ready.push_back(Output::Chunk(chunk));
         // The next part holds as many samples as this one, give or take one.

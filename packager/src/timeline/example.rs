@@ -62,6 +62,8 @@ pub(crate) struct Example {
     pub(crate) grid: Grid,
     renditions: Arc<[Rendition]>,
     runs: u64,
+    /// Whether what is pushed is nothing worth playing.
+    pub(crate) off: bool,
 }
 
 impl Example {
@@ -86,7 +88,7 @@ impl Example {
             publish_delay: Span::millis(150),
         });
         let timeline = Timeline::new(format, Arc::clone(&renditions), None);
-        Self { timeline, grid, renditions, runs: 0 }
+        Self { timeline, grid, renditions, runs: 0, off: false }
     }
 
     /// Begins a run at `first_k`.
@@ -115,6 +117,11 @@ impl Example {
 
     /// Adds the parts that the grid gives segment `k` of one rendition.
     pub(crate) fn push_parts(&mut self, rendition: usize, k: u64) {
+        self.push_some_parts(rendition, k, usize::MAX);
+    }
+
+    /// Adds the first `count` of them.
+    pub(crate) fn push_some_parts(&mut self, rendition: usize, k: u64, count: usize) {
         let video = self.renditions[rendition].video().is_some();
         let (part, frame) = match video {
             true => (self.grid.part_ticks, u64::from(self.grid.rate.frame_ticks())),
@@ -125,14 +132,16 @@ impl Example {
         };
         let (start, end) = self.bounds(video, k);
         let part = part.div_ceil(frame) * frame;
-        let mut at = start;
-        while at < end {
+        let (mut at, mut parts) = (start, 0);
+        while at < end && parts < count {
             let duration = part.min(end.abs_diff(at));
             let duration = u32::try_from(duration).unwrap();
             let independent = !video || at == start;
-            let part = Part { duration, bytes: 40_000 + u32::from(independent), independent };
+            let bytes = 40_000 + u32::from(independent);
+            let part = Part { duration, bytes, independent, first_sample: 9_000, gap: self.off };
             self.timeline.push_part(rendition, k, start, part);
             at += i64::from(duration);
+            parts += 1;
         }
     }
 

@@ -7,7 +7,8 @@ use super::{Part, Snapshot, State};
 use crate::media::RunId;
 use crate::time::{FrameRate, Span};
 
-const PART: Part = Part { duration: 36_000, bytes: 1000, independent: true };
+const PART: Part =
+    Part { duration: 36_000, bytes: 1000, independent: true, first_sample: 400, gap: false };
 
 /// Number, run and whether it is a gap, of every segment of a rendition.
 fn rows(snapshot: &Snapshot, rendition: usize) -> Vec<(u64, RunId, bool)> {

@@ -311,6 +311,7 @@ impl Timeline {
             renditions: Arc::clone(&self.renditions),
             tracks: self.tracks.iter().map(Writing::track).collect(),
             state: self.state,
+            run: self.run.last().cloned(),
             revised: Timestamp::new(self.revised, scale),
             promise: self.promise.clone(),
             version: self.version,

@@ -1,5 +1,6 @@
-//! Rules for HLS playlists: rows HM-* and HP-*, and what applies of HL-* and HD-*.
+//! Rules for HLS playlists: rows HM-*, HP-* and HL-*, and what applies of HD-*.
 
+mod low_latency;
 mod media;
 mod multivariant;
 mod playlist;
@@ -10,6 +11,7 @@ use std::collections::BTreeMap;
 use super::{Findings, Violation};
 use playlist::{Media, Multivariant};
 
+pub use low_latency::{check_delta, check_key_frames, check_parts, check_reports, merged};
 pub use sequence::{Arrival, check_pace, check_renditions, check_sequence};
 
 /// Judges a multivariant playlist by itself.
@@ -22,7 +24,9 @@ pub fn check_multivariant(text: &str) -> Vec<Violation> {
 /// Judges a live media playlist by itself.
 pub fn check_media(text: &str) -> Vec<Violation> {
     let mut findings = Findings::default();
-    media::check(&Media::parse(text), &mut findings);
+    let media = Media::parse(text);
+    media::check(&media, &mut findings);
+    low_latency::check(&media, &mut findings);
     findings.0
 }
 

@@ -25,7 +25,7 @@ impl Class {
         match parts.as_slice() {
             ["time"] => Some(Self::Time),
             ["live", _, "index.m3u8"] => Some(Self::Multivariant),
-            ["live", _, _, "index.m3u8"] => Some(Self::Playlist),
+            ["live", _, _, "index.m3u8" | "iframes.m3u8"] => Some(Self::Playlist),
             ["live", _, "manifest.mpd"] => Some(Self::Manifest),
             ["live", _, "status.json"] => Some(Self::Status),
             ["live", _, _, "audio", _] => Some(Self::Audio),

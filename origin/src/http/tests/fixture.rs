@@ -188,6 +188,8 @@ impl Fixture {
             duration: part.try_into().unwrap(),
             bytes: chunk.len().try_into().unwrap(),
             independent: true,
+            first_sample: 20,
+            gap: false,
         };
         self.timeline.push_part(rendition, k, start, part);
     }

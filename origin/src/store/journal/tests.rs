@@ -9,6 +9,7 @@ fn segment(k: u64) -> Record {
         key: key(k),
         start: k.cast_signed() * 144_000,
         duration: 144_000,
+        first_sample: 500,
         parts: vec![(24_000, 1_000, true), (24_000, 900, false)],
         gap: false,
     })

@@ -28,6 +28,7 @@ pub(super) fn check(playlist: &Media<'_>, findings: &mut Findings) {
     hp_18(playlist, findings);
     hp_24(playlist, findings);
     hp_25(playlist, findings);
+    hp_20(playlist, findings);
     hl_27(playlist, findings);
     hd_08(playlist, findings);
 }
@@ -50,7 +51,9 @@ fn hp_01(playlist: &Media<'_>, findings: &mut Findings) {
 fn hp_08(playlist: &Media<'_>, findings: &mut Findings) {
     let Some(first) = playlist.segments.first() else { return };
     findings.expect("HP-08", first.date.is_some(), || format!("{}: no date", first.uri));
-    let lines = playlist.count("EXT-X-PROGRAM-DATE-TIME");
+    // The date before the parts of the segment that is being made belongs to none yet.
+    let open = playlist.tail.iter().filter(|tag| tag.name == "EXT-X-PROGRAM-DATE-TIME").count();
+    let lines = playlist.count("EXT-X-PROGRAM-DATE-TIME") - open;
     let read = playlist.segments.iter().filter(|segment| segment.date.is_some()).count();
     findings.expect("HP-08", lines == read, || format!("{read} of {lines} dates can be read"));
 }
@@ -172,6 +175,23 @@ fn hp_18(playlist: &Media<'_>, findings: &mut Findings) {
     let last = playlist.tail.iter().filter(|tag| tag.name == "EXT-X-ENDLIST").count();
     findings.expect("HP-18", ends <= 1 && ends == last, || {
         format!("{ends} EXT-X-ENDLIST, {last} of them behind the last segment")
+    });
+}
+
+fn hp_20(playlist: &Media<'_>, findings: &mut Findings) {
+    if !playlist.keys() {
+        return;
+    }
+    for segment in playlist.segments.iter().filter(|segment| !segment.gap) {
+        let whole = segment.range.is_some_and(|(length, _)| length > 0);
+        findings.expect("HP-20", whole, || format!("{}: no byte range", segment.uri));
+    }
+    for name in ["EXT-X-PART", "EXT-X-PART-INF", "EXT-X-PRELOAD-HINT"] {
+        findings.expect("HP-20", playlist.count(name) == 0, || format!("key frames with {name}"));
+    }
+    let control = playlist.count("EXT-X-SERVER-CONTROL");
+    findings.expect("HP-20", playlist.ended() || control == 1, || {
+        "no EXT-X-SERVER-CONTROL as in the other playlists".into()
     });
 }
 

@@ -18,10 +18,25 @@ pub(super) fn check(playlist: &Multivariant<'_>, findings: &mut Findings) {
     hm_08(playlist, findings);
     hm_09(playlist, findings);
     hm_10(playlist, findings);
+    hm_11(playlist, findings);
     hm_12(playlist, findings);
     hm_13(playlist, findings);
     hm_14(playlist, findings);
     hm_16(playlist, findings);
+}
+
+fn hm_11(playlist: &Multivariant<'_>, findings: &mut Findings) {
+    let pictures = playlist.variants.iter().any(|(variant, _)| codecs(variant).any(is_video));
+    let mut lists = playlist.all("EXT-X-I-FRAME-STREAM-INF").peekable();
+    findings.expect("HM-11", !pictures || lists.peek().is_some(), || {
+        "no EXT-X-I-FRAME-STREAM-INF".into()
+    });
+    for list in lists {
+        for name in ["BANDWIDTH", "CODECS", "RESOLUTION", "URI"] {
+            let there = list.get(name).is_some_and(|value| !value.is_empty());
+            findings.expect("HM-11", there, || format!("an I-frame list without {name}"));
+        }
+    }
 }
 
 fn number(attributes: &Attributes<'_>, name: &str) -> Option<u64> {

@@ -89,6 +89,35 @@ pub(super) struct Segment<'a> {
     pub(super) map_here: bool,
     /// Nanoseconds since the epoch, if a date stands before it.
     pub(super) date: Option<u64>,
+    /// Its parts, as far as they are listed.
+    pub(super) parts: Vec<Part<'a>>,
+    /// Length and offset of the byte range, if it is one.
+    pub(super) range: Option<(u64, u64)>,
+}
+
+/// A part of a segment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Part<'a> {
+    pub(super) uri: &'a str,
+    /// The printed duration, and its nanoseconds.
+    pub(super) duration: (&'a str, u64),
+    pub(super) independent: bool,
+    pub(super) gap: bool,
+}
+
+/// The parts among these tags.
+fn parts<'a>(tags: &[Tag<'a>]) -> Vec<Part<'a>> {
+    let part = |tag: &Tag<'a>| {
+        let attributes = tag.attributes();
+        let duration = attributes.get("DURATION").copied().unwrap_or_default();
+        Part {
+            uri: attributes.get("URI").copied().unwrap_or_default(),
+            duration: (duration, nanos(duration).unwrap_or(0)),
+            independent: attributes.get("INDEPENDENT") == Some(&"YES"),
+            gap: attributes.get("GAP") == Some(&"YES"),
+        }
+    };
+    tags.iter().filter(|tag| tag.name == "EXT-X-PART").map(part).collect()
 }
 
 /// A media playlist.
@@ -101,6 +130,10 @@ pub(super) struct Media<'a> {
     pub(super) segments: Vec<Segment<'a>>,
     /// Tags behind the last segment.
     pub(super) tail: Vec<Tag<'a>>,
+    /// Parts of the segment that is being made.
+    pub(super) open: Vec<Part<'a>>,
+    /// Segments that an update leaves out.
+    pub(super) skipped: u64,
     /// Lines that could not be read.
     pub(super) unreadable: Vec<&'a str>,
 }
@@ -113,9 +146,14 @@ impl<'a> Media<'a> {
             head: 0,
             segments: Vec::new(),
             tail: Vec::new(),
+            open: Vec::new(),
+            skipped: 0,
             unreadable: Vec::new(),
         };
-        let mut k = media.number("EXT-X-MEDIA-SEQUENCE").unwrap_or(0);
+        let skip = media.attributes("EXT-X-SKIP");
+        let skipped = skip.get("SKIPPED-SEGMENTS").and_then(|count| count.parse().ok());
+        media.skipped = skipped.unwrap_or(0);
+        let mut k = media.number("EXT-X-MEDIA-SEQUENCE").unwrap_or(0) + media.skipped;
         let mut map = None;
         let mut pending: Vec<Tag<'a>> = Vec::new();
         for line in text.lines().skip(1).filter(|line| !line.trim().is_empty()) {
@@ -143,6 +181,11 @@ impl<'a> Media<'a> {
                     map,
                     map_here: own.is_some(),
                     date: find("EXT-X-PROGRAM-DATE-TIME").and_then(|tag| date_nanos(tag.value)),
+                    parts: parts(&pending),
+                    range: find("EXT-X-BYTERANGE").and_then(|tag| {
+                        let (length, offset) = tag.value.split_once('@')?;
+                        Some((length.parse().ok()?, offset.parse().ok()?))
+                    }),
                 }),
                 None => media.unreadable.push(line),
             }
@@ -152,8 +195,31 @@ impl<'a> Media<'a> {
             pending.clear();
             k += 1;
         }
+        media.open = parts(&pending);
         media.tail = pending;
         media
+    }
+
+    /// The attributes of the first tag of that name; none without one.
+    pub(super) fn attributes(&self, name: &str) -> Attributes<'a> {
+        let tag = self.tags.iter().find(|tag| tag.name == name);
+        tag.map(Tag::attributes).unwrap_or_default()
+    }
+
+    /// Nanoseconds that an attribute says in seconds.
+    pub(super) fn seconds(&self, tag: &str, name: &str) -> Option<u64> {
+        nanos(self.attributes(tag).get(name)?)
+    }
+
+    /// Whether it lists key frames only.
+    pub(super) fn keys(&self) -> bool {
+        self.count("EXT-X-I-FRAMES-ONLY") > 0
+    }
+
+    /// Each segment's number and parts, the one that is being made included.
+    pub(super) fn parents(&self) -> impl Iterator<Item = (u64, &[Part<'a>])> {
+        let whole = self.segments.iter().map(|segment| (segment.k, segment.parts.as_slice()));
+        whole.chain((!self.open.is_empty()).then_some((self.end(), self.open.as_slice())))
     }
 
     /// The value of the only tag of that name, as a number.
@@ -193,6 +259,7 @@ fn is_of_a_segment(tag: &Tag<'_>) -> bool {
             | "EXT-X-BYTERANGE"
             | "EXT-X-KEY"
             | "EXT-X-PART"
+            | "EXT-X-SKIP"
             | "EXT-X-BITRATE"
     )
 }

@@ -1,5 +1,6 @@
 //! Rows HP-*: two states of one media playlist, and several playlists of one moment.
 
+use super::low_latency;
 use super::playlist::Media;
 use crate::rules::{Findings, Violation};
 
@@ -20,10 +21,12 @@ pub fn check_sequence(before: &str, after: &str) -> Vec<Violation> {
     hp_13(&before, &after, &mut findings);
     hp_17(&before, &after, &mut findings);
     hp_18(&before, &after, &mut findings);
+    low_latency::hl_03(&before, &after, &mut findings);
+    low_latency::hl_25(&before, &after, &mut findings);
     findings.0
 }
 
-fn head(playlist: &Media<'_>) -> u64 {
+pub(super) fn head(playlist: &Media<'_>) -> u64 {
     playlist.number("EXT-X-MEDIA-SEQUENCE").unwrap_or(0)
 }
 
@@ -144,6 +147,7 @@ pub fn check_renditions(texts: &[&str]) -> Vec<Violation> {
         hp_09(first, other, &place, &mut findings);
         hp_11(first, other, &place, &mut findings);
         hp_12(first, other, &place, &mut findings);
+        low_latency::hl_03(first, other, &mut findings);
     }
     findings.0
 }
@@ -166,8 +170,13 @@ fn hp_11(first: &Media<'_>, other: &Media<'_>, place: &str, findings: &mut Findi
     findings.expect("HP-11", target(first) == target(other), || {
         format!("{place}: target {:?}, elsewhere {:?}", target(other), target(first))
     });
+    // With low latency each lists a segment when it has it itself, one a moment before the other.
     let range = |playlist: &Media<'_>| (head(playlist), playlist.end());
-    findings.expect("HP-11", range(first) == range(other), || {
+    let apart =
+        u64::from(first.attributes("EXT-X-SERVER-CONTROL").contains_key("CAN-BLOCK-RELOAD"));
+    let agree =
+        head(first).abs_diff(head(other)) <= apart && first.end().abs_diff(other.end()) <= apart;
+    findings.expect("HP-11", agree, || {
         format!("{place}: covers {:?}, elsewhere {:?}", range(other), range(first))
     });
     for (one, two) in first.segments.iter().filter_map(|one| Some((one, other.segment(one.k)?))) {
@@ -181,10 +190,16 @@ fn hp_11(first: &Media<'_>, other: &Media<'_>, place: &str, findings: &mut Findi
 }
 
 fn hp_12(first: &Media<'_>, other: &Media<'_>, place: &str, findings: &mut Findings) {
+    // Where both lists are: each has its own moment of growing.
+    let from = head(first).max(head(other));
+    let to = first.end().min(other.end());
     let marks = |playlist: &Media<'_>| {
         let marked = playlist.segments.iter().filter(|segment| segment.discontinuity);
-        let numbers: Vec<_> = marked.map(|segment| segment.k).collect();
-        (playlist.number("EXT-X-DISCONTINUITY-SEQUENCE"), numbers)
+        let before = marked.clone().filter(|segment| segment.k <= from).count() as u64;
+        let both = marked.filter(|segment| (from + 1..to).contains(&segment.k));
+        let numbers: Vec<_> = both.map(|segment| segment.k).collect();
+        let sequence = playlist.number("EXT-X-DISCONTINUITY-SEQUENCE");
+        (sequence.map(|sequence| sequence + before), numbers)
     };
     findings.expect("HP-12", marks(first) == marks(other), || {
         format!("{place}: discontinuities {:?}, elsewhere {:?}", marks(other), marks(first))

@@ -1,0 +1,65 @@
+//! Delta updates (RFC 8216bis §4.4.5.2, §6.2.5.1): the old segments left out for who has them.
+//!
+//! Nothing else of the text changes. In particular a tag that stands before a segment that is left
+//! out does not move to the next one: who merges has it already.
+
+use std::fmt::Write;
+
+use super::head::SKIP_UNTIL;
+use crate::timeline::Snapshot;
+
+/// What may be left out of a media playlist.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Skip {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// Old segments: `_HLS_skip=YES`.
+    Segments,
+    /// Old segments and date ranges that were there before: `_HLS_skip=v2`.
+    DateRanges,
+}
+
+impl Skip {
+    /// What can be left out of a rendition's playlist for who has it up to before segment `have`, or
+    /// says nothing about that: less than was asked for where there would be a hole, or nothing is
+    /// that old.
+    pub fn usable(self, snapshot: &Snapshot, index: usize, have: Option<u64>) -> Self {
+        let first = snapshot.tracks.get(index).and_then(|track| track.segments.first());
+        let skipped = skippable(snapshot, index, self) as u64;
+        let merges = first.is_some_and(|first| have.is_none_or(|have| first.k + skipped <= have));
+        if skipped > 0 && merges { self } else { Self::Nothing }
+    }
+}
+
+/// How many of a rendition's first segments may be left out: those that end before the skip
+/// boundary, which is counted from the end of the last whole segment.
+pub(super) fn skippable(snapshot: &Snapshot, index: usize, skip: Skip) -> usize {
+    let Some(track) = snapshot.tracks.get(index).filter(|_| skip != Skip::Nothing) else {
+        return 0;
+    };
+    let Some(last) = track.segments.last() else { return 0 };
+    let seconds = SKIP_UNTIL * u64::from(snapshot.format.grid.target_duration());
+    let ticks = seconds * u64::from(last.run.scale(index).get());
+    let boundary = last.end().saturating_sub_unsigned(ticks);
+    track.segments.partition_point(|segment| segment.end() <= boundary)
+}
+
+/// The version that a playlist with the tag needs (§8).
+pub(super) fn version(skip: Skip) -> usize {
+    match skip {
+        Skip::Nothing => super::head::VERSION,
+        Skip::Segments => 9,
+        Skip::DateRanges => 10,
+    }
+}
+
+/// Writes the tag that stands for the segments left out.
+pub(super) fn write(text: &mut String, skip: Skip, skipped: usize) -> std::fmt::Result {
+    write!(text, "#EXT-X-SKIP:SKIPPED-SEGMENTS={skipped}")?;
+    if skip == Skip::DateRanges {
+        // There are no date ranges that could have been removed.
+        write!(text, ",RECENTLY-REMOVED-DATERANGES=\"\"")?;
+    }
+    writeln!(text)
+}

@@ -1,0 +1,85 @@
+//! What stands before the first segment (RFC 8216bis §4.4.3), and the constants in it: the same in
+//! every media playlist of a channel for its whole life, since they follow from its format alone.
+
+use std::fmt::Write;
+
+use super::decimal::seconds;
+use super::delta::{self, Skip};
+use crate::grid::Grid;
+use crate::time::{Rounding, Span, Timescale};
+use crate::timeline::{Snapshot, Track};
+
+/// `EXT-X-MAP` in playlists with more than I-frames needs 6 (RFC 8216bis §8).
+pub(super) const VERSION: usize = 6;
+/// How far from the end players without low latency stay, in target durations: the least that is
+/// allowed, and what they would do unasked (§4.4.3.8).
+const HOLD_BACK: u64 = 3;
+/// How far from the end players with low latency stay, in part targets: the least that Apple's
+/// allow (APL 14.3).
+const PART_HOLD_BACK: u64 = 3;
+/// Segments this many target durations from the end may be left out: the least (§4.4.3.8).
+pub(super) const SKIP_UNTIL: u64 = 6;
+
+/// What a playlist is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Segments, and parts while they are new.
+    LowLatency,
+    /// Segments of a channel that has ended.
+    Plain,
+    /// The key frames of a channel that goes on.
+    Keys,
+    /// The key frames of one that has ended.
+    EndedKeys,
+}
+
+/// Writes the head of the playlist of `track`, of which the first `skipped` segments are left out.
+pub(super) fn write(
+    text: &mut String,
+    snapshot: &Snapshot,
+    track: &Track,
+    kind: Kind,
+    (skip, skipped): (Skip, usize),
+) -> std::fmt::Result {
+    let grid = &snapshot.format.grid;
+    let version = if skipped > 0 { delta::version(skip) } else { VERSION };
+    writeln!(text, "#EXTM3U\n#EXT-X-VERSION:{version}\n#EXT-X-INDEPENDENT-SEGMENTS")?;
+    if matches!(kind, Kind::Keys | Kind::EndedKeys) {
+        writeln!(text, "#EXT-X-I-FRAMES-ONLY")?;
+    }
+    writeln!(text, "#EXT-X-TARGETDURATION:{}", grid.target_duration())?;
+    if matches!(kind, Kind::LowLatency | Kind::Keys) {
+        server_control(text, grid)?;
+    }
+    if kind == Kind::LowLatency {
+        writeln!(text, "#EXT-X-PART-INF:PART-TARGET={}", seconds(part_target(grid), CEIL))?;
+    }
+    let first = track.segments.first().map(|segment| (segment.k, segment.run.discontinuity));
+    let open = track.open.as_ref().map(|open| (open.k, open.run.discontinuity));
+    let (k, discontinuity) = first.or(open).unwrap_or((1, 0));
+    writeln!(text, "#EXT-X-MEDIA-SEQUENCE:{k}")?;
+    writeln!(text, "#EXT-X-DISCONTINUITY-SEQUENCE:{discontinuity}")?;
+    if skipped > 0 { delta::write(text, skip, skipped) } else { Ok(()) }
+}
+
+const CEIL: Rounding = Rounding::Ceil;
+
+fn server_control(text: &mut String, grid: &Grid) -> std::fmt::Result {
+    let target = |times: u64| Span::new(times * u64::from(grid.target_duration()), Timescale::ONE);
+    let part = part_target(grid);
+    // Of the target as it is printed, so that the product holds for who multiplies.
+    let part_hold_back = Span::new(PART_HOLD_BACK * part.ticks, part.scale);
+    writeln!(
+        text,
+        "#EXT-X-SERVER-CONTROL:CAN-BLOCK-RELOAD=YES,CAN-SKIP-UNTIL={},CAN-SKIP-DATERANGES=YES,\
+         HOLD-BACK={},PART-HOLD-BACK={}",
+        seconds(target(SKIP_UNTIL), CEIL),
+        seconds(target(HOLD_BACK), CEIL),
+        seconds(part_hold_back, CEIL),
+    )
+}
+
+/// PART-TARGET to the nanosecond, as it is printed.
+fn part_target(grid: &Grid) -> Span {
+    Span::new(grid.part_target().ticks_in(Timescale::NANOS, CEIL), Timescale::NANOS)
+}

@@ -1,0 +1,42 @@
+//! An I-frame playlist (RFC 8216bis §4.4.3.6): the first picture of every finished segment, as the
+//! byte range of the segment that shows it. Segments begin with a key frame, so that is one.
+//!
+//! It has the dates, discontinuities and server control of the media playlist, and no parts.
+
+use super::delta::{self, Skip};
+use super::head::{self, Kind};
+use super::segments::{Rows, Writer};
+use crate::timeline::{Snapshot, State};
+
+/// Renders the I-frame playlist of the rendition at `index`, or as much of it as `skip` leaves. URIs
+/// are relative to `/live/{channel}/{rendition}/`. Empty where there is no such rendition, or it has
+/// no pictures.
+pub fn iframes(snapshot: &Snapshot, index: usize, skip: Skip) -> String {
+    let mut text = String::new();
+    // Writing into a String can't fail.
+    let _ = write(&mut text, snapshot, index, skip);
+    text
+}
+
+fn write(text: &mut String, snapshot: &Snapshot, index: usize, skip: Skip) -> std::fmt::Result {
+    let rendition = snapshot.renditions.get(index).filter(|r| r.video().is_some());
+    let (Some(rendition), Some(track)) = (rendition, snapshot.tracks.get(index)) else {
+        return Ok(());
+    };
+    let live = snapshot.state == State::Live;
+    let skipped = if live { delta::skippable(snapshot, index, skip) } else { 0 };
+    let kind = if live { Kind::Keys } else { Kind::EndedKeys };
+    head::write(text, snapshot, track, kind, (skip, skipped))?;
+    let mut writer = Writer::new(snapshot, rendition, index, Rows::Keys);
+    for (position, segment) in track.segments.iter().enumerate() {
+        if position < skipped {
+            writer.pass(segment);
+        } else {
+            writer.segment(text, segment)?;
+        }
+    }
+    if !live {
+        text.push_str("#EXT-X-ENDLIST\n");
+    }
+    Ok(())
+}

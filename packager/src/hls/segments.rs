@@ -1,0 +1,108 @@
+//! The lines of segments (RFC 8216bis §4.4.4). The writer goes once over what is listed and keeps
+//! what the last one was, which is all that decides whether a MAP, a DISCONTINUITY or a date is due.
+
+use std::fmt::Write;
+
+use super::decimal::seconds;
+use super::parts;
+use crate::media::Rendition;
+use crate::time::{Rounding, Span, Timescale, Timestamp, iso};
+use crate::timeline::{OpenSegment, Run, Segment, Snapshot};
+
+/// Up to this length of window, in seconds, every segment carries its date; a longer one would be
+/// mostly dates.
+const DATES_EVERYWHERE: u64 = 3600;
+/// In a longer window, segments whose number is a multiple of this carry it, so that a playlist
+/// that begins anywhere has the same lines.
+const DATE_EVERY: u64 = 8;
+
+/// What is written of each segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Rows {
+    /// The segment.
+    Plain,
+    /// The segment, and its parts if it ends after this instant, in ticks.
+    PartsAfter(i64),
+    /// Its key frame, as a byte range.
+    Keys,
+}
+
+impl Rows {
+    /// Parts as far back as they are listed.
+    pub(super) fn with_parts(snapshot: &Snapshot, index: usize) -> Self {
+        Self::PartsAfter(parts::listed_from(snapshot, index))
+    }
+}
+
+pub(super) struct Writer<'a> {
+    rendition: &'a Rendition,
+    index: usize,
+    rows: Rows,
+    dates_everywhere: bool,
+    /// Run of the segment before, and whether that is a gap.
+    last: Option<(&'a Run, bool)>,
+}
+
+impl<'a> Writer<'a> {
+    pub(super) fn new(
+        snapshot: &Snapshot,
+        rendition: &'a Rendition,
+        index: usize,
+        rows: Rows,
+    ) -> Self {
+        let window = snapshot.format.window.ticks_in(Timescale::MILLIS, Rounding::Ceil);
+        let dates_everywhere = window <= DATES_EVERYWHERE * 1000;
+        Self { rendition, index, rows, dates_everywhere, last: None }
+    }
+
+    /// Leaves out a segment.
+    pub(super) fn pass(&mut self, segment: &'a Segment) {
+        self.last = Some((&segment.run, segment.gap));
+    }
+
+    /// Writes a finished segment.
+    pub(super) fn segment(&mut self, text: &mut String, segment: &'a Segment) -> std::fmt::Result {
+        let (run, name, k) = (&segment.run.id, &self.rendition.name, segment.k);
+        let scale = segment.run.scale(self.index);
+        self.begin(text, &segment.run, (k, segment.start))?;
+        if matches!(self.rows, Rows::PartsAfter(from) if segment.end() > from) {
+            parts::write(text, self.rendition, (&segment.run, scale, k), &segment.parts)?;
+        }
+        let duration = seconds(Span::new(segment.duration, scale), Rounding::Nearest);
+        writeln!(text, "#EXTINF:{duration},")?;
+        if segment.gap {
+            writeln!(text, "#EXT-X-GAP")?;
+        }
+        if self.rows == Rows::Keys && segment.first_sample() > 0 {
+            writeln!(text, "#EXT-X-BYTERANGE:{}@0", segment.first_sample())?;
+        }
+        writeln!(text, "../{run}/{name}/{k}.m4s")?;
+        self.last = Some((&segment.run, segment.gap));
+        Ok(())
+    }
+
+    /// Writes the parts of the segment that is being made.
+    pub(super) fn open(&mut self, text: &mut String, open: &'a OpenSegment) -> std::fmt::Result {
+        self.begin(text, &open.run, (open.k, open.start))?;
+        let scale = open.run.scale(self.index);
+        parts::write(text, self.rendition, (&open.run, scale, open.k), &open.parts)
+    }
+
+    /// Writes what stands before a segment: it holds for its parts too.
+    fn begin(&self, text: &mut String, run: &Run, (k, start): (u64, i64)) -> std::fmt::Result {
+        let same_run = self.last.is_some_and(|(last, _)| last.id == run.id);
+        if self.last.is_some() && !same_run {
+            writeln!(text, "#EXT-X-DISCONTINUITY")?;
+        }
+        if !same_run {
+            let (id, name) = (&run.id, &self.rendition.name);
+            writeln!(text, "#EXT-X-MAP:URI=\"../{id}/{name}/init.mp4\"")?;
+        }
+        let after_a_gap = self.last.is_some_and(|(_, gap)| gap);
+        if self.dates_everywhere || !same_run || k.is_multiple_of(DATE_EVERY) || after_a_gap {
+            let date = iso(Timestamp::new(start, run.scale(self.index)));
+            writeln!(text, "#EXT-X-PROGRAM-DATE-TIME:{date}")?;
+        }
+        Ok(())
+    }
+}

@@ -145,7 +145,7 @@ fn gather(mut outputs: Receiver<Output>, grid: Grid) -> tokio::task::JoinHandle<
                     (made.renditions, made.first_k, made.start) = (renditions, first_k, start);
                 }
                 Some(Output::Rung { rendition, on, at }) => made.switched.push((rendition, on, at)),
-                Some(Output::Sample { rendition, sample, captured, encoded }) => {
+                Some(Output::Sample { rendition, sample, captured, encoded, .. }) => {
                     assert!(captured <= encoded);
                     if made.samples[rendition].is_empty() {
                         made.begun[rendition] = encoded;

@@ -22,6 +22,10 @@ const MAX_PART_MS: u64 = 1_000;
 /// 22.05 kHz, in microseconds.
 pub const LONGEST_AUDIO_FRAME_US: u64 = 46_440;
 
+/// Shortest part of a source that is packaged as it is, in microseconds: PART-TARGET is that and the
+/// longest audio frame, and no part but a segment's last may be below 85 % of it (RFC 8216bis §4.4.4.9).
+const MIN_SOURCE_PART_US: u64 = 264_000;
+
 /// Where segments end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -75,7 +79,7 @@ impl Grid {
             .ticks_in(rate.timescale(), Rounding::Nearest)
             .clamp(MIN_PART_MS * scale / 1000, MAX_PART_MS * scale / 1000)
             .min(segment_ticks / 2);
-        let part_ticks = nearest_divisor(segment_ticks / frame, part_wish, frame);
+        let part_ticks = nearest_divisor(segment_ticks / frame, part_wish, frame, 0);
         Self { rate, audio_rate, audio_frame, segment_ticks, part_ticks, cut: Cut::Grid }
     }
 
@@ -99,7 +103,8 @@ impl Grid {
             .ticks_in(rate.timescale(), Rounding::Nearest)
             .clamp(MIN_PART_MS * scale / 1000, MAX_PART_MS * scale / 1000)
             .min(segment_ticks / 2);
-        let part_ticks = nearest_divisor(segment_ticks / frame, part_wish, frame);
+        let shortest = MIN_SOURCE_PART_US * scale / u64::from(Timescale::MICROS.get());
+        let part_ticks = nearest_divisor(segment_ticks / frame, part_wish, frame, shortest);
         Self { rate, audio_rate, audio_frame: 1024, segment_ticks, part_ticks, cut: Cut::Source }
     }
 
@@ -233,12 +238,13 @@ fn nearest_multiple(wish: u64, step: u64, min: u64, max: u64) -> u64 {
     }
 }
 
-/// Length of a part in ticks: `frames` video frames divided evenly, nearest to `wish`, the shorter
-/// on a tie.
-fn nearest_divisor(frames: u64, wish: u64, frame: u64) -> u64 {
+/// Length of a part in ticks, `shortest` at the least: `frames` video frames divided evenly, nearest
+/// to `wish`, the shorter on a tie.
+fn nearest_divisor(frames: u64, wish: u64, frame: u64, shortest: u64) -> u64 {
     (1..=frames)
         .filter(|part| frames.is_multiple_of(*part))
         .map(|part| part * frame)
+        .filter(|part| *part >= shortest)
         .min_by_key(|ticks| (ticks.abs_diff(wish), *ticks))
         .unwrap_or(frames * frame)
 }

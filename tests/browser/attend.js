@@ -96,6 +96,8 @@ class Attention {
       behindMs: this.#behind(),
       bufferSeconds: Math.max(0, buffered - video.currentTime),
       frames: video.getVideoPlaybackQuality().totalVideoFrames,
+      blocking: requested(/_HLS_msn=/),
+      parts: requested(/\/\d+\.\d+\.m4s$/),
       width: video.videoWidth,
       height: video.videoHeight,
     };
@@ -143,6 +145,15 @@ class Attention {
   #lasting(stall) {
     return { ...stall, lastedMs: Date.now() - stall.atMs };
   }
+}
+
+/** Requests that are kept for the report: a player with low latency makes ten a second. */
+const KEPT_REQUESTS = 20_000;
+performance.setResourceTimingBufferSize(KEPT_REQUESTS);
+
+/** How many requests of this page were for such an address. */
+function requested(address) {
+  return performance.getEntriesByType("resource").filter(({ name }) => address.test(name)).length;
 }
 
 const attentions = [];

@@ -16,6 +16,7 @@ mod faults;
 mod hostile;
 mod low_latency;
 mod operator;
+mod parts;
 mod passing;
 mod planted;
 mod players;

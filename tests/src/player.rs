@@ -223,6 +223,10 @@ pub struct Report {
     pub buffer_seconds: f64,
     /// Decoded pictures.
     pub frames: u64,
+    /// Playlist requests of all players on the stage that were for something to come.
+    pub blocking: u64,
+    /// Requests of all players on the stage for parts.
+    pub parts: u64,
     /// Width of the picture.
     pub width: u32,
     /// Height of the picture.

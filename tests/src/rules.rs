@@ -106,9 +106,11 @@ mod tests {
             include_str!("rules/cmaf.rs"),
             include_str!("../../packager/src/cmaf/tests/rows.rs"),
             include_str!("../../origin/src/http/tests.rs"),
+            include_str!("../../origin/src/http/tests/blocking.rs"),
             include_str!("../../origin/src/http/tests/held.rs"),
             include_str!("../it/faults.rs"),
             include_str!("../it/rows.rs"),
+            include_str!("../it/parts.rs"),
         ];
         let rows = include_str!("../CONFORMANCE.md").lines().filter_map(|line| {
             let (row, proof) = line.strip_prefix("| ")?.split_once(" | ")?;

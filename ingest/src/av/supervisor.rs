@@ -113,6 +113,8 @@ pub enum Output {
         captured: i64,
         /// `CLOCK_MONOTONIC` nanoseconds at which it left the encoder.
         encoded: i64,
+        /// When all of it was read from the worker.
+        received: Instant,
     },
     /// How the worker is doing, about once a second.
     Stats(Stats),
@@ -428,7 +430,8 @@ async fn read_all(
                 Output::Rung { rendition: usize::from(rendition), on, at }
             }
             Ok(FromWorker::Sample { rendition, sample, captured, encoded }) => {
-                Output::Sample { rendition: usize::from(rendition), sample, captured, encoded }
+                let (rendition, received) = (usize::from(rendition), Instant::now());
+                Output::Sample { rendition, sample, captured, encoded, received }
             }
             Ok(FromWorker::Stats(stats)) => Output::Stats(stats),
             Ok(FromWorker::Log { warning: true, text }) => {

@@ -359,12 +359,16 @@ impl Packaging {
         &self.publishing
     }
 
-    /// Packages one coded sample.
+    /// Packages one coded sample, which was there at `received`.
     ///
     /// # Errors
     /// The run can't go on.
-    pub(super) async fn push(&mut self, rendition: usize, sample: Sample) -> Result<(), Error> {
-        let received = Instant::now();
+    pub(super) async fn push(
+        &mut self,
+        rendition: usize,
+        sample: Sample,
+        received: Instant,
+    ) -> Result<(), Error> {
         if let Some(coming) = self.coming.take() {
             self.begin_run(coming).await;
         }
@@ -471,7 +475,6 @@ impl Packaging {
         let took = received.elapsed();
         for _ in 0..parts {
             self.metrics.part_published(took);
-            self.publish_ms += (took.as_secs_f64() * 1000.0 - self.publish_ms) / 32.0;
         }
     }
 }

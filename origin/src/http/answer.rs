@@ -205,7 +205,7 @@ pub(super) fn options(beacon: bool) -> Response<Payload> {
 /// The answer to a report that was taken.
 pub(super) fn taken() -> Response<Payload> {
     let mut headers = HeaderMap::with_capacity(8);
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static(Class::Beacon.rule().cache_control));
+    headers.insert(CACHE_CONTROL, Class::Beacon.rule().cache_control.value());
     response(StatusCode::NO_CONTENT, headers, Payload::empty())
 }
 

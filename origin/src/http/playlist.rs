@@ -32,6 +32,8 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// Target durations for which a playlist that should grow is held (RFC 8216bis §6.2.5.2).
 const HELD_TARGETS: u32 = 3;
 
+const TOO_FAR: Error = Error::Directives("_HLS_msn or _HLS_part is too far ahead");
+
 /// The snapshot that answers a playlist request.
 ///
 /// # Errors
@@ -136,9 +138,15 @@ impl Reloads {
             match self.turn(key) {
                 Turn::First(first) => {
                     // Boxed, so that the many who only wait are small.
-                    let outcome = Box::pin(watch(key.1, channel, rendition, held, &render)).await;
-                    first.outcome.send_replace(Some(outcome.clone()));
-                    return outcome.map_err(Error::from);
+                    let found = Box::pin(watch(key.1, channel, rendition, held, &render)).await;
+                    let outcome = match &found {
+                        Ok(found) => Some(Ok(found.clone())),
+                        Err(error) => Refusal::of(error).map(Err),
+                    };
+                    if outcome.is_some() {
+                        first.outcome.send_replace(outcome);
+                    }
+                    return found;
                 }
                 Turn::Next(mut outcome) => {
                     let _waiting = held.metrics.wait();
@@ -177,15 +185,15 @@ async fn watch(
     rendition: &str,
     held: Hold<'_>,
     render: &impl Fn(&Arc<Snapshot>, usize) -> Arc<Text>,
-) -> Outcome {
+) -> Result<(Class, Arc<Text>), Error> {
     let mut snapshots = channel.snapshot.clone();
     let mut deadline = None;
     loop {
-        let snapshot = snapshots.borrow_and_update().clone().ok_or(Refusal::NotYet)?;
-        let (index, ..) = snapshot.track(rendition).ok_or(Refusal::Gone)?;
+        let snapshot = snapshots.borrow_and_update().clone().ok_or(Error::NotYet)?;
+        let (index, ..) = snapshot.track(rendition).ok_or(Error::Gone)?;
         let target = snapshot.format.grid.target_duration();
         match due(&snapshot, index, wanted) {
-            Due::TooFar => return Err(Refusal::TooFar),
+            Due::TooFar => return Err(TOO_FAR),
             Due::Later => {}
             Due::Late if deadline.is_none() || snapshot.state == State::Ended => {
                 return Ok((Class::Playlist, render(&snapshot, index)));
@@ -197,9 +205,23 @@ async fn watch(
         let patience = Duration::from_secs(u64::from(target) * u64::from(HELD_TARGETS));
         let deadline = *deadline.get_or_insert_with(|| Instant::now() + patience);
         held.until(deadline, snapshots.changed()).await.map_err(|error| match error {
-            Error::ShuttingDown => Refusal::ShuttingDown,
-            _ => Refusal::Stalled,
+            Error::NotYet => Error::Stalled,
+            error => error,
         })?;
+    }
+}
+
+impl Refusal {
+    /// What concerns all who wait; an error that is the one's own does not.
+    fn of(error: &Error) -> Option<Self> {
+        match error {
+            Error::NotYet => Some(Self::NotYet),
+            Error::Gone => Some(Self::Gone),
+            Error::Directives(_) => Some(Self::TooFar),
+            Error::Stalled => Some(Self::Stalled),
+            Error::ShuttingDown => Some(Self::ShuttingDown),
+            _ => None,
+        }
     }
 }
 
@@ -208,7 +230,7 @@ impl From<Refusal> for Error {
         match refusal {
             Refusal::NotYet => Self::NotYet,
             Refusal::Gone => Self::Gone,
-            Refusal::TooFar => Self::Directives("_HLS_msn or _HLS_part is too far ahead"),
+            Refusal::TooFar => TOO_FAR,
             Refusal::Stalled => Self::Stalled,
             Refusal::ShuttingDown => Self::ShuttingDown,
         }

@@ -1,11 +1,8 @@
 //! The origin through its service, with a clock that stands still: one test per conformance row
 //! and per row of the response table.
 
-<<<<<<< HEAD
 mod beacon;
-=======
 mod blocking;
->>>>>>> 9ac5131 (List parts, hint the next one, report the others, and hold playlist requests until what they want is there)
 mod fixture;
 mod held;
 

@@ -426,7 +426,7 @@ impl ChannelFamilies {
         self.register_store(registry);
         registry.register_with_unit(
             "part_publish_latency",
-            "From the last frame of a part out of the encoder to the part being fetchable",
+            "From the last frame of a part received from the worker to the part being fetchable",
             Unit::Seconds,
             self.part_publish.clone(),
         );

@@ -69,3 +69,19 @@ proptest! {
         prop_assert!(late < i128::from(grid.audio_frame) * i128::from(grid.video_scale().get()));
     }
 }
+
+#[test]
+fn a_sources_parts_are_at_least_85_percent_of_the_part_target() {
+    for rate in FrameRate::STANDARD {
+        let scale = u64::from(rate.timescale().get());
+        for (gop, wish) in [(1_000, 200), (1_000, 300), (2_000, 200), (2_000, 300), (2_000, 1_000)]
+        {
+            let gop = gop * scale / 1000;
+            let (segment, part) = (Span::millis(2_000), Span::millis(wish));
+            let grid = Grid::of_source(rate, 48_000, gop, segment, part);
+            let nanos = |span: Span| span.ticks_in(Timescale::NANOS, Rounding::Floor);
+            let (part, target) = (nanos(grid.part()), nanos(grid.part_target()));
+            assert!(part * 100 >= target * 85, "{rate}, {gop}: {part} of {target}");
+        }
+    }
+}

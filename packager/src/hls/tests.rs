@@ -3,6 +3,7 @@
 use m3u8_rs::{MasterPlaylist, MediaPlaylist};
 
 use super::{Options, Skip, iframes, media, multivariant};
+use crate::grid::Cut;
 use crate::time::{FrameRate, Rounding, Span, Timescale};
 use crate::timeline::example::{self, Example, FIRST_K, assert_golden};
 
@@ -206,6 +207,21 @@ fn the_hint_is_the_part_that_comes_next() {
     let new = example.run(k + 1).id.clone();
     example.push_some_parts(1, k + 1, 1);
     assert_eq!(hint(&mut example), format!("../{new}/720p/{}.0.m4s", k + 1));
+}
+
+#[test]
+fn of_a_sources_segment_that_looks_whole_no_further_part_is_hinted() {
+    let mut example = Example::new(60);
+    let run = example.run(FIRST_K).id.clone();
+    example.push_all(FIRST_K..FIRST_K + 2);
+    example.push_parts(0, FIRST_K + 2);
+    let mut snapshot = (*example.snapshot()).clone();
+    let mut format = (*snapshot.format).clone();
+    format.grid.cut = Cut::Source;
+    snapshot.format = format.into();
+    let text = media(&snapshot, 0, Skip::Nothing, &Options::default());
+    let next = format!("URI=\"../{run}/720p/{}.0.m4s\"", FIRST_K + 3);
+    assert!(lines(&text, "#EXT-X-PRELOAD-HINT")[0].ends_with(&next), "{text}");
 }
 
 #[test]

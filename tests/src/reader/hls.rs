@@ -55,8 +55,23 @@ pub struct Playlist {
     pub ended: bool,
     /// Its whole segments.
     pub objects: Vec<Object>,
+    /// The parts that it lists, oldest first.
+    pub parts: Vec<Part>,
+    /// Where the next part will be, if it says so.
+    pub hint: Option<String>,
     /// EXT-X-SERVER-CONTROL and EXT-X-PART-INF as they stand.
     pub constant_tags: Vec<String>,
+}
+
+/// A part of a segment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// Number of the segment.
+    pub k: u64,
+    /// Position in it, from 0.
+    pub n: usize,
+    /// Where it is.
+    pub url: String,
 }
 
 impl Playlist {
@@ -90,6 +105,7 @@ pub fn media(url: &str, text: &str) -> Result<Playlist> {
             gap: segment.unknown_tags.iter().any(|tag| tag.tag.ends_with("X-GAP")),
         });
     }
+    let (parts, hint) = parts(url, text, list.media_sequence);
     let constant = ["#EXT-X-SERVER-CONTROL", "#EXT-X-PART-INF"];
     let constant_tags = text
         .lines()
@@ -102,8 +118,28 @@ pub fn media(url: &str, text: &str) -> Result<Playlist> {
         discontinuity_sequence: list.discontinuity_sequence,
         ended: list.end_list,
         objects,
+        parts,
+        hint,
         constant_tags,
     })
+}
+
+/// Parts and the hint of the next one, which m3u8-rs does not know.
+fn parts(url: &str, text: &str, sequence: u64) -> (Vec<Part>, Option<String>) {
+    let uri = |line: &str| line.split("URI=\"").nth(1)?.split('"').next().map(|u| resolve(url, u));
+    let (mut parts, mut hint) = (Vec::new(), None);
+    let (mut k, mut n) = (sequence, 0);
+    for line in text.lines().filter(|line| !line.trim().is_empty()) {
+        if line.starts_with("#EXT-X-PART:") {
+            parts.extend(uri(line).map(|url| Part { k, n, url }));
+            n += 1;
+        } else if line.starts_with("#EXT-X-PRELOAD-HINT:TYPE=PART") {
+            hint = uri(line);
+        } else if !line.starts_with('#') {
+            (k, n) = (k + 1, 0);
+        }
+    }
+    (parts, hint)
 }
 
 /// Fetches the multivariant playlist of a channel and each media playlist in it.

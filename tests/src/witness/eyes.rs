@@ -3,14 +3,16 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
-use super::{Broken, Record, Seen, Told, Track, Violation, Watch, answers, judge};
+use super::{Broken, Record, Seen, Told, Track, Violation, Watch, answers, judge, waiter};
 use crate::client::{Client, Response};
 use crate::reader::dash::{self, Manifest};
+use crate::reader::hls::Playlist;
 use crate::reader::{Object, ffmpeg, fragments, hls};
 use crate::{Context, Result, clock, rules};
 
@@ -21,6 +23,10 @@ const TOLD_WITHIN: Duration = Duration::from_secs(2);
 /// A segment that has left its playlist is looked at this long before it may go, so that the look
 /// itself is not late.
 const BEFORE_IT_GOES: Duration = Duration::from_millis(1_500);
+/// Of one in so many segments the parts are fetched as well.
+const PARTS_OF_EVERY: u64 = 2;
+/// How often an update of a playlist is asked for.
+const UPDATE_EVERY: Duration = Duration::from_secs(5);
 
 /// The eyes of a witness.
 pub(super) struct Eyes {
@@ -30,6 +36,9 @@ pub(super) struct Eyes {
     hashes: BTreeMap<String, [u8; 32]>,
     /// Segments that have left their playlists: when they are to be looked at again.
     left: Vec<(Instant, String)>,
+    /// When the last update was asked for.
+    updated: Instant,
+    waiter: Option<JoinHandle<Vec<Violation>>>,
     record: Record,
 }
 
@@ -41,6 +50,8 @@ impl Eyes {
             client: Client::new(),
             hashes: BTreeMap::new(),
             left: Vec::new(),
+            updated: Instant::now(),
+            waiter: None,
             record: Record::default(),
         }
     }
@@ -52,6 +63,12 @@ impl Eyes {
         }
         self.look();
         self.look_back();
+        if let Some(waiter) = self.waiter.take() {
+            match waiter.join() {
+                Ok(violations) => self.record.violations.extend(violations),
+                Err(_) => self.violation("I13", "the waiter panicked"),
+            }
+        }
         if self.watch.decodes {
             self.decode();
         }
@@ -119,6 +136,11 @@ impl Eyes {
         self.rows(&url, rules::hls::check_multivariant(&text));
         self.record.tracks = hls::multivariant(&url, &text)?.into_iter().map(Track::new).collect();
         self.record.multivariant = text;
+        if let Some(track) = self.record.tracks.first().filter(|_| self.watch.low_latency) {
+            let rendition = track.rendition.clone();
+            self.waiter =
+                Some(waiter::start(self.watch.clone(), rendition, Arc::clone(&self.told)));
+        }
         Ok(())
     }
 
@@ -189,8 +211,78 @@ impl Eyes {
             self.count(index, object);
             self.record.tracks[index].newest = Some(now);
         }
+        if self.watch.low_latency {
+            self.look_at_parts(index, &playlist, before.as_ref().map(|(_, before)| before));
+            if now.duration_since(self.updated) > UPDATE_EVERY && playlist.hint.is_some() {
+                self.updated = now;
+                let looked = self.look_at_update(&url, &text);
+                self.expect(looked);
+            }
+        }
         self.record.tracks[index].playlist = Some((text, playlist));
         self.judge_pace(index, now);
+        Ok(())
+    }
+
+    /// I6: what was hinted is there, and HL-07: a segment is its parts.
+    fn look_at_parts(&mut self, index: usize, playlist: &Playlist, before: Option<&Playlist>) {
+        let run = |url: &str| url.rsplitn(3, '/').nth(2).map(str::to_owned);
+        let old = before.and_then(|before| before.hint.clone());
+        // One of a run that has ended is not listed any more.
+        if let (Some(hint), Some(now)) = (old, &playlist.hint)
+            && hint != *now
+            && run(&hint) == run(now)
+        {
+            let outcome = self.object(&hint).map(drop).context("it was hinted");
+            self.expect(outcome);
+        }
+        let compared = self.record.tracks[index].compared;
+        let is_new = |k: u64| k > compared && k.is_multiple_of(PARTS_OF_EVERY);
+        for part in playlist.parts.iter().filter(|part| is_new(part.k)) {
+            let known = self.record.tracks[index].parts.get(&part.k);
+            if known.is_some_and(|known| known.contains_key(&part.n)) {
+                continue;
+            }
+            match self.object(&part.url) {
+                Ok(bytes) => {
+                    let parts = self.record.tracks[index].parts.entry(part.k).or_default();
+                    parts.insert(part.n, bytes);
+                }
+                Err(failure) => self.violation("I6", failure.to_string()),
+            }
+        }
+        let track = &mut self.record.tracks[index];
+        let mut broken = Vec::new();
+        // Those of whole segments are known to the last, unless the first of them were missed.
+        let whole = playlist.sequence + playlist.objects.len() as u64;
+        while let Some(parts) = track.parts.first_entry().filter(|parts| *parts.key() < whole) {
+            let (k, parts) = parts.remove_entry();
+            track.compared = k;
+            let listed = playlist.parts.iter().filter(|part| part.k == k).count();
+            if let Some(seen) = track.segments.get(&k).filter(|_| listed == parts.len()) {
+                let parts: Vec<&[u8]> = parts.values().map(Bytes::as_ref).collect();
+                broken.extend(rules::hls::check_parts(&seen.bytes, &parts));
+            }
+        }
+        let name = track.rendition.name.clone();
+        self.rows(&name, broken);
+    }
+
+    /// HL-17, HL-18: an update on top of the playlist that was just read is the whole of now.
+    fn look_at_update(&mut self, url: &str, before: &str) -> Result {
+        for skip in ["YES", "v2"] {
+            let url = format!("{url}?_HLS_skip={skip}");
+            let Some(update) = self.reload(&url)? else { continue };
+            let mut broken = rules::hls::check_media(&update);
+            match rules::hls::merged(before, &update) {
+                Some(merged) => {
+                    broken.extend(rules::hls::check_media(&merged));
+                    broken.extend(rules::hls::check_sequence(before, &merged));
+                }
+                None => self.violation("HL-18", format!("{url}: leaves out what nobody had")),
+            }
+            self.rows(&url, broken);
+        }
         Ok(())
     }
 
@@ -259,7 +351,7 @@ impl Eyes {
 
     /// I6: what leaves a playlist stays for its own length and that of the playlist (HP-06). It is
     /// looked at when it has left, and shortly before it may go.
-    fn note_left(&mut self, before: &hls::Playlist, first: u64, now: Instant) {
+    fn note_left(&mut self, before: &Playlist, first: u64, now: Instant) {
         let listed: f64 = before.objects.iter().map(|o| o.duration).sum();
         for object in before.objects.iter().filter(|o| o.k < first && !o.gap) {
             let stays = Duration::from_secs_f64(listed + object.duration);

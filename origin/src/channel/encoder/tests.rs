@@ -31,7 +31,13 @@ fn encoder() -> (Encoder, mpsc::Sender<Output>) {
 fn made() -> Output {
     let data = Bytes::new();
     let sample = Sample { dts: 0, pts: 0, duration: 1, sync: true, data };
-    Output::Sample { rendition: 0, sample, captured: 0, encoded: 0 }
+    Output::Sample {
+        rendition: 0,
+        sample,
+        captured: 0,
+        encoded: 0,
+        received: std::time::Instant::now(),
+    }
 }
 
 fn picture(sync: bool) -> Unit {

@@ -81,9 +81,9 @@ impl Task {
             Event::Output(Output::Started { renditions, first_k, start }) => {
                 self.begin_run(renditions, first_k, start).await;
             }
-            Event::Output(Output::Sample { rendition, sample, captured, .. }) => {
+            Event::Output(Output::Sample { rendition, sample, captured, received, .. }) => {
                 self.measure_stages(rendition, &sample, captured);
-                self.package(rendition, sample).await;
+                self.package(rendition, sample, received).await;
             }
             Event::Output(Output::Stats(stats)) => self.take_stats(stats),
             Event::Output(Output::Rung { rendition, on, at }) => {
@@ -186,9 +186,14 @@ impl Task {
         self.report();
     }
 
-    pub(super) async fn package(&mut self, rendition: usize, sample: Sample) {
+    pub(super) async fn package(
+        &mut self,
+        rendition: usize,
+        sample: Sample,
+        received: std::time::Instant,
+    ) {
         let Some((_, packaging)) = &mut self.making else { return };
-        if let Err(error) = packaging.push(rendition, sample).await {
+        if let Err(error) = packaging.push(rendition, sample, received).await {
             // The run is broken: the encoder's clock or its key frames are not what they must be.
             self.lose_encoder(&error.to_string());
         }

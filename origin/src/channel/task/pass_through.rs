@@ -102,7 +102,7 @@ impl Task {
         let Some((_, packaging)) = &mut self.making else { return };
         let Some(segmenter) = packaging.source_segmenter() else { return };
         let Some((rendition, sample)) = self.passing.place(sample, segmenter) else { return };
-        if let Err(error) = packaging.push(rendition, sample).await {
+        if let Err(error) = packaging.push(rendition, sample, std::time::Instant::now()).await {
             return self.refuse(error.to_string()).await;
         }
         let listed = self.context.snapshots.borrow().as_ref().and_then(|s| s.first_k());

@@ -163,7 +163,7 @@ async fn far_ahead_is_not_waited_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_part_the_segment_closes_without_is_not_remembered_as_gone() {
+async fn hl_22_a_part_the_segment_closes_without_is_not_remembered_as_gone() {
     let mut origin = Fixture::live(3).await;
     let k = FIRST_K + 3;
     origin.push_part(0, k).await;

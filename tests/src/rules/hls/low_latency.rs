@@ -182,7 +182,7 @@ fn hl_20(playlist: &Media<'_>, findings: &mut Findings) {
 pub(super) fn hl_25(before: &Media<'_>, after: &Media<'_>, findings: &mut Findings) {
     let later: Vec<_> = after.parents().collect();
     for (k, old) in before.parents() {
-        let new = later.iter().find(|(other, _)| *other == k).map_or(&[][..], |(_, parts)| parts);
+        let new = later.iter().find(|(other, _)| *other == k).map_or(&[][..], |(_, parts)| *parts);
         for (n, (old, new)) in old.iter().zip(new).enumerate() {
             findings.expect("HL-25", old == new, || {
                 format!("part {n} of segment {k}: {old:?} became {new:?}")
@@ -240,7 +240,8 @@ pub fn merged(before: &str, update: &str) -> Option<String> {
     if from < head(&old) || kept.end > old.end() {
         return None;
     }
-    let (mut rows, mut map) = (Vec::new(), None);
+    let mut rows: Vec<&str> = Vec::new();
+    let mut map: Option<&str> = None;
     let mut k = head(&old);
     let mut block: Vec<&str> = Vec::new();
     for line in before.lines().skip_while(|line| !begins_a_segment(line)) {

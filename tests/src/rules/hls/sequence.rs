@@ -174,8 +174,7 @@ fn hp_11(first: &Media<'_>, other: &Media<'_>, place: &str, findings: &mut Findi
     let range = |playlist: &Media<'_>| (head(playlist), playlist.end());
     let apart =
         u64::from(first.attributes("EXT-X-SERVER-CONTROL").contains_key("CAN-BLOCK-RELOAD"));
-    let agree =
-        head(first).abs_diff(head(other)) <= apart && first.end().abs_diff(other.end()) <= apart;
+    let agree = head(first) == head(other) && first.end().abs_diff(other.end()) <= apart;
     findings.expect("HP-11", agree, || {
         format!("{place}: covers {:?}, elsewhere {:?}", range(other), range(first))
     });

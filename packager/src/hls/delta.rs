@@ -6,6 +6,8 @@
 use std::fmt::Write;
 
 use super::head::SKIP_UNTIL;
+use super::parts::end_nanos;
+use crate::time::Timescale;
 use crate::timeline::Snapshot;
 
 /// What may be left out of a media playlist.
@@ -40,9 +42,9 @@ pub(super) fn skippable(snapshot: &Snapshot, index: usize, skip: Skip) -> usize 
     };
     let Some(last) = track.segments.last() else { return 0 };
     let seconds = SKIP_UNTIL * u64::from(snapshot.format.grid.target_duration());
-    let ticks = seconds * u64::from(last.run.scale(index).get());
-    let boundary = last.end().saturating_sub_unsigned(ticks);
-    track.segments.partition_point(|segment| segment.end() <= boundary)
+    let length = seconds * u64::from(Timescale::NANOS.get());
+    let boundary = end_nanos(last, index).saturating_sub_unsigned(length);
+    track.segments.partition_point(|segment| end_nanos(segment, index) <= boundary)
 }
 
 /// The version that a playlist with the tag needs (§8).

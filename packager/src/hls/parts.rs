@@ -8,21 +8,32 @@ use std::fmt::Write;
 use super::decimal::seconds;
 use crate::grid::Cut;
 use crate::media::Rendition;
-use crate::time::{Rounding, Span, Timescale};
+use crate::time::{Rounding, Span, Timescale, rescale};
 use crate::timeline::{Part, Run, Segment, Snapshot, Track};
 
 /// Parts are listed for this many target durations from the end: who is further back plays whole
 /// segments (§4.4.4.9).
 const LISTED: u64 = 3;
 
-/// Where the parts of a rendition are listed from: a segment that ends later has its parts listed.
+/// Where the parts of a rendition are listed from, in nanoseconds since the epoch: a segment that ends
+/// later has its parts listed.
 pub(super) fn listed_from(snapshot: &Snapshot, index: usize) -> i64 {
     let Some(track) = snapshot.tracks.get(index) else { return i64::MAX };
-    let open = track.open.as_ref().map(|open| (open.end(), open.run.scale(index)));
-    let last = track.segments.last().map(|last| (last.end(), last.run.scale(index)));
-    let Some((end, scale)) = open.or(last) else { return i64::MAX };
+    let open = track.open.as_ref().map(|open| nanos(open.end(), open.run.scale(index)));
+    let last = track.segments.last().map(|last| end_nanos(last, index));
+    let Some(end) = open.or(last) else { return i64::MAX };
     let seconds = LISTED * u64::from(snapshot.format.grid.target_duration());
-    end.saturating_sub_unsigned(seconds * u64::from(scale.get()))
+    end.saturating_sub_unsigned(seconds * u64::from(Timescale::NANOS.get()))
+}
+
+/// Where a segment of the rendition at `index` ends, in nanoseconds since the epoch: runs may differ in
+/// their ticks.
+pub(super) fn end_nanos(segment: &Segment, index: usize) -> i64 {
+    nanos(segment.end(), segment.run.scale(index))
+}
+
+fn nanos(ticks: i64, scale: Timescale) -> i64 {
+    rescale(ticks, scale, Timescale::NANOS, Rounding::Nearest)
 }
 
 /// Writes the parts of segment `k`.
@@ -101,7 +112,7 @@ pub(super) fn newest(snapshot: &Snapshot, index: usize) -> Option<(u64, usize)> 
     let track = snapshot.tracks.get(index)?;
     let from = listed_from(snapshot, index);
     let open = track.open.as_ref().map(|open| (open.k, open.parts.len()));
-    let closed = track.segments.iter().rev().take_while(|segment| segment.end() > from);
+    let closed = track.segments.iter().rev().take_while(|segment| end_nanos(segment, index) > from);
     let closed = closed.map(|segment| (segment.k, segment.parts.len()));
     let (k, parts) = open.into_iter().chain(closed).find(|(_, parts)| *parts > 0)?;
     Some((k, parts - 1))

@@ -21,7 +21,7 @@ const DATE_EVERY: u64 = 8;
 pub(super) enum Rows {
     /// The segment.
     Plain,
-    /// The segment, and its parts if it ends after this instant, in ticks.
+    /// The segment, and its parts if it ends after this instant, in nanoseconds since the epoch.
     PartsAfter(i64),
     /// Its key frame, as a byte range.
     Keys,
@@ -65,7 +65,8 @@ impl<'a> Writer<'a> {
         let (run, name, k) = (&segment.run.id, &self.rendition.name, segment.k);
         let scale = segment.run.scale(self.index);
         self.begin(text, &segment.run, (k, segment.start))?;
-        if matches!(self.rows, Rows::PartsAfter(from) if segment.end() > from) {
+        if matches!(self.rows, Rows::PartsAfter(from) if parts::end_nanos(segment, self.index) > from)
+        {
             parts::write(text, self.rendition, (&segment.run, scale, k), &segment.parts)?;
         }
         let duration = seconds(Span::new(segment.duration, scale), Rounding::Nearest);

@@ -292,3 +292,28 @@ fn no_part_is_longer_than_the_target_or_much_shorter_but_a_segments_last() {
         }
     }
 }
+
+#[test]
+fn runs_with_other_ticks_list_and_leave_out_by_time() {
+    // The sound of the second run is sampled at another rate.
+    let mut snapshot = (*low_latency(12)).clone();
+    let whole = media(&snapshot, 3, Skip::Segments, &Options::default());
+    let old = snapshot.tracks[3].segments[0].run.id.clone();
+    for segment in &mut snapshot.tracks[3].segments {
+        if segment.run.id != old {
+            continue;
+        }
+        let mut slower = crate::timeline::Segment::clone(segment);
+        let mut run = crate::timeline::Run::clone(&slower.run);
+        let mut renditions = run.renditions.to_vec();
+        renditions[3].track.timescale = Timescale::new(96_000).unwrap();
+        run.renditions = renditions.into();
+        (slower.start, slower.duration, slower.run) =
+            (slower.start * 2, slower.duration * 2, run.into());
+        for part in &mut slower.parts {
+            part.duration *= 2;
+        }
+        *segment = slower.into();
+    }
+    assert_eq!(media(&snapshot, 3, Skip::Segments, &Options::default()), whole);
+}

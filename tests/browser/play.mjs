@@ -8,7 +8,7 @@ import { complaints, quietEvaluator, withPage } from "./browser.mjs";
 import { parse, viewportOf } from "./options.mjs";
 
 const USAGE =
-  "node play.mjs --url URL [--format hls|dash] [--seconds N] [--select NAME] [--screenshot FILE] [--viewport WxH] [--no-sound] [--start-timeout S] [--settle S]";
+  "node play.mjs --url URL [--format hls|dash|both] [--seconds N] [--select NAME] [--screenshot FILE] [--viewport WxH] [--no-sound] [--start-timeout S] [--settle S]";
 
 const options = parse(
   USAGE,
@@ -98,6 +98,7 @@ async function play(page) {
     soundOn: !end.muted && end.audioBytes > 0,
     bufferSeconds: end.bufferSeconds,
     clockMillis: end.clockMillis,
+    panes: end.panes.map(({ format, playing, stalls, restarts }) => ({ format, playing, stalls, restarts })),
     errors: seen.errors,
     consoleErrors,
   };

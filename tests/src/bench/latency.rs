@@ -22,6 +22,20 @@ const SPREAD_MS: f64 = 300.0;
 /// For the browser to come up and show a first picture.
 const COMES_UP: Duration = Duration::from_secs(60);
 
+/// What a failure may say of itself in the table.
+const MOST_SAID: usize = 600;
+
+/// A stock player.
+#[derive(Clone, Copy, Debug)]
+struct Player {
+    name: &'static str,
+    /// The page's word for it.
+    format: &'static str,
+}
+
+const HLS: Player = Player { name: "LL-HLS in hls.js", format: "hls" };
+const DASH: Player = Player { name: "LL-DASH in dash.js", format: "dash" };
+
 /// A server, and the bars of its players in milliseconds.
 struct Case {
     name: &'static str,
@@ -44,63 +58,59 @@ const CASES: [Case; 2] = [
 /// What `play.mjs` saw.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Seen {
+struct Seen {
     /// Waits for data in the middle of playing.
-    pub stalls: u64,
+    stalls: u64,
     /// Frames that came too late to be shown.
-    pub dropped_frames: u64,
+    dropped_frames: u64,
     /// Frames decoded.
-    pub total_frames: u64,
+    total_frames: u64,
     /// Readings of the clock in the picture.
-    pub glass: Glass,
+    glass: Glass,
 }
 
 /// Readings of the clock in the picture, in milliseconds.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Glass {
+struct Glass {
     /// How many.
-    pub readings: u64,
+    readings: u64,
     /// Median.
-    pub p50_ms: f64,
+    p50_ms: f64,
     /// 95th percentile.
-    pub p95_ms: f64,
+    p95_ms: f64,
     /// The longest.
-    pub max_ms: f64,
+    max_ms: f64,
     /// Where the time goes: medians.
-    pub stages_p50_ms: Stages,
+    stages_p50_ms: Stages,
 }
 
 /// The stages that the page splits it into, in milliseconds.
 #[derive(Clone, Copy, Debug, Deserialize)]
-pub struct Stages {
+struct Stages {
     /// The broadcaster, the way here, the server's buffer.
-    pub ingest: f64,
+    ingest: f64,
     /// The encoder.
-    pub encode: f64,
+    encode: f64,
     /// Until a part can be fetched.
-    pub part: f64,
+    part: f64,
     /// Until it is in the browser.
-    pub edge: f64,
+    edge: f64,
     /// What the player keeps.
-    pub buffer: f64,
+    buffer: f64,
 }
 
-/// Plays a channel's watch page at `origin`.
-///
-/// # Errors
-/// It does not play.
-pub fn watch(
+/// Plays the demo's watch page at `origin` with a player.
+fn watch(
     origin: &str,
-    channel: &str,
-    format: &str,
+    player: Player,
     rendition: &str,
     [watched, settles]: [Duration; 2],
 ) -> Result<Seen> {
     let mut command = Command::new("node");
     command.arg(workspace::root().join("tests/browser/play.mjs"));
-    command.args(["--url", &format!("{origin}/watch/{channel}?rendition={rendition}")]);
-    command.args(["--format", format, "--seconds", &watched.as_secs().to_string()]);
+    command.args(["--url", &format!("{origin}/watch/demo?rendition={rendition}")]);
+    command.args(["--format", player.format, "--seconds", &watched.as_secs().to_string()]);
     command.args(["--settle", &settles.as_secs().to_string(), "--start-timeout", "45"]);
     let output = process::run("play.mjs", &mut command, watched + COMES_UP)?;
     let line = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -121,28 +131,43 @@ pub fn measure(options: &Options) -> Result<Vec<Measure>> {
     for case in &CASES {
         let server = Server::demo_with(case.arguments)?;
         server.wait_playable("demo", Duration::from_secs(30))?;
-        for ((format, player), bar) in
-            [("hls", "hls.js"), ("dash", "dash.js")].into_iter().zip(case.bars)
-        {
-            let seen = watch(&server.url(""), "demo", format, case.rendition, [watched, settles])?;
-            let name =
-                format!("glass to glass, {}, LL-{} in {player}", case.name, format.to_uppercase());
-            measures.push(row(name, &seen, bar, [watched, settles]));
+        for (player, bar) in [HLS, DASH].into_iter().zip(case.bars) {
+            let seen = watch(&server.url(""), player, case.rendition, [watched, settles]);
+            let name = format!("glass to glass, {}, {}", case.name, player.name);
+            measures.push(row(name, seen, bar, [watched, settles]));
         }
         server.stop()?;
     }
     Ok(measures)
 }
 
-fn row(name: String, seen: &Seen, bar: f64, [watched, settles]: [Duration; 2]) -> Measure {
+/// A player that shows nothing is a row too: the others are worth knowing.
+fn row(name: String, seen: Result<Seen>, bar: f64, [watched, settles]: [Duration; 2]) -> Measure {
+    let wanted = |ms: f64| format!("{:.2} s", ms / 1_000.0);
+    let bar_words = format!("p50 ≤ {}, p95 ≤ p50 + {}, no stall", wanted(bar), wanted(SPREAD_MS));
+    let seen = match seen {
+        Ok(seen) => seen,
+        Err(failure) => {
+            let said = failure.to_string();
+            return Measure {
+                name,
+                ours: "did not play".into(),
+                peer: "none".into(),
+                ratio: NO_BAR.into(),
+                bar: bar_words,
+                met: false,
+                method: said.chars().take(MOST_SAID).filter(|c| !c.is_control()).collect(),
+            };
+        }
+    };
     let Glass { readings, p50_ms, p95_ms, max_ms, stages_p50_ms: stages } = seen.glass;
-    let seconds = |ms: f64| format!("{:.2} s", ms / 1_000.0);
+    let seconds = wanted;
     Measure {
         name,
         ours: format!("p50 {}, p95 {}, {} stalls", seconds(p50_ms), seconds(p95_ms), seen.stalls),
         peer: "none".into(),
         ratio: NO_BAR.into(),
-        bar: format!("p50 ≤ {}, p95 ≤ p50 + {}, no stall", seconds(bar), seconds(SPREAD_MS)),
+        bar: bar_words,
         met: p50_ms <= bar && p95_ms <= p50_ms + SPREAD_MS && seen.stalls == 0,
         method: format!(
             "`headwater demo`, 720p30, in headless Chromium with software decoding on the same \

@@ -14,7 +14,9 @@ pub(super) fn write(text: &mut String, snapshot: &Snapshot, index: usize) -> std
         }
         let last = snapshot.tracks.get(other).and_then(|track| track.segments.last());
         let newest = parts::newest(snapshot, other);
-        let Some(msn) = newest.map(|(k, _)| k).or(last.map(|last| last.k)) else { continue };
+        let Some(msn) = newest.map(|(k, _)| k).or_else(|| last.map(|last| last.k)) else {
+            continue;
+        };
         let name = &rendition.name;
         write!(text, "#EXT-X-RENDITION-REPORT:URI=\"../{name}/index.m3u8\",LAST-MSN={msn}")?;
         if let Some((_, part)) = newest {

@@ -14,11 +14,15 @@ BIN := $(TARGET_DIR)/$(PROFILE)/headwater
 help: ## What there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
 
-.PHONY: setup-build setup-test
+.PHONY: setup-build setup-test setup-cdn
 setup-build:
 	@infra/setup.sh build
 setup-test:
 	@infra/setup.sh test
+
+# The edge that the demo is to run behind: CDN=varnish or CDN=nginx.
+setup-cdn:
+	@$(if $(CDN),infra/setup.sh $(CDN),true)
 
 player-demo/dist/.built: setup-build $(shell find player-demo -path player-demo/node_modules -prune -o -path player-demo/dist -prune -o -type f -print)
 	cd player-demo && npm run --silent build
@@ -32,8 +36,8 @@ build: setup-build player ## Build the headwater program (release)
 	cargo build --locked $(CARGO_FLAGS) -p headwater-origin
 
 .PHONY: demo
-demo: build ## Build and run everything on loopback with a built-in broadcaster
-	$(BIN) demo $(DEMO_FLAGS)
+demo: build setup-cdn ## Build and run everything on loopback; CDN=varnish or CDN=nginx puts that edge in front
+	$(BIN) demo $(if $(CDN),--cdn $(CDN)) $(DEMO_FLAGS)
 
 .PHONY: check
 check: setup-test player ## Formatting, lints, documentation

@@ -4,13 +4,14 @@
 #
 #   infra/setup.sh build   what `make demo` needs (FFmpeg's libraries, the player's npm packages)
 #   infra/setup.sh test    everything above, and the peers and readers the tests use
+#   infra/setup.sh nginx | varnish   that edge, for `make demo CDN=…`
 set -euo pipefail
 cd "$(dirname "$0")/.."
 what=${1:-build}
 
 build_packages=(build-essential pkg-config clang libclang-dev
   libavcodec-dev libavformat-dev libavutil-dev libavfilter-dev libswscale-dev libswresample-dev)
-test_packages=(ffmpeg chromium libxml2-utils nginx libnginx-mod-rtmp curl python3-venv
+test_packages=(ffmpeg chromium libxml2-utils nginx libnginx-mod-rtmp varnish curl python3-venv
   gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-good
   gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly gstreamer1.0-libav
   obs-studio libgl1-mesa-dri xvfb xauth)
@@ -44,6 +45,12 @@ npm_install() {
   (cd "$dir" && npm ci --no-audit --no-fund --ignore-scripts --loglevel=error)
   touch "$stamp"
 }
+
+case $what in
+  build | test) ;;
+  nginx | varnish) apt_install "$what"; exit ;;
+  *) say "no such thing to set up: $what"; exit 2 ;;
+esac
 
 apt_install "${build_packages[@]}"
 npm_install player-demo

@@ -47,6 +47,7 @@ mod broadcaster;
 mod counters;
 mod demo;
 mod doorkeeper;
+mod edge;
 pub use demo::demo;
 use doorkeeper::Doorkeeper;
 
@@ -75,6 +76,9 @@ pub enum Error {
         /// Why not.
         source: store::Error,
     },
+    /// The demo's edge does not run.
+    #[error(transparent)]
+    Edge(#[from] edge::Error),
     /// The operating system refuses something basic.
     #[error("{what}")]
     System {

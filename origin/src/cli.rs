@@ -7,8 +7,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::cdn_check;
 use crate::config::Rung;
 use crate::telemetry::log;
 
@@ -65,6 +66,11 @@ pub enum Command {
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
     },
+    /// Probe the CDN in front of a channel
+    ///
+    /// Asks as some viewers would, for about 15 s, and tells what is wrong with the edge and what to
+    /// change. Ends with 0; or with 1 where there is a fault, and with 2 where nothing can be probed.
+    CdnCheck(CdnCheck),
     /// Run as a media worker; the server starts these itself
     #[command(hide = true)]
     Worker,
@@ -84,6 +90,30 @@ pub struct Serve {
     pub guarded: bool,
 }
 
+/// An edge for the demo, with the configuration of `infra/cdn`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Cdn {
+    /// nginx: simple, and best for few viewers of low latency.
+    Nginx,
+    /// Varnish: what crowds want.
+    Varnish,
+}
+
+/// What to probe.
+#[derive(Clone, Debug, Args)]
+pub struct CdnCheck {
+    /// The edge's address of a live channel: its playlist, manifest or watch page
+    #[arg(value_name = "URL")]
+    pub url: String,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+    /// Viewers that ask for the same thing at the same moment
+    #[arg(long, value_name = "N", default_value_t = cdn_check::VIEWERS,
+          value_parser = clap::value_parser!(u16).range(2..=500))]
+    pub viewers: u16,
+}
+
 /// Where the demo listens. Port 0 lets the system choose.
 #[derive(Clone, Debug, Args)]
 pub struct Demo {
@@ -99,6 +129,12 @@ pub struct Demo {
     /// Directory for the segments [default: a temporary one, deleted at the end]
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
+    /// Put this CDN edge in front: the page's address is the edge's. It has to be installed
+    #[arg(long, value_name = "EDGE")]
+    pub cdn: Option<Cdn>,
+    /// Address of that edge
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8081", requires = "cdn")]
+    pub cdn_listen: SocketAddr,
     /// Heights of the video renditions, or `source` for the broadcaster's own [default: 720p,480p,360p]
     #[arg(long, value_name = "LIST")]
     pub ladder: Option<Ladder>,
@@ -173,6 +209,18 @@ mod tests {
         };
         assert_eq!(demo.ladder, Some(Ladder::Source));
         assert!(parse("demo --ladder 180p,source").is_err());
+        assert!(parse("demo --cdn-listen 127.0.0.1:0").is_err(), "an address of no edge");
+        assert!(parse("demo --cdn squid").is_err());
+        let Command::Demo(demo) = parse("demo --cdn varnish").unwrap().command else {
+            panic!("a demo")
+        };
+        assert_eq!((demo.cdn, demo.cdn_listen.port()), (Some(Cdn::Varnish), 8081));
+        let Command::CdnCheck(check) = parse("cdn-check http://e/live/a --json").unwrap().command
+        else {
+            panic!("a check")
+        };
+        assert!(check.json && check.viewers == cdn_check::VIEWERS);
+        assert!(parse("cdn-check http://e/ --viewers 1").is_err(), "one is no crowd");
         assert!(parse("demo --ladder 181p").is_err());
         assert!(parse("demo --http nowhere").is_err());
         assert!(parse("dance").is_err());

@@ -142,7 +142,7 @@ impl Guardian {
         // A Ctrl-C at the terminal is for the guardian, which passes it on: the server gets it once.
         command.process_group(0);
         self.sockets.hand_to(&mut command)?;
-        die_with_parent(&mut command);
+        signals::die_with_parent(&mut command, Signal::KILL);
         let id = i32::try_from(command.spawn()?.id()).ok().and_then(Pid::from_raw);
         let id = id.ok_or_else(|| std::io::Error::other("a process without an id"))?;
         self.policy.started = true;
@@ -157,24 +157,6 @@ impl Guardian {
 /// Arguments of the server: those of this process, and the role.
 fn arguments() -> impl Iterator<Item = OsString> {
     std::env::args_os().skip(1).chain([cli::GUARDED.into()])
-}
-
-/// Lets the kernel end the command's process when this one is gone.
-fn die_with_parent(command: &mut Command) {
-    let parent = rustix::process::getpid();
-    let bind = move || {
-        rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
-        // It may have died before it was asked for.
-        match rustix::process::getppid() {
-            Some(id) if id == parent => Ok(()),
-            _ => Err(rustix::io::Errno::CHILD.into()),
-        }
-    };
-    // SAFETY: between fork and exec this makes system calls only, without allocation or locks.
-    #[allow(unsafe_code)]
-    unsafe {
-        command.pre_exec(bind);
-    }
 }
 
 /// A child that has ended. Besides servers there may be their workers, where this is the first

@@ -28,6 +28,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 mod answer;
+mod answer_id;
 mod beacon;
 mod body;
 mod class;
@@ -44,11 +45,13 @@ mod serve;
 mod standing;
 mod text;
 
+pub use answer_id::ANSWER_ID;
 pub use render::Options;
 pub use serve::Peer;
 pub(crate) use serve::serve as serve_connections;
 
 use self::answer::{Entity, Found};
+use self::answer_id::AnswerIds;
 use self::body::Payload;
 use self::class::Class;
 use self::error::Error;
@@ -93,7 +96,7 @@ pub async fn serve(listener: TcpListener, context: Context, cancel: Cancellation
 /// The origin as a service. Requests that wait are answered when `cancel` is.
 pub fn router(context: Context, cancel: CancellationToken) -> Router {
     let texts = context.channels.keys().map(|name| (name.clone(), Texts::default())).collect();
-    let origin = Arc::new(Origin { context, texts, cancel });
+    let origin = Arc::new(Origin { context, texts, ids: AnswerIds::new(), cancel });
     Router::new().fallback(answer).with_state(origin)
 }
 
@@ -101,6 +104,7 @@ pub fn router(context: Context, cancel: CancellationToken) -> Router {
 struct Origin {
     context: Context,
     texts: BTreeMap<Name, Texts>,
+    ids: AnswerIds,
     cancel: CancellationToken,
 }
 
@@ -128,6 +132,7 @@ async fn answer(State(origin): State<Arc<Origin>>, request: Request) -> Response
         }
     };
     answer::everywhere(response.headers_mut(), origin.context.clock.now_millis());
+    response.headers_mut().insert(ANSWER_ID, origin.ids.next());
     let sent = origin
         .context
         .metrics

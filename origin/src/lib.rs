@@ -12,6 +12,7 @@ pub mod admin;
 pub mod admission;
 pub mod app;
 mod backoff;
+pub mod cdn_check;
 pub mod channel;
 pub mod cli;
 pub mod clock;

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use origin::app;
+use origin::cdn_check;
 use origin::cli::{Cli, Command, check};
 use origin::config::Config;
 use origin::guardian;
@@ -29,6 +30,15 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         }
         Command::Demo(options) => app::demo(&options)?,
         Command::Check { config } => print!("{}", check::report(&config)?),
+        Command::CdnCheck(what) => {
+            let report = cdn_check::run(&what.url, what.viewers)?;
+            if what.json {
+                println!("{}", report.to_json())
+            } else {
+                print!("{report}")
+            }
+            return Ok(if report.passes() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+        }
         Command::Worker => return Ok(app::worker()),
     }
     Ok(ExitCode::SUCCESS)

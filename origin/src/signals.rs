@@ -1,11 +1,13 @@
-//! The signals that ask a process to end: which they are, and [`Signals`] for a thread that waits for
-//! them without a runtime.
+//! The signals that ask a process to end: which they are, [`Signals`] for a thread that waits for
+//! them without a runtime, and [`die_with_parent`] for processes that must not be left behind.
 //!
 //! SIGTERM, SIGINT and SIGHUP mean the same to the program: end in order. A SIGHUP that was ignored
 //! when the process was started, as `nohup` does, stays ignored.
 
 use std::io::{self, Read};
 use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt as _;
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -48,6 +50,25 @@ pub fn name(signal: Signal) -> &'static str {
 /// The exit code of a process that a signal ended, as shells tell it.
 pub fn exit_code(signal: i32) -> u8 {
     u8::try_from(signal).map_or(u8::MAX, |signal| signal.saturating_add(128))
+}
+
+/// Lets the kernel send a signal to the command's process when the thread that starts it is gone, and
+/// so when this process is.
+pub fn die_with_parent(command: &mut Command, signal: Signal) {
+    let parent = rustix::process::getpid();
+    let bind = move || {
+        rustix::process::set_parent_process_death_signal(Some(signal))?;
+        // It may have died before it was asked for.
+        match rustix::process::getppid() {
+            Some(id) if id == parent => Ok(()),
+            _ => Err(rustix::io::Errno::CHILD.into()),
+        }
+    };
+    // SAFETY: between fork and exec this makes system calls only, without allocation or locks.
+    #[allow(unsafe_code)]
+    unsafe {
+        command.pre_exec(bind);
+    }
 }
 
 /// Signals that have arrived: those that ask to end, and the ends of children.

@@ -4,6 +4,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::Server;
+use super::edge::Edge;
 use crate::config::Config;
 
 /// Where everything is, once a server is up.
@@ -25,9 +26,10 @@ pub(super) fn serving(server: &Server, config: &Config) {
     }
 }
 
-/// Where the demo is.
-pub(super) fn demo(server: &Server) {
-    let http = reachable(server.http);
+/// Where the demo is: behind its edge, if it has one.
+pub(super) fn demo(server: &Server, edge: Option<&Edge>) {
+    let origin = reachable(server.http);
+    let http = edge.map_or(origin, |edge| edge.address);
     println!();
     println!("  Headwater demo: a live picture with a running clock, on this machine.");
     println!();
@@ -35,13 +37,18 @@ pub(super) fn demo(server: &Server) {
     println!("  HLS         http://{http}/live/demo/index.m3u8");
     println!("  DASH        http://{http}/live/demo/manifest.mpd");
     println!("  Operator    http://{}/", reachable(server.admin));
+    if let Some(edge) = edge {
+        println!();
+        println!("  All of this goes through {}; the origin itself is http://{origin}/", edge.name);
+        println!("  Probe it    headwater cdn-check http://{http}/watch/demo");
+    }
     println!();
     println!("  Ctrl-C ends it.");
     println!();
 }
 
 /// An address somebody on this machine can type: the wildcard is no place to go to.
-fn reachable(address: SocketAddr) -> SocketAddr {
+pub(super) fn reachable(address: SocketAddr) -> SocketAddr {
     match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => {
             SocketAddr::new([127, 0, 0, 1].into(), address.port())

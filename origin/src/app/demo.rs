@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use packager::media::Name;
 
+use super::edge::Edge;
 use super::{Asked, Error, Server, announce, block_on, broadcaster};
 use crate::cli;
 use crate::config::{self, Config};
@@ -23,12 +24,22 @@ pub fn demo(options: &cli::Demo) -> Result<(), Error> {
     let result = block_on(async {
         let mut asked = Asked::listen()?;
         let server = Server::start(&config, sockets)?;
-        announce::demo(&server);
+        let edge = match options.cdn {
+            Some(kind) => {
+                let origin = announce::reachable(server.http);
+                Some(Edge::start(kind, origin, options.cdn_listen).await?)
+            }
+            None => None,
+        };
+        announce::demo(&server, edge.as_ref());
         let broadcaster = broadcaster::start(&server)?;
         asked.once().await;
         let end = async {
             broadcaster.stop().await;
             server.stop().await;
+            if let Some(edge) = edge {
+                edge.stop().await;
+            }
         };
         asked.unless_again(end).await;
         Ok(())

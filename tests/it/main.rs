@@ -11,6 +11,7 @@ mod browser;
 mod clocks;
 mod corpus;
 mod doors;
+mod edges;
 mod examine;
 mod faults;
 mod hostile;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::clock;
 
 pub mod cpu;
+pub mod edges;
 pub mod ladder;
 pub mod latency;
 pub mod passing;

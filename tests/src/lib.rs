@@ -3,7 +3,8 @@
 //! ```text
 //! publisher ─rtmp─► (proxy) ─► server ─http─► client ─► reader   (frames, marks, ticks, boxes)
 //!                                              ├──────► witness  (invariants through a whole test)
-//!                                              └──────► player   (what a viewer would mind)
+//!                                              ├──────► player   (what a viewer would mind)
+//!                                    edge ─────┴──────► crowd    (many viewers at the live edge)
 //! ```
 //! [`publisher`] makes pictures and sound that bear a machine-readable clock and sends them with a
 //! real broadcaster's software; [`reader`] gives what comes out to programs that are not ours and
@@ -14,7 +15,9 @@ pub mod architecture;
 pub mod bench;
 pub mod client;
 pub mod clock;
+pub mod crowd;
 pub mod dice;
+pub mod edge;
 pub mod failure;
 pub mod hostile;
 pub mod liar;

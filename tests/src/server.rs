@@ -99,6 +99,8 @@ pub struct Server {
     pub rtmp: SocketAddr,
     /// Where operators go.
     pub admin: SocketAddr,
+    /// Where viewers go if an edge was asked for.
+    pub edge: Option<SocketAddr>,
     /// Asks it things.
     pub client: Client,
 }
@@ -153,6 +155,26 @@ impl Server {
         })
     }
 
+    /// The same with an edge in front, and with more arguments.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn demo_behind(cdn: &str, more: &[&str]) -> Result<Self> {
+        let [edge] = free_ports()?;
+        let mut server = on_free_ports(&[], |[http, rtmp, admin], _| {
+            let mut arguments = vec!["demo".into(), "--cdn".into(), cdn.into()];
+            for (name, address) in
+                [("--http", http), ("--rtmp", rtmp), ("--admin", admin), ("--cdn-listen", edge)]
+            {
+                arguments.extend([name.into(), address.to_string().into()]);
+            }
+            arguments.extend(more.iter().map(Into::into));
+            Ok(arguments)
+        })?;
+        server.edge = Some(edge);
+        Ok(server)
+    }
+
     fn launch(
         dir: TempDir,
         [http, rtmp, admin]: [SocketAddr; 3],
@@ -165,7 +187,8 @@ impl Server {
         let log = dir.path().join("log");
         let process = Process::spawn("headwater", &mut command, Stdout::Log, &log)?;
         // From here on its log is kept whatever happens.
-        let mut server = Self { process, dir, http, rtmp, admin, client: Client::afresh() };
+        let client = Client::afresh();
+        let mut server = Self { process, dir, http, rtmp, admin, edge: None, client };
         let ready = server.admin_url("/readyz");
         let waited = until("ready server", READY_WITHIN, || {
             if let Some(status) = server.process.exited() {

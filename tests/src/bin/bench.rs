@@ -29,6 +29,9 @@ const MEASURES: &[Entry] = &[
     ("starts", "first key frame to playable playlist, about a minute", |_| {
         bench::starts::measure()
     }),
+    ("edges", "low-latency viewers through nginx and Varnish, about 3 minutes", |_| {
+        bench::edges::measure()
+    }),
     ("latency", "glass to glass in a browser, about 15 minutes", bench::latency::measure),
 ];
 

@@ -20,6 +20,8 @@ const AGEING: Duration = Duration::from_millis(2_300);
 const AGE_SLACK: f64 = 2.0;
 /// How much longer than it may a playlist is kept before that is a fault: two roundings to seconds.
 const FRESH_SLACK: Duration = Duration::from_millis(1_500);
+/// The lifetime that the origin gives a plain live playlist.
+const PLAIN: Duration = Duration::from_secs(1);
 /// How often a playlist is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(300);
 
@@ -142,7 +144,8 @@ async fn fresh(channel: &Channel) -> Finding {
         Err(error) => return Finding::unknown(Check::Fresh, error.to_string()),
     };
     let text = first.text();
-    let allowed = lifetime(&first).unwrap_or_default();
+    // Whatever an edge makes of the rule for those behind it: see the check of rules.
+    let allowed = lifetime(&first).unwrap_or_default().min(PLAIN);
     // A segment is at most 1.5 times its nominal length, which is what TARGETDURATION says.
     let bound = allowed + list.target + FRESH_SLACK;
     loop {

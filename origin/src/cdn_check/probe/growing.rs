@@ -64,7 +64,9 @@ fn judge(first: &Reply, second: &Reply, part: Duration) -> Finding {
         let what = "the origin answered with the whole segment: it was too late to see it grow";
         return Finding::unknown(Check::Growing, what);
     }
-    let grew = |reply: &Reply| pieces(reply) > 1 && reply.ended - first_byte(reply) >= part;
+    let grew = |reply: &Reply| pieces(reply) > 1;
+    // Nothing for longer than a part takes, and then all of it.
+    let held = |reply: &Reply| !grew(reply) && first_byte(reply) >= part;
     let measured = |name: &str, reply: &Reply| {
         format!(
             "{name} had its first byte after {} and the last after {}, in {} pieces",
@@ -78,14 +80,16 @@ fn judge(first: &Reply, second: &Reply, part: Duration) -> Finding {
     if first.body != second.body {
         return Finding::fault(Check::Growing, "two viewers were sent different bytes");
     }
-    match (grew(first), grew(second)) {
-        (true, true) if first.origin_id() == second.origin_id() => {
-            Finding::good(Check::Growing, told)
-        }
-        (true, true) => {
-            Finding::limit(Check::Growing, format!("{told}; each of them reached the origin"))
-        }
-        _ => Finding::fault(Check::Growing, format!("held until it is whole: {told}")),
+    if held(first) || held(second) {
+        return Finding::fault(Check::Growing, format!("held until it is whole: {told}"));
+    }
+    if !grew(first) || !grew(second) {
+        return Finding::unknown(Check::Growing, format!("too late to see it grow: {told}"));
+    }
+    if first.origin_id() == second.origin_id() {
+        Finding::good(Check::Growing, told)
+    } else {
+        Finding::limit(Check::Growing, format!("{told}; each of them reached the origin"))
     }
 }
 

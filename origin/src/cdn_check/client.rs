@@ -298,7 +298,8 @@ fn trusting() -> Result<ClientConfig, Error> {
     // Some of a machine's certificates may be of kinds that are not used here.
     let (taken, _) = roots.add_parsable_certificates(found.certs);
     if taken == 0 {
-        let reason = found.errors.first().map_or("there are none".into(), ToString::to_string);
+        let reason =
+            found.errors.first().map_or_else(|| "there are none".into(), ToString::to_string);
         return Err(refused(format!("{reason} (install ca-certificates)")));
     }
     let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -306,4 +307,26 @@ fn trusting() -> Result<ClientConfig, Error> {
         .with_safe_default_protocol_versions()
         .map_err(|error| refused(error.to_string()))?;
     Ok(config.with_root_certificates(roots).with_no_client_auth())
+}
+
+#[cfg(test)]
+impl Reply {
+    /// An answer with these header fields, whose pieces of ten bytes came at these milliseconds.
+    pub(super) fn made(fields: &[(&'static str, &str)], pieces: &[u64]) -> Self {
+        let mut headers = HeaderMap::new();
+        for (name, value) in fields {
+            headers.insert(*name, value.parse().unwrap());
+        }
+        let pieces: Vec<_> = pieces.iter().map(|at| (Duration::from_millis(*at), 10)).collect();
+        let ended = pieces.last().map_or(Duration::ZERO, |(at, _)| *at);
+        Self {
+            status: StatusCode::OK,
+            headers,
+            body: vec![0; 10 * pieces.len()].into(),
+            began: pieces.first().map_or(Duration::ZERO, |(at, _)| *at),
+            pieces,
+            ended,
+            at: Instant::now(),
+        }
+    }
 }

@@ -136,3 +136,29 @@ fn junk() -> String {
     let value = std::hash::RandomState::new().build_hasher().finish();
     format!("CMCD=sid%3D%22{value:016x}%22")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_says_for_how_long_it_may_be_kept() {
+        for (rule, expected) in [
+            ("public, max-age=31536000, immutable", Some(31_536_000)),
+            ("max-age=1", Some(1)),
+            ("no-store", Some(0)),
+            ("max-age=60, private", Some(0)),
+            ("immutable", None),
+            ("max-age=soon", None),
+        ] {
+            let lifetime = lifetime(&Reply::made(&[("cache-control", rule)], &[]));
+            assert_eq!(lifetime, expected.map(Duration::from_secs), "{rule}");
+        }
+        assert_eq!(lifetime(&Reply::made(&[], &[])), None);
+    }
+
+    #[test]
+    fn junk_is_never_the_same() {
+        assert_ne!(junk(), junk());
+    }
+}

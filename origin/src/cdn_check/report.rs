@@ -136,3 +136,42 @@ impl fmt::Display for Report {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report(findings: &[Finding]) -> Report {
+        Report { url: "https://edge.example/live/a/index.m3u8".into(), findings: findings.to_vec() }
+    }
+
+    #[test]
+    fn a_fault_is_told_with_its_reason_and_what_to_change() {
+        let report = report(&[
+            Finding::good(Check::Range, "served"),
+            Finding::limit(Check::Http2, "not offered"),
+            Finding::fault(Check::Hold, "the edge's own status 504 after 1002 ms"),
+        ]);
+        assert!(!report.passes());
+        let text = report.to_string();
+        for expected in ["FAULT    hold", "status 504", "proxy_read_timeout 35s;", "has a fault, 1"]
+        {
+            assert!(text.contains(expected), "{expected:?} is not in\n{text}");
+        }
+        let json: serde_json::Value = serde_json::from_str(&report.to_json()).unwrap();
+        assert_eq!(json["passes"], false);
+        assert_eq!(json["findings"][2]["check"], "hold");
+        assert!(json["findings"][2]["advice"]["nginx"].is_string());
+        assert!(json["findings"][0].get("advice").is_none(), "what is good needs no advice");
+    }
+
+    #[test]
+    fn limits_and_what_is_not_known_are_no_faults() {
+        let report = report(&[
+            Finding::limit(Check::Age, "no Age"),
+            Finding::unknown(Check::Growing, "no parts"),
+        ]);
+        assert!(report.passes());
+        assert!(report.to_string().contains("no fault, 1 with limits, 1 not found out"));
+    }
+}

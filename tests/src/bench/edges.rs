@@ -59,9 +59,11 @@ pub fn measure() -> Result<Vec<Measure>> {
 
 /// When one viewer had each part.
 fn times(seen: &Seen) -> BTreeMap<&str, Instant> {
-    let first = |(path, had): &(&'_ String, &'_ crowd::Had)| had.at.first().map(|at| (*path, *at));
-    let parts: Vec<_> = seen.parts.iter().collect();
-    parts.iter().filter_map(first).map(|(path, at)| (path.as_str(), at)).collect()
+    let mut times = BTreeMap::new();
+    for (path, had) in &seen.parts {
+        times.extend(had.at.first().map(|at| (path.as_str(), *at)));
+    }
+    times
 }
 
 /// What an edge adds for one viewer.

@@ -31,7 +31,7 @@ pub(super) async fn probe(channel: &Channel, list: &Playlist) -> Vec<Finding> {
 
 /// An object that stays: the init segment, else the newest segment.
 fn media(channel: &Channel, list: &Playlist) -> Option<String> {
-    list.init.as_ref().or(list.segments.last()).and_then(|uri| channel.path(uri))
+    list.init.as_ref().or_else(|| list.segments.last()).and_then(|uri| channel.path(uri))
 }
 
 async fn cors(channel: &Channel, list: &Playlist) -> Result<Finding, Error> {

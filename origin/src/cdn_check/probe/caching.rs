@@ -27,7 +27,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(300);
 
 pub(super) async fn probe(channel: &Channel, list: &Playlist) -> Vec<Finding> {
     let client = &channel.client;
-    let newest = list.init.as_ref().or(list.segments.last());
+    let newest = list.init.as_ref().or_else(|| list.segments.last());
     let Some(path) = newest.and_then(|uri| channel.path(uri)) else { return Vec::new() };
     let mut found = match kept(client, &path).await {
         Err(error) => {

@@ -147,3 +147,31 @@ async fn hold(channel: &Channel, list: &Playlist) -> Finding {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::report::Level;
+    use super::*;
+
+    /// Twenty viewers whose answers were made of `reached` requests, the last of them so much later.
+    fn level(reached: usize, spread: Duration) -> Level {
+        let mut answers: Vec<_> = (0..20)
+            .map(|viewer| {
+                let id = format!("{}", viewer % reached);
+                Reply::made(&[("headwater-answer", id.as_str())], &[300])
+            })
+            .collect();
+        let first = answers[0].at;
+        answers.iter_mut().for_each(|answer| answer.at = first);
+        answers[19].at = first + spread;
+        judge_crowd(&answers).level
+    }
+
+    #[test]
+    fn a_crowd_is_one_request_and_is_answered_at_once() {
+        assert_eq!(level(1, Duration::from_millis(5)), Level::Good);
+        assert_eq!(level(1, Duration::from_millis(480)), Level::Limit, "a lock that polls");
+        assert_eq!(level(3, Duration::from_millis(5)), Level::Limit, "several caches");
+        assert_eq!(level(20, Duration::from_millis(5)), Level::Fault);
+    }
+}

@@ -110,3 +110,47 @@ fn pieces(reply: &Reply) -> usize {
     }
     count
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::report::Level;
+    use super::*;
+
+    const PART: Duration = Duration::from_millis(300);
+    const GREW: &[u64] = &[5, 6, 300, 301, 600, 900];
+    const HELD: &[u64] = &[900, 901, 902, 903, 904, 905];
+
+    fn of(id: &str, pieces: &[u64]) -> Reply {
+        Reply::made(&[("headwater-answer", id)], pieces)
+    }
+
+    fn level(first: &Reply, second: &Reply) -> Level {
+        judge(first, second, PART).level
+    }
+
+    #[test]
+    fn a_body_that_comes_as_it_is_made_is_good_if_it_is_shared() {
+        assert_eq!(level(&of("a", GREW), &of("a", GREW)), Level::Good);
+        assert_eq!(level(&of("a", GREW), &of("b", GREW)), Level::Limit);
+    }
+
+    #[test]
+    fn a_body_that_is_held_from_either_viewer_is_a_fault() {
+        assert_eq!(level(&of("a", HELD), &of("a", HELD)), Level::Fault);
+        assert_eq!(level(&of("a", GREW), &of("a", HELD)), Level::Fault);
+    }
+
+    #[test]
+    fn a_body_that_was_whole_when_it_was_asked_for_tells_nothing() {
+        let whole = [("headwater-answer", "a"), ("etag", "\"x\""), ("content-length", "60")];
+        let whole = Reply::made(&whole, HELD);
+        assert_eq!(level(&whole, &whole), Level::Unknown);
+        let late = of("a", &[5, 6, 7, 8, 9, 10]);
+        assert_eq!(level(&late, &late), Level::Unknown);
+    }
+
+    #[test]
+    fn bytes_that_differ_are_a_fault() {
+        assert_eq!(level(&of("a", GREW), &of("a", &[5, 300])), Level::Fault);
+    }
+}

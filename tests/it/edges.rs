@@ -144,11 +144,17 @@ fn cdn_check_names_each_mistake_of_an_edge_and_no_other_and_passes_our_own() -> 
         probed.push((plant, edge, probing));
     }
     let mut wrong = Vec::new();
+    // Whether a segment that is being written can be seen at all: our own Varnish, the second, tells.
+    let mut grows = false;
     for (plant, edge, probing) in probed {
         let report = probing.join().map_err(|_| Failure::new("a check panicked"))?;
         let (passes, report) = report?;
         let faults = on_level(&report, "fault");
-        let expected: Vec<&str> = plant.fault.split_terminator(' ').collect();
+        let mut expected: Vec<&str> = plant.fault.split_terminator(' ').collect();
+        if plant.fault.is_empty() && plant.kind == Kind::Varnish {
+            grows = on_level(&report, "good").iter().any(|check| check == "growing");
+        }
+        expected.retain(|fault| *fault != "growing" || grows);
         if faults != expected || passes != expected.is_empty() {
             wrong.push(format!("{:?} {:?}: {faults:?} {report:#}", plant.kind, plant.fault));
         }
@@ -238,8 +244,11 @@ fn the_demo_plays_through_an_edge_that_ends_with_it() -> Result {
     let client = Client::new();
     let url = format!("http://{edge}/live/demo/index.m3u8");
     until("channel behind the edge", Duration::from_secs(60), || {
-        let answer = client.get(&url)?;
-        Ok(Look::at((answer.status == 200).then_some(()), answer.status.to_string()))
+        // The server is ready before its edge is.
+        Ok(match client.get(&url) {
+            Ok(answer) => Look::at((answer.status == 200).then_some(()), answer.status.to_string()),
+            Err(failure) => Look::NotYet(failure.to_string()),
+        })
     })?;
     let page = client.get(&format!("http://{edge}/watch/demo"))?.ok("page")?;
     assert!(page.header("via").is_some_and(|via| via.contains("varnish")), "{:?}", page.headers);

@@ -8,11 +8,15 @@
 //! and again when it is back. The manifest changes when a run is first listed, leaves the window, or the
 //! channel ends; `@publishTime` is the media time of that change and never the clock's.
 //!
+//! Where a source's segments are uneven, the Period names each by a [`SegmentTimeline`](segment_timeline),
+//! the manifest changes with every segment, and there is no low latency.
+//!
 //! Nothing is decided here; what exists and what it is called is the timeline's. Low latency
-//! (`availabilityTimeOffset`, `ServiceDescription`) and `SegmentTimeline` are not written yet.
+//! (`availabilityTimeOffset`, `ServiceDescription`) is not written yet.
 
 mod manifest;
 mod period;
+mod segment_timeline;
 
 pub use manifest::manifest;
 

@@ -31,6 +31,7 @@ use crate::filler::Filler;
 use crate::grid::Grid;
 use crate::media::{Rendition, Sample};
 use crate::time::{Rounding, Span, Timescale, Timestamp, rescale};
+use crate::timeline::Beginning;
 pub use source::{PICTURES, SOUND, SourceSegmenter, Start};
 
 /// What the segmenter makes.
@@ -54,14 +55,10 @@ pub enum Output {
         /// Whether its rendition was switched off when it began: it holds nothing worth playing.
         off: bool,
     },
-    /// From segment `k` on, boundaries are counted from here: those before have drifted away from
-    /// the source's key frames. Comes before the first chunk of `k`.
-    Shifted {
-        /// Number of the segment.
-        k: u64,
-        /// Its start in video ticks.
-        start: i64,
-    },
+    /// Another stretch of the run begins: boundaries have drifted away from the source's key frames
+    /// and are counted from here, or segments are uneven from here on, or even again. Comes before
+    /// the first chunk of its first segment.
+    Shifted(Beginning),
 }
 
 /// A part with its place on the timeline.

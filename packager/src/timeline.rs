@@ -19,7 +19,7 @@ mod absence;
 mod bandwidth;
 mod window;
 pub use bandwidth::Bandwidth;
-pub use window::{Removed, Timeline};
+pub use window::{Removed, STAYS_NAMED, Timeline};
 
 /// A playlist never lists fewer segments than this, however short the window: players start three
 /// target durations from the end (RFC 8216bis §6.2.2, APL 8.11).
@@ -43,6 +43,29 @@ impl Format {
     }
 }
 
+/// How long the segments of a stretch are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Lengths {
+    /// About D: a player computes from a number where a segment is.
+    #[default]
+    Even,
+    /// As a source's key frames make them: a segment's length is known when the segment is there, and
+    /// manifests have to tell it.
+    Uneven,
+}
+
+/// Where a run begins, or another stretch of one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Beginning {
+    /// Number of its first segment.
+    pub first_k: u64,
+    /// Start of that segment, in video ticks since the epoch.
+    pub start: i64,
+    /// How long its segments are.
+    pub lengths: Lengths,
+}
+
 /// One uninterrupted session of encoding.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Run {
@@ -51,7 +74,8 @@ pub struct Run {
     /// The run's discontinuity sequence number.
     pub discontinuity: u64,
     /// Which stretch of the run this is, from 0. Boundaries are counted anew where a source's key
-    /// frames have drifted away from them, or other renditions are left out; nothing else changes.
+    /// frames have drifted away from them, not at all where its segments are uneven, and other
+    /// renditions may be left out; nothing else changes.
     pub stretch: u32,
     /// Positions of the renditions that have been off for so long that a manifest without a word for
     /// gaps leaves them out of this stretch. They are made all the same.
@@ -60,6 +84,8 @@ pub struct Run {
     pub first_k: u64,
     /// Start of that segment, in video ticks since the epoch.
     pub start: i64,
+    /// How long the segments of this stretch are.
+    pub lengths: Lengths,
     /// What is made, in the order of [`Snapshot::renditions`].
     pub renditions: Arc<[Rendition]>,
     /// Init segment of each rendition.
@@ -232,8 +258,8 @@ pub struct Snapshot {
     pub state: State,
     /// The newest run, as it is counted now: what comes next is a part of it.
     pub run: Option<Arc<Run>>,
-    /// Media time at which the set of listed runs last changed, or the channel ended. Grows with
-    /// every such change.
+    /// Media time at which the set of listed runs last changed, or that of listed segments where they
+    /// are uneven, or the channel ended. Grows with every such change.
     pub revised: Timestamp,
     /// Of the run before the newest one.
     pub promise: Option<Promise>,
@@ -276,6 +302,12 @@ impl Snapshot {
             }
         }
         runs
+    }
+
+    /// Whether players can compute where the newest segments are, and so ask for one that is still
+    /// being made. `None` while nothing is listed.
+    pub fn lengths(&self) -> Option<Lengths> {
+        Some(self.listed(0).last()?.run.lengths)
     }
 
     /// What a rendition of any run costs on the wire.

@@ -10,6 +10,7 @@ use packager::media::{Config, Name, Rendition, Sample, Track, VideoCodec, VideoC
 use packager::repair::{Arrived, Counts, Frames, Repair};
 use packager::segmenter::{Output, PICTURES, PartChunk, SOUND, SourceSegmenter, Start};
 use packager::time::{FrameRate, Rounding, Span, Timescale, Timestamp, Unroller, rescale};
+use packager::timeline::Lengths;
 
 const SECOND: i64 = 1_000_000_000;
 const BEGIN: i64 = 1_790_000_000 * SECOND;
@@ -60,6 +61,8 @@ struct Check {
     cuts: std::collections::VecDeque<(u64, i64)>,
     segments: u64,
     shifts: u64,
+    /// Whether a stretch of uneven segments has begun.
+    uneven: bool,
     total: [u64; 2],
 }
 
@@ -71,7 +74,10 @@ impl Check {
             Output::SegmentClosed { rendition, .. } => {
                 self.segments += u64::from(rendition == PICTURES);
             }
-            Output::Shifted { .. } => self.shifts += 1,
+            Output::Shifted(beginning) => {
+                self.shifts += 1;
+                self.uneven |= beginning.lengths == Lengths::Uneven;
+            }
         }
     }
 
@@ -174,7 +180,7 @@ fn run(source: Source, seconds: i64) -> (Check, Counts, i64) {
     let mut repair = Repair::new(pictures, sounds, BEGIN - first);
     let at = rescale(BEGIN, Timescale::NANOS, scale, Rounding::Nearest);
     let [video, audio] = renditions.clone();
-    let start = Start { first_k: FIRST_K, at, mute: false };
+    let start = Start { first_k: FIRST_K, at, lengths: Lengths::Even, mute: false };
     let mut segmenter = SourceSegmenter::new(grid, video, audio, start);
     let mut check = Check {
         renditions,
@@ -184,6 +190,7 @@ fn run(source: Source, seconds: i64) -> (Check, Counts, i64) {
         cuts: std::collections::VecDeque::new(),
         segments: 0,
         shifts: 0,
+        uneven: false,
         total: [0; 2],
     };
     let (num, den) = (i64::from(source.rate.num), i64::from(source.rate.den));

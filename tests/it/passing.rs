@@ -3,8 +3,9 @@
 
 use std::time::Duration;
 
-use harness::player::Library;
+use harness::player::{Library, Player, Stage};
 use harness::publisher::{Broadcaster, Sound, Source};
+use harness::rules::dash::{Schema, check_schema};
 use harness::server::{ChannelConfig, Server};
 use harness::wait::{Look, until};
 use harness::witness::{Record, Watch, Witness};
@@ -58,6 +59,40 @@ fn hevc_over_enhanced_rtmp_passes_through_whole() -> Result {
 #[test]
 fn a_source_without_sound_passes_through_beside_silence() -> Result {
     comes_out_whole(Source::tiny(RATE).with_sound(None)).map(drop)
+}
+
+/// Key frames 1.2, 1.8 and 1.4 s apart: segments are named one by one from the start, and players that
+/// have to read the manifest for each play on.
+#[test]
+fn a_source_whose_key_frames_come_as_they_please_plays_in_dash_too() -> Result {
+    let server = Server::start(&[ChannelConfig::pass_through("a")])?;
+    let witness = Witness::start(Watch::new(&server.url(""), "a"));
+    let keys = "expr:eq(mod(n,110),0)+eq(mod(n,110),30)+eq(mod(n,110),75)";
+    let source = Source::tiny(RATE).with_output_args(&["-force_key_frames", keys]);
+    let mut publisher = with_gop(source, 100_000).publish(&server.publish_url("a", None))?;
+    server.wait_playable("a", Duration::from_secs(15))?;
+    let stage = Stage::open()?;
+    let join = |library: &Library| Player::start(&stage, *library, &server.url(""), "a");
+    let players = Library::ALL.iter().map(join).collect::<Result<Vec<_>>>()?;
+    for player in &players {
+        player.wait_started(Duration::from_secs(15))?;
+        player.wait_played(Duration::from_secs(20), Duration::from_secs(60))?;
+        player.smooth()?;
+    }
+    publisher.check()?;
+    let status = server.status("a")?;
+    assert_eq!(status["dash_low_latency"], false, "{status}");
+    let warned = status["source"]["warnings"].to_string();
+    assert!(warned.contains("not at low latency"), "{warned}");
+    let record = witness.finish()?;
+    record.clean()?;
+    let last = record.manifests.last().context("a manifest")?;
+    assert_eq!(last.matches("<Period").count(), 1, "named from the start:\n{last}");
+    assert_eq!(last.matches("<SegmentTimeline>").count(), 2);
+    if let Some(schema) = Schema::find() {
+        assert_eq!(check_schema(&schema, last)?, []);
+    }
+    absence::one_run(&record)
 }
 
 /// Filler fills the hole, another run begins behind it, and players watch on or join inside.

@@ -6,6 +6,7 @@ use packager::grid::Grid;
 use packager::media::{Rendition, Sample};
 use packager::segmenter::{self, Output, PICTURES, SOUND, Segmenter, SourceSegmenter, Start};
 use packager::time::{Span, Timestamp};
+use packager::timeline::Lengths;
 
 /// See the module's page.
 #[derive(Debug)]
@@ -28,6 +29,8 @@ pub(super) enum Begin {
     Source {
         /// Its time, in video ticks.
         at: i64,
+        /// How long its segments are, as far as is known.
+        lengths: Lengths,
         /// Whether the source has no sound.
         mute: bool,
     },
@@ -42,8 +45,8 @@ impl Cutting {
         begin: Begin,
     ) -> Self {
         match (begin, renditions.get(PICTURES), renditions.get(SOUND)) {
-            (Begin::Source { at, mute }, Some(pictures), Some(sound)) => {
-                let start = Start { first_k, at, mute };
+            (Begin::Source { at, lengths, mute }, Some(pictures), Some(sound)) => {
+                let start = Start { first_k, at, lengths, mute };
                 let segmenter = SourceSegmenter::new(grid, pictures.clone(), sound.clone(), start);
                 Self::Source(Box::new(segmenter))
             }

@@ -16,7 +16,7 @@ use std::time::Instant;
 use packager::media::{Rendition, RunId, Sample};
 use packager::segmenter::{self, Output, PartChunk, SourceSegmenter};
 use packager::time::{Rounding, Span, Timescale, Timestamp};
-use packager::timeline::{Format, Part, Promise, Run, Snapshot, Timeline};
+use packager::timeline::{Beginning, Format, Lengths, Part, Promise, Run, Snapshot, Timeline};
 use tokio::sync::watch;
 
 use super::cutting::{Begin, Cutting};
@@ -184,15 +184,14 @@ impl Packaging {
         Ok(Begun::New)
     }
 
-    /// Begins a run of a source's own samples, whose first picture is at `at` in video ticks: not
-    /// before [`Self::source_end`]. Filler completes the run on the air up to there.
+    /// Begins a run of a source's own samples, not before [`Self::source_end`]. Filler completes the run
+    /// on the air up to there.
     pub(super) async fn begin_source(
         &mut self,
         renditions: Arc<[Rendition]>,
-        (at, mute): (i64, bool),
+        begin: Begin,
         now_millis: u64,
     ) {
-        let begin = Begin::Source { at, mute };
         self.begin_run(Coming { renditions, begin, now_millis }).await;
         // There is nothing to catch up with: a source's samples come when they come.
         if let Some(current) = &mut self.current {
@@ -237,11 +236,13 @@ impl Packaging {
             self.forget_window();
         }
         let grid = self.format.grid;
-        let (first_k, start) = match begin {
-            Begin::Grid { first_k } => (first_k, grid.boundary(first_k)),
+        let (first_k, start, lengths) = match begin {
+            Begin::Grid { first_k } => (first_k, grid.boundary(first_k), Lengths::Even),
             // The grid's number where the window is fresh, else the next one.
-            Begin::Source { at, .. } if same => (self.next_k(), at),
-            Begin::Source { at, .. } => (self.next_k().max(grid.number_at(at)), at),
+            Begin::Source { at, lengths, .. } if same => (self.next_k(), at, lengths),
+            Begin::Source { at, lengths, .. } => {
+                (self.next_k().max(grid.number_at(at)), at, lengths)
+            }
         };
         let mut segmenter = Cutting::new(grid, &renditions, first_k, begin);
         let mut inits = Vec::with_capacity(renditions.len());
@@ -257,7 +258,8 @@ impl Packaging {
                 self.last_discontinuity,
             )
         });
-        let run = timeline.begin_run_at(id, (first_k, start), Arc::clone(&renditions), inits);
+        let beginning = Beginning { first_k, start, lengths };
+        let run = timeline.begin_run_at(id, beginning, Arc::clone(&renditions), inits);
         if let Some(promise) = promise {
             timeline.promise(promise);
         }
@@ -285,7 +287,7 @@ impl Packaging {
         let mut chunks = Vec::new();
         while let Some(output) = current.segmenter.poll() {
             match output {
-                Output::Init { .. } | Output::Shifted { .. } => {}
+                Output::Init { .. } | Output::Shifted(_) => {}
                 Output::Chunk(part) => chunks.push(part),
                 Output::SegmentClosed { rendition, k, .. } => {
                     let end = chunks.last().map_or(0, |p| p.start + i64::from(p.duration));
@@ -424,7 +426,7 @@ impl Packaging {
             match output {
                 // Taken when the run began.
                 Output::Init { .. } => {}
-                Output::Shifted { k, start } => timeline.shift(k, start),
+                Output::Shifted(beginning) => timeline.shift(beginning),
                 Output::Chunk(chunk) => {
                     let PartChunk {
                         rendition,

@@ -6,7 +6,8 @@
 //! ```
 //! A source joins with a key frame once its configurations and rate are known: the first one where
 //! the channel has nothing on the air, else the first that is not before what is there. The channel's
-//! first source also shows how far its key frames are apart, which is what segments are made of.
+//! first source also shows how far its key frames are apart, which is what segments are made of: for
+//! as long as its first segment takes, so that waiting for more of them delays nothing.
 //! Another configuration, or a clock too far off to be steered, is another run: it joins again.
 //!
 //! Pure: it has no clock, packages nothing and knows no publisher.
@@ -24,12 +25,15 @@ use packager::media::{
 use packager::repair::{Arrived, Counts, Frames, MAX_ERROR, Repair};
 use packager::segmenter::{PICTURES, SOUND, SourceSegmenter};
 use packager::time::{FrameRate, Rounding, Timescale, rescale};
+use packager::timeline::Lengths;
 
 use super::making::SOURCE;
 use super::status::RepairKind;
 
 /// Longest group of pictures a channel can be made of: the longest segment.
 const LONGEST_GOP: i64 = 6_000_000_000;
+/// Groups of pictures that differ by less than this part of their length are of one length.
+const SAME_GOP: i64 = 16;
 /// How long pictures wait for sound before the channel goes on with silence.
 const SOUND_WITHIN: i64 = 3_000_000_000;
 /// Units that wait: the longest group of pictures at 60 fps with sound, twice.
@@ -127,6 +131,10 @@ pub(super) struct Known<'a> {
     pub(super) end: Option<i64>,
     /// The source's frame rate, as far as it is found.
     pub(super) found: Option<FrameRate>,
+    /// Wished length of a segment, in nanoseconds.
+    pub(super) segment: i64,
+    /// How long segments are on the air: a guess at the source's.
+    pub(super) lengths: Lengths,
 }
 
 /// A source that has joined.
@@ -139,8 +147,10 @@ pub(super) struct Joined {
     pub(super) mute: bool,
     /// When its first picture is, in nanoseconds since the epoch.
     pub(super) start: i64,
-    /// Distance of its first two key frames in nanoseconds, where that decides.
+    /// What segments are made of, in nanoseconds, where its key frames decide.
     pub(super) gop: i64,
+    /// How long its segments are, as far as is known.
+    pub(super) lengths: Lengths,
     offset: i64,
     bitrates: [u32; 2],
     samples: VecDeque<Queued>,
@@ -263,13 +273,16 @@ impl Passing {
         if self.audio.is_none() && waited < SOUND_WITHIN {
             return Ok(None);
         }
-        let gop = waiting.gop();
-        if known.grid.is_none() && gop.is_none() {
-            return if waited > LONGEST_GOP { Err(Refusal::LongGop) } else { Ok(None) };
-        }
-        if gop.is_some_and(|gop| gop > LONGEST_GOP) {
+        let gops = waiting.gops();
+        if gops.iter().any(|gop| *gop > LONGEST_GOP) {
             return Err(Refusal::LongGop);
         }
+        let (gop, lengths) = match segments_of(&gops, known.segment) {
+            _ if known.grid.is_some() => (0, known.lengths),
+            Some(measured) => measured,
+            None if waited > LONGEST_GOP => return Err(Refusal::LongGop),
+            None => return Ok(None),
+        };
         check(known, video, self.audio.as_ref(), rate)?;
         let offset = waiting.offset();
         let keys = waiting.samples.iter().filter(|sample| sample.is_key());
@@ -303,7 +316,8 @@ impl Passing {
             audio,
             mute,
             start,
-            gop: gop.unwrap_or(0),
+            gop,
+            lengths,
             offset,
             bitrates,
             samples,
@@ -365,6 +379,21 @@ impl Passing {
     }
 }
 
+/// What segments of about `wish` nanoseconds are made of, by the distances of a source's first key
+/// frames; `None` while these are fewer than its first segment holds.
+fn segments_of(gops: &[i64], wish: i64) -> Option<(i64, Lengths)> {
+    let (longest, shortest) = (*gops.iter().max()?, *gops.iter().min()?);
+    let total: i64 = gops.iter().sum();
+    if total + gops.last()? / 2 < wish {
+        return None;
+    }
+    let mean = total / i64::try_from(gops.len()).ok()?;
+    if longest - shortest <= mean / SAME_GOP {
+        return Some((mean, Lengths::Even));
+    }
+    Some((wish.max(longest), Lengths::Uneven))
+}
+
 /// Whether what a source sends fits the channel.
 fn check(
     known: Known<'_>,
@@ -421,14 +450,17 @@ impl Waiting {
         self.samples.iter().find(|sample| sample.is_key())
     }
 
-    /// Distance of the first two key frames, in nanoseconds.
-    fn gop(&self) -> Option<i64> {
-        let mut keys = self.samples.iter().filter(|sample| sample.is_key());
-        let (first, second) = (keys.next()?, keys.next()?);
-        let gop = second.arrived.dts.saturating_sub(first.arrived.dts);
-        // A clock that was set anew in between tells by the arrival.
-        let passed = second.arrived.at.saturating_sub(first.arrived.at);
-        Some(if gop > 0 { gop } else { passed.max(1) })
+    /// Distances of key frames, in nanoseconds.
+    fn gops(&self) -> Vec<i64> {
+        let keys: Vec<_> = self.samples.iter().filter(|sample| sample.is_key()).collect();
+        let pairs = keys.iter().zip(keys.iter().skip(1));
+        let gop = |(first, second): (&&Queued, &&Queued)| {
+            let gop = second.arrived.dts.saturating_sub(first.arrived.dts);
+            // A clock that was set anew in between tells by the arrival.
+            let passed = second.arrived.at.saturating_sub(first.arrived.at);
+            if gop > 0 { gop } else { passed.max(1) }
+        };
+        pairs.map(gop).collect()
     }
 
     /// Our time minus the source's, as pictures arrive on average: where steering would get to, too.

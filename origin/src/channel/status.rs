@@ -53,6 +53,9 @@ pub struct Status {
     pub segment_ms: Option<u64>,
     /// Part length in milliseconds, as the grid made it of the wish.
     pub part_ms: Option<f64>,
+    /// Whether DASH can be low latency: not where a passed-through source's key frames come as they
+    /// please, since no player can compute then what comes next. `None` while nothing is listed.
+    pub dash_low_latency: Option<bool>,
     /// Frame rate of the video renditions, such as `29.97`.
     pub fps: Option<String>,
     /// Oldest and newest listed segment numbers.

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use packager::cmaf::Chunk;
 use packager::media::{AudioConfig, Config, Rendition, RunId, Track};
 use packager::time::Timescale;
-use packager::timeline::{Part, Run, Segment};
+use packager::timeline::{Lengths, Part, Run, Segment};
 
 use super::*;
 
@@ -41,6 +41,7 @@ fn run(millis: u64, first_k: u64) -> Run {
         left_out: Vec::new(),
         first_k,
         start: 0,
+        lengths: Lengths::Even,
         renditions: Arc::new([]),
         inits: vec![Bytes::from_static(b"init of high"), Bytes::from_static(b"init of low")],
     }

@@ -7,10 +7,13 @@ use dash_mpd_core::{MPD, UTCTiming, XsDatetime};
 use super::Options;
 use super::period::periods;
 use crate::time::{Rounding, Span, Timescale, Timestamp};
-use crate::timeline::{Snapshot, State};
+use crate::timeline::{Lengths, Snapshot, State};
 
 /// How often a player looks for a new Period or the end.
 const UPDATE_PERIOD: Span = Span::millis(2_000);
+/// How often it does where it has to, to learn of new segments: players that stay three segments
+/// behind the edge have one in store then at the least.
+const NAMED_UPDATE_PERIOD: Span = Span::millis(1_000);
 /// Segments between the live edge and where players that are not low-latency ones play: what HLS
 /// players do too.
 const DELAY_SEGMENTS: u64 = 3;
@@ -23,6 +26,10 @@ pub fn manifest(snapshot: &Snapshot, options: &Options) -> String {
         duration(Span::new(ticks, format.grid.video_scale()))
     };
     let live = snapshot.state == State::Live;
+    let update_period = match snapshot.lengths() {
+        Some(Lengths::Uneven) => NAMED_UPDATE_PERIOD,
+        Some(Lengths::Even) | None => UPDATE_PERIOD,
+    };
     let origin = options.public_url.as_deref().unwrap_or_default();
     let mpd = MPD {
         xmlns: Some("urn:mpeg:dash:schema:mpd:2011".into()),
@@ -30,7 +37,7 @@ pub fn manifest(snapshot: &Snapshot, options: &Options) -> String {
         mpdtype: Some("dynamic".into()),
         availabilityStartTime: date(format.publish_delay),
         publishTime: date(since_epoch(snapshot.revised)),
-        minimumUpdatePeriod: live.then(|| duration(UPDATE_PERIOD)),
+        minimumUpdatePeriod: live.then(|| duration(update_period)),
         minBufferTime: Some(segments(1)),
         timeShiftBufferDepth: Some(segments(format.window_segments())),
         suggestedPresentationDelay: Some(segments(DELAY_SEGMENTS)),

@@ -8,10 +8,11 @@ use dash_mpd_core::{
 
 use super::Options;
 use super::manifest::{duration, since_epoch};
+use super::segment_timeline;
 use crate::grid::Grid;
 use crate::media::Rendition;
 use crate::time::{Rounding, Span, Timescale, Timestamp};
-use crate::timeline::{ListedRun, Run, Snapshot, State};
+use crate::timeline::{Lengths, ListedRun, Run, Snapshot, State};
 
 /// One Period per stretch of a run that has media in the window, oldest first.
 pub(super) fn periods(snapshot: &Snapshot, options: &Options) -> Vec<Period> {
@@ -33,7 +34,7 @@ fn period(
     let follows = next.is_some_and(|next| next.run.first_k == last_k + 1);
     let end = end.ticks_in(start.scale, Rounding::Nearest);
     let length = Span::new(end.abs_diff(start.ticks), start.scale);
-    let template = Template { start, grid, run, end: ended.then_some(*last_k) };
+    let template = Template { snapshot, start, grid, run, end: ended.then_some(*last_k) };
     Period {
         id: Some(id(run, run.stretch)),
         start: Some(duration(since_epoch(start))),
@@ -57,6 +58,7 @@ fn id(run: &Run, stretch: u32) -> String {
 /// The set of all rungs on offer; `None` for a channel of sound alone.
 fn pictures(snapshot: &Snapshot, template: &Template<'_>) -> Option<AdaptationSet> {
     let rungs = || template.run.offered().filter_map(|r| Some((r, r.video()?)));
+    let index = template.run.renditions.iter().position(|r| r.video().is_some())?;
     let (first, _) = rungs().next()?;
     let rate = first.rate.unwrap_or(snapshot.format.grid.rate);
     let (_, top) =
@@ -78,7 +80,7 @@ fn pictures(snapshot: &Snapshot, template: &Template<'_>) -> Option<AdaptationSe
             1 => rate.num.to_string(),
             den => format!("{}/{den}", rate.num),
         }),
-        SegmentTemplate: Some(template.of(first.track.timescale)),
+        SegmentTemplate: Some(template.of(index)),
         representations,
         ..set("1", "video", template.run)
     })
@@ -87,7 +89,7 @@ fn pictures(snapshot: &Snapshot, template: &Template<'_>) -> Option<AdaptationSe
 /// The set of sound; `None` for a channel without.
 fn sound(snapshot: &Snapshot, options: &Options, template: &Template<'_>) -> Option<AdaptationSet> {
     let renditions = &template.run.renditions;
-    let first = renditions.iter().find(|r| r.audio().is_some())?;
+    let index = renditions.iter().position(|r| r.audio().is_some())?;
     let representations = renditions
         .iter()
         .filter_map(|rendition| {
@@ -105,7 +107,7 @@ fn sound(snapshot: &Snapshot, options: &Options, template: &Template<'_>) -> Opt
         .collect();
     Some(AdaptationSet {
         lang: Some(options.language.clone()),
-        SegmentTemplate: Some(template.of(first.track.timescale)),
+        SegmentTemplate: Some(template.of(index)),
         representations,
         ..set("2", "audio", template.run)
     })
@@ -146,6 +148,7 @@ fn representation(snapshot: &Snapshot, rendition: &Rendition) -> Representation 
 
 /// What the segment templates of a Period are made from.
 struct Template<'a> {
+    snapshot: &'a Snapshot,
     /// Where the Period begins: the boundary before the run's first segment.
     start: Timestamp,
     grid: &'a Grid,
@@ -155,21 +158,39 @@ struct Template<'a> {
 }
 
 impl Template<'_> {
-    /// The template of a set whose samples are counted in `scale`.
-    fn of(&self, scale: Timescale) -> SegmentTemplate {
-        let scale = whole_segment_scale(scale, self.grid);
-        let duration = self.grid.segment().ticks_in(scale, Rounding::Nearest);
+    /// The template of the set whose first rendition is the one at `index`.
+    fn of(&self, index: usize) -> SegmentTemplate {
+        let scale = self.run.scale(index);
+        match self.run.lengths {
+            Lengths::Even => self.numbered(whole_segment_scale(scale, self.grid)),
+            Lengths::Uneven => {
+                let segments = self.snapshot.listed(index);
+                segment_timeline::template(self.addresses(scale), self.run, segments)
+            }
+        }
+    }
+
+    /// What every template has, for times in `scale`.
+    fn addresses(&self, scale: Timescale) -> SegmentTemplate {
         let offset = self.start.ticks_in(scale, Rounding::Nearest);
         SegmentTemplate {
             media: Some(format!("{}/$RepresentationID$/$Number$.m4s", self.run.id)),
             initialization: Some(format!("{}/$RepresentationID$/init.mp4", self.run.id)),
             timescale: Some(scale.get().into()),
-            // The library's type; a u32 is exact in it.
-            duration: u32::try_from(duration).ok().map(f64::from),
             startNumber: Some(self.run.first_k),
             endNumber: self.end,
             presentationTimeOffset: Some(offset.max(0).unsigned_abs()),
             ..SegmentTemplate::default()
+        }
+    }
+
+    /// A template of segments that are D long each, whole in `scale`.
+    fn numbered(&self, scale: Timescale) -> SegmentTemplate {
+        let duration = self.grid.segment().ticks_in(scale, Rounding::Nearest);
+        SegmentTemplate {
+            // The library's type; a u32 is exact in it.
+            duration: u32::try_from(duration).ok().map(f64::from),
+            ..self.addresses(scale)
         }
     }
 }

@@ -4,7 +4,9 @@
 //! nearest to its boundary, half a group of pictures on either side, and numbers go up by one per
 //! segment. Boundaries count from the run's first picture in steps of D. Where key frames drift
 //! away from them (a source whose group is not quite D long, or whose clock is not quite ours) they
-//! are counted anew from a later segment on, and [`Output::Shifted`] says so.
+//! are counted anew from a later segment on, and [`Output::Shifted`] says so. Where key frames come
+//! as they please, segments are [uneven](Lengths::Uneven): each boundary is D after the cut before,
+//! until key frames keep to D again for a while.
 //!
 //! A part closes with the first frame that ends at p or later. Sound follows the pictures: it is
 //! held until it is known whether a segment ends before it, and cut at the first frame at or after
@@ -25,6 +27,7 @@ use crate::filler::Filler;
 use crate::grid::Grid;
 use crate::media::{Rendition, Sample};
 use crate::time::{Rounding, Span, Timescale, Timestamp, rescale};
+use crate::timeline::{Beginning, Lengths};
 
 /// Sound held until the pictures have got there: 5 s of it. Filler moves the pictures on long before.
 const MAX_HELD: usize = 256;
@@ -32,6 +35,12 @@ const MAX_HELD: usize = 256;
 const DRIFT: i64 = 8;
 /// Segments that differ from D by less than this part of it are as long as D.
 const REGULAR: i64 = 32;
+/// Two cuts that are neither where they should be nor drift, within so many segments, are no
+/// accident: segments are uneven.
+const ODD_WITHIN: u64 = 16;
+/// Segments in a row that are as long as D after which they count as even again: a minute of them,
+/// so that a source with a scene change now and then does not go to and fro.
+const EVEN_AGAIN: u32 = 32;
 
 /// Position of the pictures among a source's renditions.
 pub const PICTURES: usize = 0;
@@ -45,6 +54,8 @@ pub struct Start {
     pub first_k: u64,
     /// Its first picture, in video ticks.
     pub at: i64,
+    /// How long its segments are, as far as is known.
+    pub lengths: Lengths,
     /// Whether there is no sound in the source: it is made, as silence.
     pub mute: bool,
 }
@@ -90,6 +101,13 @@ struct Cuts {
     segment: i64,
     /// A segment and its start, which boundaries are counted from.
     base: (u64, i64),
+    lengths: Lengths,
+    /// The last segment that ended neither where it should nor by drift.
+    odd: Option<u64>,
+    /// How many segments in a row were as long as D.
+    even: u32,
+    /// Whether there is filler in the open segment: its end says nothing about the source.
+    filled: bool,
     last_sync: Option<i64>,
     /// Segments in a row that had to end without a key frame.
     missed: u32,
@@ -126,8 +144,16 @@ impl SourceSegmenter {
             cuts: VecDeque::new(),
             mute: start.mute,
         };
-        let cuts =
-            Cuts { segment: start.at, base: (start.first_k, start.at), last_sync: None, missed: 0 };
+        let cuts = Cuts {
+            segment: start.at,
+            base: (start.first_k, start.at),
+            lengths: start.lengths,
+            odd: None,
+            even: 0,
+            filled: false,
+            last_sync: None,
+            missed: 0,
+        };
         Self {
             grid,
             frame: i64::try_from(frame).unwrap_or(1),
@@ -363,13 +389,9 @@ impl SourceSegmenter {
         let k = self.pictures.k;
         let sound = rescale(at, self.grid.video_scale(), self.sound_scale(), Rounding::Ceil);
         self.held.cuts.push_back((k, sound));
-        let (base_k, base) = self.cuts.base;
-        let wish = self.segment();
-        let off = at - nominal(base, k - base_k, wish);
-        let regular = (length - wish).abs() <= wish / REGULAR;
-        if off.abs() > wish / 2 || (regular && off.abs() > wish / DRIFT) {
-            self.cuts.base = (k, at);
-            self.ready.push_back(Output::Shifted { k, start: at });
+        if self.cuts.judge(k, at, length, self.segment()) {
+            let beginning = Beginning { first_k: k, start: at, lengths: self.cuts.lengths };
+            self.ready.push_back(Output::Shifted(beginning));
         }
     }
 
@@ -398,6 +420,7 @@ impl SourceSegmenter {
             let duration = u32::try_from(end - next).unwrap_or(u32::MAX);
             let Some(sample) = self.pictures.filler.sample(next, duration) else { return };
             self.pictures.filled = self.pictures.filled.saturating_add(duration);
+            self.cuts.filled = true;
             self.take_picture(sample);
             if end >= self.filler_boundary() {
                 self.cut(end);
@@ -541,6 +564,36 @@ impl SourceSegmenter {
 /// The boundary `count` segments after `base`.
 fn nominal(base: i64, count: u64, segment: i64) -> i64 {
     base.saturating_add(segment.saturating_mul(i64::try_from(count).unwrap_or(i64::MAX)))
+}
+
+impl Cuts {
+    /// Judges the segment that has ended at `at`, before segment `k`: true if another stretch of the
+    /// run begins there.
+    fn judge(&mut self, k: u64, at: i64, length: i64, wish: i64) -> bool {
+        let (base_k, base) = self.base;
+        let off = (at - nominal(base, k - base_k, wish)).abs();
+        let regular = (length - wish).abs() <= wish / REGULAR;
+        let filled = std::mem::take(&mut self.filled);
+        self.even = if regular || filled { self.even.saturating_add(1) } else { 0 };
+        if self.lengths == Lengths::Uneven {
+            self.base = (k, at);
+            if self.even < EVEN_AGAIN {
+                return false;
+            }
+            (self.lengths, self.odd) = (Lengths::Even, None);
+            return true;
+        }
+        let odd = off > wish / DRIFT && !regular && !filled;
+        if odd && self.odd.replace(k).is_some_and(|last| k - last <= ODD_WITHIN) {
+            (self.lengths, self.even) = (Lengths::Uneven, 0);
+        }
+        let drifted = off > wish / 2 || (regular && off > wish / DRIFT);
+        if drifted || self.lengths == Lengths::Uneven {
+            self.base = (k, at);
+            return true;
+        }
+        false
+    }
 }
 
 impl Parts {

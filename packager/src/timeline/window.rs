@@ -10,9 +10,16 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::absence::Absence;
-use super::{Format, OpenSegment, Part, Promise, Run, Segment, Snapshot, State, Track};
+use super::{
+    Beginning, Format, Lengths, OpenSegment, Part, Promise, Run, Segment, Snapshot, State, Track,
+};
 use crate::media::{Rendition, RunId};
-use crate::time::Timestamp;
+use crate::time::{Rounding, Span, Timestamp, rescale};
+
+/// How much longer than the window uneven segments stay listed. A manifest names each of them, and
+/// what it named when a player read it has to be there until the player reads it again: after an
+/// update period of 2 s, from a cache that may keep it for a second, and a second for the way.
+pub const STAYS_NAMED: Span = Span::millis(4_000);
 
 /// Stretches of a run that parts may still come for: a rendition is at most a segment behind.
 const MAX_STRETCHES: usize = 4;
@@ -47,9 +54,15 @@ pub struct Timeline {
     version: u64,
 }
 
-/// What kind of thing a snapshot lists: the runs with media, and whether more is to come. While it
-/// stays, a manifest that lets players compute its addresses reads the same.
-type Outline = (Vec<(RunId, u32)>, State);
+/// What a snapshot lists, as far as a manifest tells it. While this stays, a manifest reads the same.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Outline {
+    /// The stretches with media.
+    stretches: Vec<(RunId, u32)>,
+    /// The first and last segment, where they are named one by one.
+    named: Option<(u64, u64)>,
+    ended: bool,
+}
 
 #[derive(Debug, Default)]
 struct Writing {
@@ -76,7 +89,7 @@ impl Timeline {
             floor: 0,
             state: State::Live,
             promise: None,
-            outline: (Vec::new(), State::Live),
+            outline: Outline::default(),
             revised: 0,
             version: 0,
         }
@@ -92,11 +105,11 @@ impl Timeline {
     /// [`Self::begin_run_at`].
     pub fn begin_run(&mut self, id: RunId, first_k: u64, inits: Vec<Bytes>) -> Arc<Run> {
         let start = self.format.grid.boundary(first_k);
-        self.begin_run_at(id, (first_k, start), Arc::clone(&self.renditions), inits)
+        let beginning = Beginning { first_k, start, lengths: Lengths::Even };
+        self.begin_run_at(id, beginning, Arc::clone(&self.renditions), inits)
     }
 
-    /// Begins a run of `renditions`, which have the names and the order of those before, at a number
-    /// and its start in video ticks. What an earlier run left open is closed as it is. Numbers
+    /// Begins a run of `renditions`, which have the names and the order of those before. What an earlier run left open is closed as it is. Numbers
     /// that only some renditions have are listed as gaps of the earlier run, and numbers between
     /// the runs as gaps of the new one, so that the one discontinuity stands before the first gap
     /// and at the same number everywhere (DESIGN §4).
@@ -108,7 +121,7 @@ impl Timeline {
     pub fn begin_run_at(
         &mut self,
         id: RunId,
-        (first_k, start): (u64, i64),
+        Beginning { first_k, start, lengths }: Beginning,
         renditions: Arc<[Rendition]>,
         inits: Vec<Bytes>,
     ) -> Arc<Run> {
@@ -123,7 +136,17 @@ impl Timeline {
         };
         self.renditions = Arc::clone(&renditions);
         let (stretch, left_out) = (0, Vec::new());
-        let run = Run { id, discontinuity, stretch, left_out, first_k, start, renditions, inits };
+        let run = Run {
+            id,
+            discontinuity,
+            stretch,
+            left_out,
+            first_k,
+            start,
+            lengths,
+            renditions,
+            inits,
+        };
         let run = Arc::new(run);
         self.run = vec![Arc::clone(&run)];
         self.absence.clear();
@@ -132,11 +155,10 @@ impl Timeline {
         run
     }
 
-    /// Counts boundaries of the run from the start of segment `k` on, in video ticks; nothing of `k`
-    /// may be there yet.
-    pub fn shift(&mut self, k: u64, start: i64) {
+    /// Goes on with another stretch of the run; nothing of its first segment may be there yet.
+    pub fn shift(&mut self, Beginning { first_k, start, lengths }: Beginning) {
         if let Some(run) = self.run.last() {
-            self.stretch(Run { first_k: k, start, ..Run::clone(run) });
+            self.stretch(Run { first_k, start, lengths, ..Run::clone(run) });
         }
     }
 
@@ -289,7 +311,34 @@ impl Timeline {
         let fastest = self.tracks.iter().map(last).max().unwrap_or(0);
         // A rendition that has stopped holds no more than one window back.
         let newest = slowest.max(fastest.saturating_sub(keep));
-        self.drop_before((newest + 1).saturating_sub(keep))
+        let first = (newest + 1).saturating_sub(keep);
+        self.drop_before(self.first_named(first))
+    }
+
+    /// The oldest uneven segment before `first` that manifests have to name still, else `first`.
+    fn first_named(&self, first: u64) -> u64 {
+        let grid = &self.format.grid;
+        let depth = grid.segment_ticks.saturating_mul(self.format.window_segments());
+        let more = STAYS_NAMED.ticks_in(grid.video_scale(), Rounding::Ceil);
+        self.tracks
+            .iter()
+            .enumerate()
+            .filter_map(|(rendition, track)| {
+                let scale = |segment: &Segment| segment.run.scale(rendition);
+                let newest = track.segments.back()?;
+                let depth = depth.saturating_add(more).cast_signed();
+                let depth = rescale(depth, grid.video_scale(), scale(newest), Rounding::Ceil);
+                let since = newest.end().saturating_sub(depth);
+                let uneven = |segment: &&Arc<Segment>| {
+                    segment.run.lengths == Lengths::Uneven
+                        && rescale(segment.end(), scale(segment), scale(newest), Rounding::Ceil)
+                            > since
+                };
+                let mut leaving = track.segments.iter().take_while(|segment| segment.k < first);
+                leaving.find(uneven).map(|segment| segment.k)
+            })
+            .min()
+            .unwrap_or(first)
     }
 
     fn drop_before(&mut self, k: u64) -> Vec<Removed> {
@@ -316,10 +365,13 @@ impl Timeline {
             promise: self.promise.clone(),
             version: self.version,
         };
-        let stretches = snapshot.listed_runs();
-        let runs =
-            stretches.iter().map(|listed| (listed.run.id.clone(), listed.run.stretch)).collect();
-        let outline = (runs, self.state);
+        let listed = snapshot.listed_runs();
+        let uneven = listed.iter().any(|listed| listed.run.lengths == Lengths::Uneven);
+        let outline = Outline {
+            stretches: listed.iter().map(|l| (l.run.id.clone(), l.run.stretch)).collect(),
+            named: snapshot.first_k().zip(snapshot.last_k()).filter(|_| uneven),
+            ended: self.state == State::Ended,
+        };
         if outline != self.outline {
             self.outline = outline;
             // A millisecond later at the least, so that a date printed from it is another one.

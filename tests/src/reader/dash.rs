@@ -1,4 +1,5 @@
-//! DASH manifests: number-addressed live MPDs, read by roxmltree.
+//! DASH manifests: number-addressed live MPDs, read by roxmltree, with segments of one length or
+//! named one by one.
 
 use roxmltree::{Document, Node};
 
@@ -42,8 +43,10 @@ pub struct Representation {
     media: String,
     /// `@timescale`.
     pub timescale: u64,
-    /// `@duration` in ticks.
+    /// `@duration` in ticks; 0 where each segment is named.
     pub duration: u64,
+    /// Start and length in ticks of each segment that is named, from the first number on.
+    pub named: Option<Vec<(u64, u64)>>,
     /// `@startNumber`.
     pub start_number: u64,
     /// `@endNumber`.
@@ -59,15 +62,31 @@ impl Representation {
             k,
             url: self.media.replace("$Number$", &k.to_string()),
             init: self.init.clone(),
-            duration: self.duration as f64 / self.timescale as f64,
+            duration: self.length(k) as f64 / self.timescale as f64,
             date_ns: Some(self.start_ns(k)),
             discontinuity: false,
             gap: false,
         }
     }
 
-    /// Nominal start of segment `k` after the availability start, in nanoseconds.
+    /// The segment with that number, where segments are named.
+    fn name_of(&self, k: u64) -> Option<(u64, u64)> {
+        let index = usize::try_from(k.checked_sub(self.start_number)?).ok()?;
+        self.named.as_ref()?.get(index).copied()
+    }
+
+    /// Length of segment `k` in ticks: exact where it is named.
+    fn length(&self, k: u64) -> u64 {
+        self.name_of(k).map_or(self.duration, |(_, length)| length)
+    }
+
+    /// Start of segment `k` after the availability start, in nanoseconds: nominal, but exact where it
+    /// is named.
     fn start_ns(&self, k: u64) -> i64 {
+        if let Some((time, _)) = self.name_of(k) {
+            let after = i128::from(time) - i128::from(self.time_offset);
+            return self.period_start_ns + self.nanos(after);
+        }
         let after = i128::from(k.saturating_sub(self.start_number)) * i128::from(self.duration);
         self.period_start_ns + self.nanos(after)
     }
@@ -79,21 +98,25 @@ impl Representation {
     /// Numbers of the segments that the manifest implies to be whole and available at `now_ns`,
     /// oldest first.
     pub fn available(&self, manifest: &Manifest, now_ns: i64) -> Vec<u64> {
-        let length = self.nanos(i128::from(self.duration));
+        let length = |k| self.nanos(i128::from(self.length(k)));
         let since = now_ns - manifest.available_from_ns;
         let end = self.period_end_ns.unwrap_or(i64::MAX);
         let oldest = manifest.depth_ns.map_or(i64::MIN, |depth| since - depth);
-        (self.start_number..=self.end_number.unwrap_or(u64::MAX))
-            .skip_while(|k| self.start_ns(*k) + length < oldest)
+        let last = match &self.named {
+            Some(named) => (self.start_number + named.len() as u64).saturating_sub(1),
+            None => self.end_number.unwrap_or(u64::MAX),
+        };
+        (self.start_number..=last)
+            .skip_while(|k| self.start_ns(*k) + length(*k) < oldest)
             .take_while(|k| {
                 let start = self.start_ns(*k);
-                start + length <= since && start < end
+                start + length(*k) <= since && start < end
             })
             .collect()
     }
 }
 
-/// Reads an MPD whose segments are addressed by `$Number$` and `@duration`.
+/// Reads an MPD whose segments are addressed by `$Number$`, with `@duration` or `SegmentTimeline`.
 ///
 /// # Errors
 /// If something that this addressing needs is missing.
@@ -150,6 +173,10 @@ fn representation(
         let filled = template.replace("$RepresentationID$", &id);
         resolve(base, &filled.replace("$Bandwidth$", bandwidth))
     };
+    let named = templates.iter().find_map(|t| children(t, "SegmentTimeline").next());
+    let named = named.as_ref().map(segment_times).transpose().context(format!("times of {id}"))?;
+    let duration = number("duration")?;
+    let duration = if named.is_some() { duration.or(Some(0)) } else { duration };
     let kind = node.attribute("mimeType").or_else(|| set.attribute("mimeType"));
     let kind = kind.or_else(|| set.attribute("contentType")).unwrap_or("");
     Ok(Representation {
@@ -160,12 +187,26 @@ fn representation(
         init: fill(find("initialization").context(format!("{id}: no @initialization"))?),
         media: fill(find("media").context(format!("{id}: no @media"))?),
         timescale: number("timescale")?.unwrap_or(1),
-        duration: number("duration")?.context(format!("{id}: no @duration"))?,
+        duration: duration.context(format!("{id}: no @duration"))?,
+        named,
         start_number: number("startNumber")?.unwrap_or(1),
         end_number: number("endNumber")?,
         time_offset: number("presentationTimeOffset")?.unwrap_or(0),
         id,
     })
+}
+
+/// Start and length of every segment of a timeline, repetitions included.
+fn segment_times(timeline: &Node<'_, '_>) -> Result<Vec<(u64, u64)>> {
+    let mut times: Vec<(u64, u64)> = Vec::new();
+    for s in children(timeline, "S") {
+        let number =
+            |name: &str| s.attribute(name).map(|v| v.parse::<u64>().context(name)).transpose();
+        let next = times.last().map_or(0, |(time, length)| time + length);
+        let (start, length) = (number("t")?.unwrap_or(next), number("d")?.context("S@d")?);
+        times.extend((0..=number("r")?.unwrap_or(0)).map(|n| (start + n * length, length)));
+    }
+    Ok(times)
 }
 
 fn children<'a, 'd>(node: &Node<'a, 'd>, name: &'static str) -> impl Iterator<Item = Node<'a, 'd>> {

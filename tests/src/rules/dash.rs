@@ -6,6 +6,7 @@
 mod manifest;
 mod schema;
 mod sequence;
+mod timeline;
 
 use roxmltree::Document;
 

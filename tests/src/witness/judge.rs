@@ -195,6 +195,12 @@ pub(super) fn manifest(tracks: &[Track], manifest: &Manifest, now_ns: i64) -> Ve
                     let text = format!("HLS {} and DASH {}", seen.object.url, implied.url);
                     broken.push(("I12", text));
                 }
+                let told = implied.date_ns.filter(|_| representation.named.is_some());
+                if told.is_some_and(|told| (told - seen.start_ns()).abs() > DATE_TOLERANCE_NS) {
+                    let (url, at) = (&implied.url, seen.start_ns());
+                    let text = format!("{url}: by the MPD at {told:?}, it begins at {at}");
+                    broken.push(("I12", text));
+                }
             }
         }
     }

@@ -33,7 +33,14 @@ fn grid() -> Grid {
 }
 
 /// Nothing is known of the channel, the rate of the source is.
-const FRESH: Known<'_> = Known { grid: None, codec: None, end: None, found: Some(RATE) };
+const FRESH: Known<'_> = Known {
+    grid: None,
+    codec: None,
+    end: None,
+    found: Some(RATE),
+    segment: 2_000 * MS,
+    lengths: Lengths::Even,
+};
 
 /// A source, each frame of which comes when it should.
 struct Fixture {
@@ -57,8 +64,18 @@ impl Fixture {
         gop: i64,
         known: Known<'_>,
     ) -> Result<Option<Joined>, Refusal> {
+        self.wait_for((from, to), |ms| ms % gop == 0, known)
+    }
+
+    /// The same with key frames where `sync` says.
+    fn wait_for(
+        &mut self,
+        (from, to): (i64, i64),
+        sync: impl Fn(i64) -> bool,
+        known: Known<'_>,
+    ) -> Result<Option<Joined>, Refusal> {
         for ms in (from..to).step_by(40) {
-            let unit = Unit::Video(sample(ms, ms % gop == 0));
+            let unit = Unit::Video(sample(ms, sync(ms)));
             let queued = self.passing.sample(&unit, BEGIN + ms * MS).unwrap();
             self.passing.wait(queued);
             if let Some(joined) = self.passing.join(known)? {
@@ -85,6 +102,23 @@ fn a_channels_first_source_joins_with_its_first_key_frame_when_the_second_is_the
 }
 
 #[test]
+fn key_frames_are_measured_for_as_long_as_a_first_segment_takes() {
+    let mut fixture = Fixture::new(Some(audio(&[0x11, 0x90])));
+    assert!(fixture.wait((0, 2_000), 1_000, FRESH).unwrap().is_none(), "one group is not enough");
+    let joined = fixture.wait((2_000, 2_040), 1_000, FRESH).unwrap().unwrap();
+    assert_eq!((joined.gop, joined.lengths), (1_000 * MS, Lengths::Even));
+    let mut fixture = Fixture::new(Some(audio(&[0x11, 0x90])));
+    let keys = |ms: i64| [0, 1_200, 2_000].contains(&ms);
+    let joined = fixture.wait_for((0, 2_040), keys, FRESH).unwrap().unwrap();
+    assert_eq!((joined.gop, joined.lengths), (2_000 * MS, Lengths::Uneven));
+    // A group longer than the wish is a segment.
+    let mut fixture = Fixture::new(Some(audio(&[0x11, 0x90])));
+    let keys = |ms: i64| [0, 1_200, 4_200].contains(&ms);
+    let joined = fixture.wait_for((0, 4_240), keys, FRESH).unwrap().unwrap();
+    assert_eq!((joined.gop, joined.lengths), (3_000 * MS, Lengths::Uneven));
+}
+
+#[test]
 fn a_channel_waits_three_seconds_for_sound_and_goes_on_with_silence() {
     let mut fixture = Fixture::new(None);
     assert!(fixture.wait((0, 3_000), 1_000, FRESH).unwrap().is_none());
@@ -99,7 +133,8 @@ fn a_returning_source_joins_with_the_first_key_frame_behind_what_is_there() {
     let mut fixture = Fixture::new(Some(audio(&[0x11, 0x90])));
     let grid = grid();
     let end = Some(BEGIN + 1_500 * MS);
-    let known = Known { grid: Some(&grid), codec: Some(VideoCodec::H264), end, found: None };
+    let codec = Some(VideoCodec::H264);
+    let known = Known { grid: Some(&grid), codec, end, found: None, ..FRESH };
     let joined = fixture.wait((0, 9_000), 1_000, known).unwrap().unwrap();
     assert_eq!(joined.start, BEGIN + 2_000 * MS);
     // What it sent before is of no use any more.
@@ -167,7 +202,7 @@ fn samples_are_placed_where_their_rendition_is() {
     let grid = grid();
     let renditions = joined.renditions(&grid);
     let at = rescale(joined.start, Timescale::NANOS, grid.video_scale(), Rounding::Nearest);
-    let start = Start { first_k: 7, at, mute: joined.mute };
+    let start = Start { first_k: 7, at, lengths: joined.lengths, mute: joined.mute };
     let [pictures, sound] = [renditions[0].clone(), renditions[1].clone()];
     let mut segmenter = SourceSegmenter::new(grid, pictures, sound, start);
     let mut next = at;

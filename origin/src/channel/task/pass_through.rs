@@ -7,12 +7,13 @@ use std::sync::Arc;
 
 use ingest::hub::Closed;
 use ingest::source::{SourceSample, Unit};
-use packager::time::{Rounding, Timescale, rescale};
+use packager::time::{Rounding, Span, Timescale, rescale};
 use packager::timeline::State;
 use tracing::info;
 
 use super::report::describe;
 use super::{Context, Task};
+use crate::channel::cutting::Begin;
 use crate::channel::incidents::{Cause, Happening};
 use crate::channel::making::Making;
 use crate::channel::packaging::Packaging;
@@ -62,6 +63,8 @@ impl Task {
             codec: on_air.as_ref().and_then(|s| s.renditions.first()?.video().map(|v| v.codec)),
             end: end.map(|end| end.ticks_in(Timescale::NANOS, Rounding::Ceil)),
             found: self.source.as_ref().and_then(|source| source.found),
+            segment: nanos(config.segment),
+            lengths: on_air.as_ref().and_then(|s| s.lengths()).unwrap_or_default(),
         };
         let joined = match self.passing.join(known) {
             Ok(Some(joined)) => joined,
@@ -85,7 +88,8 @@ impl Task {
         let at = rescale(joined.start, Timescale::NANOS, grid.video_scale(), Rounding::Nearest);
         // Rounding must not put it before what is there.
         let at = at.max(end.map_or(at, |end| end.ticks_in(grid.video_scale(), Rounding::Ceil)));
-        packaging.begin_source(Arc::clone(&renditions), (at, joined.mute), millis).await;
+        let begin = Begin::Source { at, lengths: joined.lengths, mute: joined.mute };
+        packaging.begin_source(Arc::clone(&renditions), begin, millis).await;
         self.status.renditions = renditions.iter().map(describe).collect();
         info!(channel = %self.context.config.name, mute = joined.mute, "run began");
         self.happened(Happening::RunBegan, "a new run began".to_owned());
@@ -135,4 +139,8 @@ impl Task {
         let repairs = self.passing.repairs();
         self.count_repairs(repairs);
     }
+}
+
+fn nanos(span: Span) -> i64 {
+    i64::try_from(span.ticks_in(Timescale::NANOS, Rounding::Nearest)).unwrap_or(i64::MAX)
 }

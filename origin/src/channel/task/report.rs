@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use packager::media::Rendition;
 use packager::time::{Rounding, Span, Timescale};
+use packager::timeline::Lengths;
 use tokio::time::Instant;
 use tracing::warn;
 
@@ -81,6 +82,17 @@ impl Task {
         }
         self.status.clock_ahead_ms = self.context.clock.nanos().unsigned_abs() / 1_000_000;
         let listed = self.context.snapshots.borrow().clone();
+        let lengths = listed.as_ref().and_then(|s| s.lengths());
+        self.status.dash_low_latency = lengths.map(|lengths| lengths == Lengths::Even);
+        if lengths == Some(Lengths::Uneven)
+            && let Some(source) = &mut self.status.source
+        {
+            source.warnings.push(
+                "key frames come as they please: DASH is not at low latency; set a fixed key frame \
+                 interval"
+                    .to_owned(),
+            );
+        }
         self.status.first_segment = listed.as_ref().and_then(|s| s.first_k());
         self.status.last_segment = listed.as_ref().and_then(|s| s.last_k());
         self.status.interrupted &= self.status.last_segment.is_none();

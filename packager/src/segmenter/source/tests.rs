@@ -26,7 +26,8 @@ impl Fixture {
         let grid = grid(gop_frames);
         let start = 1_700_000_000i64 * 90_000 + 4_321;
         let both = renditions(FrameRate::new(30, 1));
-        let at = Start { first_k: FIRST_K, at: start, mute: false };
+        let lengths = Lengths::Even;
+        let at = Start { first_k: FIRST_K, at: start, lengths, mute: false };
         let mut segmenter = SourceSegmenter::new(grid, both[0].clone(), both[1].clone(), at);
         while segmenter.poll().is_some() {}
         Self { segmenter, start, outputs: Vec::new() }
@@ -73,6 +74,17 @@ impl Fixture {
             _ => None,
         });
         chunks.filter(|chunk| chunk.rendition == rendition).collect()
+    }
+
+    /// Beginnings of stretches: number, start in frames, and what they are.
+    fn shifts(&self) -> Vec<(u64, i64, Lengths)> {
+        let shifts = self.outputs.iter().filter_map(|output| match output {
+            Output::Shifted(Beginning { first_k, start, lengths }) => {
+                Some((*first_k, (start - self.start) / F, *lengths))
+            }
+            _ => None,
+        });
+        shifts.collect()
     }
 
     /// Starts of the pictures' segments in frames, by number.
@@ -158,16 +170,61 @@ fn drift_shifts_the_boundaries_and_renumbers_nothing() {
     fixture.check();
     let segments = fixture.segments();
     assert!(segments.windows(2).all(|pair| pair[1] == (pair[0].0 + 1, pair[0].1 + 61)));
-    let shifts: Vec<_> = fixture
-        .outputs
-        .iter()
-        .filter_map(|output| match output {
-            Output::Shifted { k, start } => Some((*k, *start)),
-            _ => None,
-        })
-        .collect();
+    let shifts = fixture.shifts();
     assert_eq!(shifts.len(), 4, "one every 8 frames: {shifts:?}");
-    assert!(shifts.iter().all(|(k, start)| segments.contains(&(*k, (start - fixture.start) / F))));
+    assert!(shifts.iter().all(|(k, frame, _)| segments.contains(&(*k, *frame))));
+    assert!(shifts.iter().all(|(.., lengths)| *lengths == Lengths::Even));
+}
+
+/// Key frames 30, 45 and 35 frames apart, again and again.
+fn comes_as_it_pleases(frame: i64) -> bool {
+    [0, 30, 75].contains(&(frame % 110))
+}
+
+#[test]
+fn key_frames_that_come_as_they_please_make_segments_uneven() {
+    let mut fixture = Fixture::new(60);
+    fixture.play(0, 110 * 20, comes_as_it_pleases);
+    fixture.check();
+    let shifts = fixture.shifts();
+    let [.., (k, frame, Lengths::Uneven)] = shifts[..] else { panic!("{shifts:?}") };
+    assert!(k <= FIRST_K + 6 && fixture.segments().contains(&(k, frame)), "{shifts:?}");
+    assert!(shifts.len() <= 3, "{shifts:?}");
+    // The key frame nearest to D after the cut before.
+    let starts: Vec<_> = fixture.segments().iter().map(|(_, frame)| *frame).collect();
+    assert!(starts.windows(2).all(|pair| (30..=80).contains(&(pair[1] - pair[0]))), "{starts:?}");
+}
+
+#[test]
+fn segments_are_even_again_when_key_frames_have_kept_to_d_for_a_minute() {
+    let mut fixture = Fixture::new(60);
+    fixture.play(0, 1_100, comes_as_it_pleases);
+    let uneven = fixture.shifts().len();
+    fixture.play(1_100, 1_100 + 60 * 31, |frame| (frame - 1_100) % 60 == 0);
+    assert_eq!(fixture.shifts().len(), uneven);
+    fixture.play(1_100 + 60 * 31, 1_100 + 60 * 60, |frame| (frame - 1_100) % 60 == 0);
+    fixture.check();
+    let shifts = fixture.shifts();
+    assert_eq!(shifts.len(), uneven + 1);
+    assert_eq!(shifts.last().unwrap().2, Lengths::Even);
+}
+
+#[test]
+fn one_odd_key_frame_and_a_hole_make_nothing_uneven() {
+    let mut fixture = Fixture::new(60);
+    // A scene change in the third group, a minute after which comes another.
+    let sync = |frame: i64| match frame {
+        ..140 => frame % 60 == 0,
+        140..1_900 => (frame - 140) % 60 == 0,
+        _ => (frame - 1_900) % 60 == 0,
+    };
+    fixture.play(0, 2_510, sync);
+    let until = Timestamp::new(fixture.start + 2_600 * F, Timescale::MPEG);
+    fixture.segmenter.fill(until, PATIENCE);
+    fixture.play(2_615, 3_000, |frame| (frame - 2_615) % 60 == 0);
+    fixture.check();
+    let shifts = fixture.shifts();
+    assert!(shifts.iter().all(|(.., lengths)| *lengths == Lengths::Even), "{shifts:?}");
 }
 
 #[test]

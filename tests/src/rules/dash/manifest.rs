@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use roxmltree::{Document, Node};
 
+use super::timeline;
 use crate::rules::{Findings, date_nanos, nanos};
 
 /// The largest number that a player's floating point holds exactly.
@@ -201,6 +202,7 @@ fn dm_08(mpd: Node<'_, '_>, findings: &mut Findings) {
         findings.expect("DM-08", !simple || number(template, "startNumber").is_some(), || {
             format!("{}: no startNumber", id(set))
         });
+        timeline::dm_08(template, findings);
         for s in descendants(template, "S").filter(|s| s.attribute("n").is_some()) {
             findings.add("DM-08", format!("{}: S@n {:?}", id(set), s.attribute("n")));
         }

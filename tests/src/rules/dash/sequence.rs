@@ -3,6 +3,7 @@
 use roxmltree::{Document, Node};
 
 use super::manifest::{children, descendants, id};
+use super::timeline;
 use crate::rules::{Findings, Violation, date_nanos};
 
 /// Judges a later answer by an earlier one.
@@ -13,6 +14,8 @@ pub fn check_sequence(before: &str, after: &str) -> Vec<Violation> {
             let (old, new) = (old.root_element(), new.root_element());
             dm_01(old, new, before == after, &mut findings);
             dm_02(old, new, &mut findings);
+            timeline::dm_07(old, new, &mut findings);
+            timeline::dm_09(old, new, &mut findings);
             dm_16(old, new, &mut findings);
             dm_18(old, new, &mut findings);
         }
@@ -80,7 +83,12 @@ fn addressing<'a>(period: Node<'a, 'a>) -> Vec<Vec<Option<&'a str>>> {
         "presentationTimeOffset",
     ];
     descendants(period, "SegmentTemplate")
-        .map(|template| FIXED.iter().map(|name| template.attribute(*name)).collect())
+        .map(|template| {
+            // Where segments are named, the first number is that of the first one still named: DM-09.
+            let named = children(template, "SegmentTimeline").next().is_some();
+            let fixed = FIXED.iter().filter(|name| !(named && **name == "startNumber"));
+            fixed.map(|name| template.attribute(*name)).collect()
+        })
         .collect()
 }
 

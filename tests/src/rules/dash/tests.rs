@@ -7,6 +7,9 @@ const LIVE: &str = include_str!("../../../../packager/tests/golden/live.mpd");
 const TWO_RUNS: &str = include_str!("../../../../packager/tests/golden/two-runs.mpd");
 const ENDED: &str = include_str!("../../../../packager/tests/golden/ended.mpd");
 
+const UNEVEN: &str = include_str!("../../../../packager/tests/golden/uneven.mpd");
+const UNEVEN_LATER: &str = include_str!("../../../../packager/tests/golden/uneven-later.mpd");
+
 const FIRST_K: u64 = 1_122_270_751;
 const SEGMENT: i64 = 144_000;
 
@@ -41,10 +44,11 @@ fn without(text: &str, name: &str) -> String {
 
 #[test]
 fn the_packagers_manifests_break_no_rule() {
-    for text in [LIVE, TWO_RUNS, ENDED] {
+    for text in [LIVE, TWO_RUNS, ENDED, UNEVEN, UNEVEN_LATER] {
         assert_eq!(check(text), []);
         assert_eq!(check_sequence(text, text), []);
     }
+    assert_eq!(check_sequence(UNEVEN, UNEVEN_LATER), []);
     assert_clean("DM-02", &check_sequence(LIVE, &later(TWO_RUNS)));
 }
 
@@ -129,6 +133,65 @@ fn dm_08_segments_are_addressed_in_one_way_and_whole() {
     assert_finds("DM-08", &check(&only));
     assert_clean("DM-08", &check(&mutated(&only, " n=\"2\"", "")));
     assert_finds("DM-08", &check(&without(LIVE, "SegmentTemplate")));
+    breaks("DM-08", UNEVEN, "t=\"161606988216000\"", "t=\"161606988216001\"");
+    breaks("DM-08", UNEVEN, "d=\"86016\"", "d=\"86017\"");
+    breaks("DM-08", UNEVEN, "d=\"126000\"", "d=\"0\"");
+}
+
+/// The manifest without the first segment of its pictures, `seconds` after it was published.
+fn first_left(seconds: i64) -> String {
+    let first = "<S t=\"161606988108000\" d=\"108000\"/>\n";
+    let fewer = mutated(UNEVEN, first, "");
+    let fewer = mutated(&fewer, "startNumber=\"897816600\"", "startNumber=\"897816601\"");
+    let (minutes, seconds) = (seconds / 60, seconds % 60);
+    let later = format!("publishTime=\"2026-11-25T19:{minutes:02}:{seconds:02}.600Z\"");
+    mutated(&fewer, "publishTime=\"2026-11-25T19:00:08.600Z\"", &later)
+}
+
+#[test]
+fn dm_07_a_segment_leaves_when_nobody_acts_on_its_name_any_more() {
+    // It ended at 2.4 s; the window is ten minutes, the update period a second, and zero is 150 ms late.
+    assert_clean("DM-07", &check_sequence(UNEVEN, &first_left(603)));
+    assert_finds("DM-07", &check_sequence(UNEVEN, &first_left(602)));
+    assert_finds("DM-07", &check_sequence(UNEVEN, &first_left(9)));
+    let gone = mutated(UNEVEN, "Period id=\"1a200000001\"", "Period id=\"1a200000002\"");
+    assert_finds("DM-07", &check_sequence(UNEVEN, &later_by_a_second(&gone)));
+    // An `S` that stands for two segments stays until the second may leave.
+    let two = ("d=\"162000\"/>", "d=\"81000\" r=\"1\"/>");
+    let repeated = mutated(UNEVEN, two.0, two.1);
+    let early = mutated(&first_left(604), "<S t=\"161606988216000\" d=\"162000\"/>\n", "");
+    assert_clean("DM-07", &check_sequence(&repeated, &mutated(&first_left(604), two.0, two.1)));
+    assert_finds("DM-07", &check_sequence(&repeated, &early));
+}
+
+fn later_by_a_second(text: &str) -> String {
+    mutated(text, "T19:00:08.600Z", "T19:00:09.600Z")
+}
+
+#[test]
+fn dm_09_what_is_named_stays_and_new_segments_come_last() {
+    assert_clean("DM-09", &check_sequence(UNEVEN, UNEVEN_LATER));
+    assert_clean("DM-09", &check_sequence(UNEVEN, &first_left(604)));
+    for (from, to) in [
+        ("t=\"161606988378000\" d=\"126000\"", "t=\"161606988378000\" d=\"126001\""),
+        ("t=\"161606988378000\" d=\"126000\"", "t=\"161606988378001\" d=\"126000\""),
+        // The numbers, and so the addresses, of all that follow.
+        ("startNumber=\"897816600\"", "startNumber=\"897816601\""),
+        (
+            "<S t=\"161606988108000\"",
+            "<S t=\"161606988100000\" d=\"8000\"/><S t=\"161606988108000\"",
+        ),
+    ] {
+        let bad = mutated(UNEVEN_LATER, from, to);
+        assert_finds("DM-09", &check_sequence(UNEVEN, &bad));
+    }
+    // Another Period is the last one now: the one before it gains nothing any more.
+    let start = UNEVEN.find("<Period").unwrap();
+    let end = UNEVEN.find("</Period>").unwrap() + "</Period>".len();
+    let next = mutated(&UNEVEN[start..end], "1a200000001", "1a200000002");
+    let followed = |text: &str| mutated(text, "</Period>", &format!("</Period>{next}"));
+    assert_clean("DM-09", &check_sequence(UNEVEN, &followed(UNEVEN_LATER)));
+    assert_finds("DM-09", &check_sequence(&followed(UNEVEN), &followed(UNEVEN_LATER)));
 }
 
 #[test]
@@ -243,7 +306,7 @@ fn dm_20_a_manifest_is_valid_and_no_id_is_there_twice() {
         println!("skipped: no schema");
         return;
     };
-    for text in [LIVE, TWO_RUNS, ENDED] {
+    for text in [LIVE, TWO_RUNS, ENDED, UNEVEN] {
         assert_eq!(check_schema(&schema, text).unwrap(), []);
     }
     let bad = mutated(LIVE, "startWithSAP=\"1\"", "startWithSAP=\"9\"");

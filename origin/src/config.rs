@@ -109,6 +109,8 @@ pub struct Channel {
     pub max_bitrate: Option<u32>,
     /// Whether the source is packaged as it is, without FFmpeg: `ladder = "source"`.
     pub pass_through: bool,
+    /// What becomes of a source that can't be packaged as it is.
+    pub fallback: Fallback,
     /// What is made of the source otherwise, highest first; at least one rung.
     pub ladder: Vec<Rung>,
     /// Frame rate of the ladder; `None`: found on first publish.
@@ -123,6 +125,16 @@ pub struct Channel {
     pub hold: Duration,
     /// What it shows then, after the last picture; `None`: its name.
     pub slate: Option<Slate>,
+}
+
+/// What becomes of a source that a pass-through channel can't package as it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Fallback {
+    /// Its publisher is sent away with the reason.
+    #[default]
+    Refuse,
+    /// It is encoded anew in its own size.
+    Encode,
 }
 
 /// An image file, read when the configuration was.
@@ -189,6 +201,7 @@ impl Channel {
             name,
             key: None,
             pass_through: false,
+            fallback: Fallback::Refuse,
             max_bitrate: Some(MAX_BITRATE),
             ladder: DEFAULT_LADDER.into_iter().filter_map(|h| Rung::of_height(h, None)).collect(),
             fps: None,

@@ -22,9 +22,13 @@ const MAX_PART_MS: u64 = 1_000;
 /// 22.05 kHz, in microseconds.
 pub const LONGEST_AUDIO_FRAME_US: u64 = 46_440;
 
-/// Shortest part of a source that is packaged as it is, in microseconds: PART-TARGET is that and the
-/// longest audio frame, and no part but a segment's last may be below 85 % of it (RFC 8216bis §4.4.4.9).
-const MIN_SOURCE_PART_US: u64 = 264_000;
+/// Shortest part of a source that is packaged as it is, in milliseconds. It may be an audio frame
+/// shorter than PART-TARGET, which a part has to fill by 85 % (RFC 8216bis §4.4.4.9): from 264 ms on,
+/// and some more for what steering takes off.
+const MIN_SOURCE_PART_MS: u64 = 270;
+/// A part of a source is long enough with this part of p missing: frames are up to 0.12 % shorter or
+/// longer than their nominal length, where times are fitted.
+const PART_TOLERANCE: u64 = 512;
 
 /// Where segments end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -79,7 +83,7 @@ impl Grid {
             .ticks_in(rate.timescale(), Rounding::Nearest)
             .clamp(MIN_PART_MS * scale / 1000, MAX_PART_MS * scale / 1000)
             .min(segment_ticks / 2);
-        let part_ticks = nearest_divisor(segment_ticks / frame, part_wish, frame, 0);
+        let part_ticks = nearest_divisor(segment_ticks / frame, part_wish, frame);
         Self { rate, audio_rate, audio_frame, segment_ticks, part_ticks, cut: Cut::Grid }
     }
 
@@ -99,12 +103,12 @@ impl Grid {
         let wish = segment.ticks_in(rate.timescale(), Rounding::Nearest);
         let (min, max) = (MIN_SEGMENT_MS * scale / 1000, MAX_SEGMENT_MS * scale / 1000);
         let segment_ticks = nearest_multiple(wish.clamp(min, max), gop, min, max.max(gop));
+        let shortest = (MIN_SOURCE_PART_MS * scale).div_ceil(1000);
         let part_wish = part
             .ticks_in(rate.timescale(), Rounding::Nearest)
-            .clamp(MIN_PART_MS * scale / 1000, MAX_PART_MS * scale / 1000)
+            .clamp(shortest, MAX_PART_MS * scale / 1000)
             .min(segment_ticks / 2);
-        let shortest = MIN_SOURCE_PART_US * scale / u64::from(Timescale::MICROS.get());
-        let part_ticks = nearest_divisor(segment_ticks / frame, part_wish, frame, shortest);
+        let part_ticks = nearest_share(segment_ticks / frame, part_wish, shortest, frame);
         Self { rate, audio_rate, audio_frame: 1024, segment_ticks, part_ticks, cut: Cut::Source }
     }
 
@@ -179,6 +183,19 @@ impl Grid {
         u64::from(self.target_duration()) * u64::from(self.video_scale().get())
     }
 
+    /// What a part of a source has to last at the least, in video ticks, unless its segment ends.
+    pub fn shortest_source_part(&self) -> u64 {
+        self.part_ticks - self.part_ticks / PART_TOLERANCE
+    }
+
+    /// Whether a source's pictures of `frame` video ticks make parts that are neither shorter than 85 %
+    /// of PART-TARGET nor longer than it.
+    pub fn takes_frames_of(&self, frame: u64) -> bool {
+        let target = self.part_target().ticks_in(self.video_scale(), Rounding::Floor);
+        let count = self.shortest_source_part().div_ceil(frame.max(1));
+        count * frame <= target
+    }
+
     /// PART-TARGET: the longest part any rendition can have. An audio part covers whole AAC frames
     /// and so is up to one frame longer than p where p does not hold whole ones.
     pub fn part_target(&self) -> Span {
@@ -238,14 +255,24 @@ fn nearest_multiple(wish: u64, step: u64, min: u64, max: u64) -> u64 {
     }
 }
 
-/// Length of a part in ticks, `shortest` at the least: `frames` video frames divided evenly, nearest
-/// to `wish`, the shorter on a tie.
-fn nearest_divisor(frames: u64, wish: u64, frame: u64, shortest: u64) -> u64 {
+/// Length of a part in ticks: `frames` video frames divided evenly, nearest to `wish`, the shorter
+/// on a tie.
+fn nearest_divisor(frames: u64, wish: u64, frame: u64) -> u64 {
     (1..=frames)
         .filter(|part| frames.is_multiple_of(*part))
         .map(|part| part * frame)
-        .filter(|part| *part >= shortest)
         .min_by_key(|ticks| (ticks.abs_diff(wish), *ticks))
+        .unwrap_or(frames * frame)
+}
+
+/// Length of a part in ticks, where the last one of a segment is what remains: of `frames` video
+/// frames, shared by some number of parts, nearest to `wish` and not below `shortest`, the longer on a
+/// tie.
+fn nearest_share(frames: u64, wish: u64, shortest: u64, frame: u64) -> u64 {
+    (1..=frames)
+        .map(|count| frames.div_ceil(count) * frame)
+        .filter(|ticks| *ticks >= shortest)
+        .min_by_key(|ticks| (ticks.abs_diff(wish), u64::MAX - ticks))
         .unwrap_or(frames * frame)
 }
 

@@ -160,9 +160,10 @@ impl Repair {
             None => place,
         };
         let early = place - dts;
+        let mut missing = 0;
         let duration = if early.saturating_mul(4) >= frame.saturating_mul(3) {
             self.counts.holes += 1;
-            let missing = (early + frame / 2) / frame * frame;
+            missing = (early + frame / 2) / frame * frame;
             (frame + missing).min(ticks(LONGEST_PICTURE).max(frame))
         } else if early.saturating_mul(4) <= frame.saturating_mul(-3) {
             // A time that stands still or goes back; the frames after it make up for this one.
@@ -179,9 +180,12 @@ impl Repair {
         let whole = (ticks(composition) + frame / 2) / frame * frame;
         let near = (ticks(composition) - whole).abs() <= ticks(WHOLE_FRAMES);
         let composition = if near { whole } else { ticks(composition) };
+        // A picture that is decoded early for those that are missing is shown in its turn among others
+        // that are reordered, and at once where nothing is: there it would leave nothing to be seen.
+        let turn = if composition > 0 { composition.saturating_add(missing) } else { 0 };
         Place {
             dts,
-            pts: dts.saturating_add(composition),
+            pts: dts.saturating_add(turn),
             duration: u32::try_from(duration).unwrap_or(length),
         }
     }

@@ -32,7 +32,7 @@ use crate::grid::Grid;
 use crate::media::{Rendition, Sample};
 use crate::time::{Rounding, Span, Timescale, Timestamp, rescale};
 use crate::timeline::Beginning;
-pub use source::{PICTURES, SOUND, SourceSegmenter, Start};
+pub use source::{PICTURES, Remnant, SOUND, SourceSegmenter, Start};
 
 /// What the segmenter makes.
 #[derive(Clone, Debug)]

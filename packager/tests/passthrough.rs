@@ -34,10 +34,14 @@ struct Source {
     ppm: i64,
     /// Pictures that are reordered: presentation lies so many frames behind, by turns.
     bframes: bool,
+    /// Wished length of a part in milliseconds.
+    part: u64,
 }
 
 const LC_48000: &[u8] = &[0x11, 0x90];
 const LC_44100: &[u8] = &[0x12, 0x10];
+const HE_48000: &[u8] = &[0x2b, 0x11, 0x88, 0x00];
+const HE_44100: &[u8] = &[0x2b, 0x92, 0x10, 0x00];
 
 const PLAIN: Source = Source {
     rate: FrameRate::new(25, 1),
@@ -48,6 +52,7 @@ const PLAIN: Source = Source {
     clock: 1_000,
     ppm: 0,
     bframes: false,
+    part: 300,
 };
 
 /// What came out, held against what must be true of it as it comes.
@@ -56,6 +61,8 @@ struct Check {
     grid: Grid,
     /// Where each rendition is: number, next part, end, start of the segment.
     at: [Option<(u64, u32, i64, i64)>; 2],
+    /// Length of the part before.
+    part: [u64; 2],
     start: [i64; 2],
     /// Start of each of the last segments of pictures, by number.
     cuts: std::collections::VecDeque<(u64, i64)>,
@@ -87,6 +94,11 @@ impl Check {
         let scale = self.renditions[rendition].track.timescale;
         let target = self.grid.part_target().ticks_in(scale, Rounding::Floor);
         assert!(u64::from(duration) <= target, "part {k}.{number} of {duration} is above {target}");
+        let before = std::mem::replace(&mut self.part[rendition], duration.into());
+        assert!(
+            number == 0 || before * 100 >= target * 85,
+            "a part before {k}.{number}, of {before}, is below 85 % of {target}"
+        );
         let end = start + i64::from(duration);
         self.total[rendition] += u64::from(duration);
         let Some((at_k, at_part, at_end, segment)) = self.at[rendition] else {
@@ -137,7 +149,7 @@ fn run(source: Source, seconds: i64) -> (Check, Counts, i64) {
     let sample_rate = sound.sample_rate;
     let ticks = u64::from(source.rate.frame_ticks());
     let gop = source.gop.unsigned_abs() * ticks;
-    let wish = (Span::millis(2_000), Span::millis(300));
+    let wish = (Span::millis(2_000), Span::millis(source.part));
     let grid = Grid::of_source(source.rate, sample_rate, gop, wish.0, wish.1);
     let video = Config::Video(VideoConfig {
         codec: VideoCodec::H264,
@@ -186,6 +198,7 @@ fn run(source: Source, seconds: i64) -> (Check, Counts, i64) {
         renditions,
         grid,
         at: [None; 2],
+        part: [0; 2],
         start: [0; 2],
         cuts: std::collections::VecDeque::new(),
         segments: 0,
@@ -313,5 +326,20 @@ fn nothing_happens_where_a_clock_wraps() {
     ] {
         let (_, counts, _) = run(source, HOUR);
         assert_eq!(counts, Counts::default());
+    }
+}
+
+/// HL-02 for what broadcasters send: no part is longer than PART-TARGET, and none but a segment's last
+/// one below 85 % of it.
+#[test]
+fn every_part_is_as_long_as_players_were_told() {
+    for rate in FrameRate::STANDARD {
+        let gop = 2 * i64::from(rate.num.div_ceil(rate.den));
+        for (n, sound) in [LC_48000, LC_44100, HE_48000, HE_44100].into_iter().enumerate() {
+            for (m, part) in [200, 250, 300, 400, 1_000].into_iter().enumerate() {
+                let (bframes, ppm) = ((n + m) % 2 == 0, [-500, 0, 500][(n + m) % 3]);
+                run(Source { rate, gop, sound, part, bframes, ppm, ..PLAIN }, 120);
+            }
+        }
     }
 }

@@ -90,7 +90,7 @@ fn a_source_whose_key_frames_come_as_they_please_plays_in_dash_too() -> Result {
     assert_eq!(last.matches("<Period").count(), 1, "named from the start:\n{last}");
     assert_eq!(last.matches("<SegmentTimeline>").count(), 2);
     if let Some(schema) = Schema::find() {
-        assert_eq!(check_schema(&schema, last)?, []);
+        assert_eq!(check_schema(&schema, last).context("the schema's reader")?, []);
     }
     absence::one_run(&record)
 }
@@ -99,10 +99,8 @@ fn a_source_whose_key_frames_come_as_they_please_plays_in_dash_too() -> Result {
 #[test]
 fn a_passed_source_away_for_eight_seconds_costs_one_discontinuity() -> Result {
     let away = Duration::from_secs(8);
-    // Shaka waits for some segments for some 30 ms over DASH: not understood yet.
-    let watched_by = [Library::HlsJs, Library::DashJs];
     let channel = ChannelConfig::pass_through("a");
-    let (record, _) = absence::absence_on(channel, away, &watched_by)?;
+    let (record, _) = absence::absence_on(channel, away, &Library::ALL)?;
     one_seam(&record)
 }
 
@@ -137,6 +135,35 @@ fn a_source_without_key_frames_is_refused_with_the_reason() -> Result {
         let error = status["last_error"].as_str().unwrap_or_default().to_owned();
         Ok(Look::at(error.contains("key frame interval").then_some(()), status.to_string()))
     })
+}
+
+/// The same source, where the operator wants it played all the same; and the next one passes as it is.
+#[test]
+fn a_source_that_cant_pass_is_encoded_where_the_channel_says_so() -> Result {
+    let channel = ChannelConfig::pass_through("a").with("fallback = \"encode\"");
+    let server = Server::start(&[channel.with_key("k")])?;
+    let witness = Witness::start(Watch::new(&server.url(""), "a"));
+    let url = server.publish_url("a", Some("k"));
+    let mut first = with_gop(Source::tiny(RATE), 100_000).publish(&url)?;
+    server.wait_playable("a", Duration::from_secs(40))?;
+    let (_, last) = server.numbers("a")?;
+    server.wait_segment("a", last + 3, Duration::from_secs(30))?;
+    let status = server.status("a")?;
+    let words = status["last_error"].as_str().unwrap_or_default();
+    assert!(words.contains("is encoded"), "{status}");
+    first.check()?;
+    let other = with_gop(Source::tiny(RATE), 50).publish(&url)?;
+    first.wait(Duration::from_secs(15)).context("the first publisher is told to end")?;
+    until("the next source as it is", Duration::from_secs(20), || {
+        let status = server.status("a")?;
+        Ok(Look::at(status["last_error"].is_null().then_some(()), status.to_string()))
+    })?;
+    let (_, last) = server.numbers("a")?;
+    server.wait_segment("a", last + 4, Duration::from_secs(30))?;
+    drop(other);
+    let record = witness.finish()?;
+    record.clean()?;
+    one_seam(&record)
 }
 
 /// Two runs in every rendition, with the seam at the same number, no gap, and no time left out.

@@ -72,10 +72,11 @@ impl Cutting {
         }
     }
 
-    /// Another encoder is there.
+    /// Another encoder, or another source, is there.
     pub(super) fn expect(&mut self) {
-        if let Self::Grid(segmenter) = self {
-            segmenter.expect();
+        match self {
+            Self::Grid(segmenter) => segmenter.expect(),
+            Self::Source(segmenter) => segmenter.expect(),
         }
     }
 

@@ -5,6 +5,7 @@
 
 use ingest::av::ladder::{self, Plan, Wish};
 use packager::grid::{Cut, Grid};
+use packager::media::Name;
 use packager::time::FrameRate;
 
 use crate::admission::Work;
@@ -12,7 +13,7 @@ use crate::config;
 use crate::store::{Recovered, StoredFormat};
 
 /// Sample rate of a ladder's audio.
-const AUDIO_RATE: u32 = 48_000;
+pub(super) const AUDIO_RATE: u32 = 48_000;
 
 /// The grid and the ladder of a channel.
 #[derive(Clone, Debug, PartialEq)]
@@ -85,6 +86,15 @@ impl Making {
         let sizes = || self.plan.rungs.iter().map(|rung| (rung.width, rung.height));
         Work::ladder(sizes(), sizes().max().unwrap_or_default(), self.grid.rate)
     }
+}
+
+/// A ladder of one, for a source that can't be packaged as it is: its own size, or the nearest that can
+/// be encoded, under the name that a source has.
+pub(super) fn own_size(size: (u16, u16), rate: FrameRate) -> Plan {
+    let name = Name::parse(SOURCE).ok();
+    let wishes: Vec<_> =
+        name.map(|name| Wish { name, height: size.1 & !1, bitrate: None }).into_iter().collect();
+    ladder::plan(size, &wishes, rate)
 }
 
 /// The plan that gave the stored rungs, unless the operator wishes for others now.

@@ -164,12 +164,11 @@ impl Packaging {
         first_k: u64,
         now_millis: u64,
     ) -> Result<Begun, Error> {
-        if let Some(current) = &mut self.current {
-            let inits = renditions.iter().map(packager::cmaf::init);
-            if inits.eq(current.run.inits.iter().cloned()) {
-                current.segmenter.expect();
-                return Ok(Begun::Resumed);
-            }
+        if self.is_run_of(&renditions)
+            && let Some(current) = &mut self.current
+        {
+            current.segmenter.expect();
+            return Ok(Begun::Resumed);
         }
         let next_k = self.next_k();
         if first_k < next_k {
@@ -185,18 +184,33 @@ impl Packaging {
     }
 
     /// Begins a run of a source's own samples, not before [`Self::source_end`]. Filler completes the run
-    /// on the air up to there.
+    /// on the air up to there. `encoded`: an encoder of ours makes them, in its own time at first.
     pub(super) async fn begin_source(
         &mut self,
         renditions: Arc<[Rendition]>,
         begin: Begin,
+        encoded: bool,
         now_millis: u64,
     ) {
         self.begin_run(Coming { renditions, begin, now_millis }).await;
-        // There is nothing to catch up with: a source's samples come when they come.
+        // Otherwise there is nothing to catch up with: a source's samples come when they come.
         if let Some(current) = &mut self.current {
-            current.catching_up = false;
+            current.catching_up = encoded;
         }
+    }
+
+    /// Says that another source is there, whose run is to begin.
+    pub(super) fn expect_source(&mut self) {
+        if let Some(current) = &mut self.current {
+            current.segmenter.expect();
+        }
+    }
+
+    /// Whether the run on the air has these init segments, so that it can go on with them.
+    pub(super) fn is_run_of(&self, renditions: &[Rendition]) -> bool {
+        self.current.as_ref().is_some_and(|current| {
+            renditions.iter().map(packager::cmaf::init).eq(current.run.inits.iter().cloned())
+        })
     }
 
     /// Where the samples of the source's run on the air end.

@@ -5,7 +5,8 @@
 //!         on: repair ─► sample
 //! ```
 //! A source joins with a key frame once its configurations and rate are known: the first one where
-//! the channel has nothing on the air, else the first that is not before what is there. The channel's
+//! the channel has nothing on the air, else the first that is not before what is there and leaves no
+//! short segment behind, unless that takes too long. The channel's
 //! first source also shows how far its key frames are apart, which is what segments are made of: for
 //! as long as its first segment takes, so that waiting for more of them delays nothing.
 //! Another configuration, or a clock too far off to be steered, is another run: it joins again.
@@ -17,14 +18,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use ingest::source::{SourceSample, Unit};
-use packager::codec::{aac, nal};
+use packager::codec::aac;
 use packager::grid::{Grid, LONGEST_AUDIO_FRAME_US};
 use packager::media::{
     AudioConfig, Config, Name, Rendition, Sample, Track, VideoCodec, VideoConfig,
 };
 use packager::repair::{Arrived, Counts, Frames, MAX_ERROR, Repair};
-use packager::segmenter::{PICTURES, SOUND, SourceSegmenter};
-use packager::time::{FrameRate, Rounding, Timescale, rescale};
+use packager::segmenter::{PICTURES, Remnant, SOUND, SourceSegmenter};
+use packager::time::{FrameRate, Rounding, Span, Timescale, Timestamp, rescale};
 use packager::timeline::Lengths;
 
 use super::making::SOURCE;
@@ -61,8 +62,8 @@ pub(super) enum Refusal {
         /// What the source sends.
         sent: &'static str,
     },
-    /// A part without a picture would break players.
-    #[error("{rate} frames a second are too few for parts of {part_ms} ms")]
+    /// Parts too long, too short, or without a picture would break players.
+    #[error("{rate} frames a second do not fill parts of {part_ms} ms: use 24 or more")]
     Slow {
         /// The source's rate.
         rate: FrameRate,
@@ -127,8 +128,8 @@ pub(super) struct Known<'a> {
     pub(super) grid: Option<&'a Grid>,
     /// Codec of the pictures on the air.
     pub(super) codec: Option<VideoCodec>,
-    /// Where everything on the air ends, in nanoseconds since the epoch.
-    pub(super) end: Option<i64>,
+    /// What is on the air, which the source's run comes behind.
+    pub(super) on_air: Option<&'a SourceSegmenter>,
     /// The source's frame rate, as far as it is found.
     pub(super) found: Option<FrameRate>,
     /// Wished length of a segment, in nanoseconds.
@@ -235,13 +236,6 @@ impl Passing {
             Unit::Audio(sample) => (SOUND, sample),
             Unit::VideoConfig(_) | Unit::AudioConfig(_) | Unit::Data(_) => return None,
         };
-        let codec = self.video.as_ref().map(|video| video.codec);
-        // Leading pictures of an open group lean on the one before, which a player that begins with
-        // this segment does not have.
-        let leading = codec.is_some_and(|codec| nal::is_skipped_leading(&sample.data, codec));
-        if rendition == PICTURES && leading {
-            return None;
-        }
         let nanos =
             |ticks: i64| rescale(ticks, sample.dts.scale, Timescale::NANOS, Rounding::Nearest);
         let SourceSample { dts, pts, sync, data, .. } = sample;
@@ -287,7 +281,14 @@ impl Passing {
         let offset = waiting.offset();
         let keys = waiting.samples.iter().filter(|sample| sample.is_key());
         let mut starts = keys.map(|key| (key.arrived.dts, key.arrived.dts.saturating_add(offset)));
-        let start = starts.find(|(_, at)| known.end.is_none_or(|end| *at >= end));
+        // A segment of filler waits half as long again for a run.
+        let patient = known.grid.is_some_and(|grid| waited < nanos(grid.segment()) / 2 * 3);
+        let start = starts.find(|(_, at)| {
+            known.on_air.is_none_or(|segmenter| {
+                let at = Timestamp::new(*at, Timescale::NANOS);
+                segmenter.may_end_at(at, if patient { Remnant::Long } else { Remnant::Any })
+            })
+        });
         let Some((first, start)) = start else { return Ok(None) };
         let measured = (waited >= MEASURED_OVER).then(|| waiting.bitrates(waited));
         let bitrates = measured.or(self.bitrates).unwrap_or([UNKNOWN_BITRATE, 128_000]);
@@ -411,7 +412,7 @@ fn check(
     if let Some(grid) = known.grid {
         let scale = u64::from(grid.video_scale().get());
         let frame = scale * u64::from(rate.den) / u64::from(rate.num.max(1));
-        if frame > grid.part_ticks {
+        if !grid.takes_frames_of(frame) {
             let part_ms = grid.part().ticks_in(Timescale::MILLIS, Rounding::Nearest);
             return Err(Refusal::Slow { rate, part_ms });
         }
@@ -423,6 +424,11 @@ fn check(
         }
     }
     Ok(())
+}
+
+/// A length in nanoseconds.
+pub(super) fn nanos(span: Span) -> i64 {
+    i64::try_from(span.ticks_in(Timescale::NANOS, Rounding::Nearest)).unwrap_or(i64::MAX)
 }
 
 impl Queued {

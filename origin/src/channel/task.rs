@@ -102,6 +102,9 @@ struct Task {
     overload: Option<Overload>,
     /// The source of a pass-through channel, which has no encoder.
     passing: Passing,
+    /// Whether the source of a pass-through channel goes through an encoder, since it can't be packaged
+    /// as it is.
+    encoding: bool,
     backoff: Backoff,
     /// When an encoder that was lost may start again.
     restart_at: Option<Instant>,
@@ -204,6 +207,7 @@ impl Task {
             encoder: None,
             overload: None,
             passing: Passing::default(),
+            encoding: false,
             backoff: Backoff::up_to(LONGEST_PAUSE),
             restart_at: None,
             deadline: left.map(|left| Instant::now() + left),
@@ -228,6 +232,9 @@ impl Task {
         }
         self.over(&Cause::SourceLost);
         self.over(&Cause::NoPicture);
+        if self.context.config.pass_through {
+            self.expect_source();
+        }
         let status = SourceStatus {
             protocol: protocol_word(session.protocol).into(),
             peer: session.peer.to_string(),
@@ -292,7 +299,7 @@ impl Task {
                 debug!(channel = %self.context.config.name, name = %data.name, "data message");
             }
         }
-        if self.context.config.pass_through {
+        if self.context.config.pass_through && !self.encoding {
             self.pass(&unit).await;
         } else if let Some(encoder) = &mut self.encoder {
             encoder.feed(&unit);
@@ -366,6 +373,7 @@ impl Task {
     /// Ends the channel: ENDLIST, and off the air after `window`.
     async fn end(&mut self) {
         self.encoder = None;
+        self.encoding = false;
         self.restart_at = None;
         self.ahead_until = None;
         self.context.admission.release(&self.context.config.name);

@@ -6,7 +6,7 @@ use std::path::Path;
 use packager::grid::Grid;
 use packager::time::{FrameRate, Rounding, Span, Timescale};
 
-use crate::config::{self, Channel, Config, Rung};
+use crate::config::{self, Channel, Config, Fallback, Rung};
 
 /// Sample rate of every ladder's sound.
 const AUDIO_RATE: u32 = 48_000;
@@ -45,7 +45,11 @@ fn describe(out: &mut String, channel: &Channel) -> std::fmt::Result {
     };
     writeln!(out, "  channel {}, published to {door}", channel.name)?;
     let rungs: Vec<_> = channel.ladder.iter().map(rung).collect();
-    let ladder = if channel.pass_through { "the source as it is".into() } else { rungs.join(", ") };
+    let ladder = match (channel.pass_through, channel.fallback) {
+        (false, _) => rungs.join(", "),
+        (true, Fallback::Refuse) => "the source as it is".into(),
+        (true, Fallback::Encode) => "the source as it is, encoded where that can't be".into(),
+    };
     writeln!(out, "    ladder   {ladder}")?;
     let hold = u64::try_from(channel.hold.as_millis()).unwrap_or(u64::MAX);
     writeln!(

@@ -14,7 +14,7 @@ use packager::time::Span;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::{Channel, Config, Problem, Problems, Rung, value};
+use super::{Channel, Config, Fallback, Problem, Problems, Rung, value};
 
 /// Segments the grid can have (DESIGN §4), in milliseconds.
 const SEGMENT: (u64, u64) = (1_000, 6_000);
@@ -272,6 +272,12 @@ impl<'w, 'a, 't> Section<'w, 'a, 't> {
         self.key(&mut channel);
         self.read("max_bitrate", &mut channel.max_bitrate, value::max_bitrate);
         self.ladder(&mut channel);
+        self.read("fallback", &mut channel.fallback, value::fallback);
+        if !channel.pass_through && channel.fallback != Fallback::Refuse {
+            let at = self.take("fallback").map_or(0, |v| v.span().start);
+            let message = "only a channel with ladder = \"source\" has a fallback".to_owned();
+            self.problem("fallback", at, message);
+        }
         self.read("fps", &mut channel.fps, |text| value::frame_rate(text).map(Some));
         self.span("segment", &mut channel.segment, SEGMENT);
         self.span("part", &mut channel.part, PART);

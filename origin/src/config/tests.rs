@@ -313,3 +313,14 @@ fn a_bound_on_what_a_publisher_sends_can_be_taken_off() {
     assert_eq!(config(&text("off")).channels[0].max_bitrate, None);
     assert!(problems(&text("fast"))[0].contains("channel[0].max_bitrate"));
 }
+
+#[test]
+fn only_a_channel_that_passes_its_source_through_has_a_fallback() {
+    let text =
+        |rest: &str| format!("[[channel]]\nname = \"x\"\nladder = \"source\"\nfallback = {rest}\n");
+    assert_eq!(config(&text("\"encode\"")).channels[0].fallback, Fallback::Encode);
+    assert_eq!(config(&text("\"refuse\"")).channels[0].fallback, Fallback::Refuse);
+    assert!(problems(&text("\"yes\""))[0].contains("channel[0].fallback"));
+    let laddered = text("\"encode\"").replace("\"source\"", "[\"720p\"]");
+    assert!(problems(&laddered)[0].contains("ladder = \"source\""));
+}

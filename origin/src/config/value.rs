@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use packager::media::Name;
 use packager::time::FrameRate;
 
-use super::{Cores, Slate};
+use super::{Cores, Fallback, Slate};
 
 /// Smallest picture: below it H.264 encoders and players do odd things, and nobody watches.
 pub(super) const MIN_HEIGHT: u16 = 96;
@@ -96,6 +96,15 @@ pub(super) fn bitrate(text: &str) -> Result<u32> {
 /// What a publisher may send: a bitrate such as `20M`, or `off` for no bound.
 pub(super) fn max_bitrate(text: &str) -> Result<Option<u32>> {
     if text == "off" { Ok(None) } else { bitrate(text).map(Some) }
+}
+
+/// What becomes of a source that can't be packaged as it is: `refuse` or `encode`.
+pub(super) fn fallback(text: &str) -> Result<Fallback> {
+    match text {
+        "refuse" => Ok(Fallback::Refuse),
+        "encode" => Ok(Fallback::Encode),
+        _ => Err(format!("expected \"refuse\" or \"encode\", found {text:?}")),
+    }
 }
 
 /// The height of a rung such as `720p`.

@@ -8,12 +8,19 @@
 //! as they please, segments are [uneven](Lengths::Uneven): each boundary is D after the cut before,
 //! until key frames keep to D again for a while.
 //!
-//! A part closes with the first frame that ends at p or later. Sound follows the pictures: it is
-//! held until it is known whether a segment ends before it, and cut at the first frame at or after
-//! the pictures' cut.
+//! A part closes with the first frame that ends at p or later, so that none is longer than
+//! PART-TARGET, which is an audio frame more, and none but a segment's last is much shorter (RFC 8216bis
+//! §4.4.4.9). A picture that lasts long because others are missing leaves some of its time to the one
+//! before it for that. Sound follows the pictures: it is held until it is known whether a segment ends
+//! before it, and cut at the first frame at or after the pictures' cut.
+//!
+//! Pictures of an open group that lean on what lies before a cut can't be decoded by who starts there:
+//! the cut's own picture stands for them.
 //!
 //! Holes are filled as in [`Segmenter`](super::Segmenter), and filler is cut at the boundaries
-//! themselves. A group of pictures longer than TARGETDURATION is such a hole: a segment can't be
+//! themselves. When a source [is expected](SourceSegmenter::expect), whose run begins when it pleases,
+//! the segment of filler before it gets half as long again: no run leaves a short one behind, which
+//! players stumble over. A group of pictures longer than TARGETDURATION is such a hole: a segment can't be
 //! longer, so filler stands in until the next key frame; twice in a row is an error.
 //!
 //! Samples come without holes and on our time already: repairing a source's clock is
@@ -23,8 +30,9 @@ use std::collections::VecDeque;
 
 use super::{Error, Output, Place, part_chunk};
 use crate::cmaf;
+use crate::codec::nal;
 use crate::filler::Filler;
-use crate::grid::Grid;
+use crate::grid::{Grid, LONGEST_AUDIO_FRAME_US};
 use crate::media::{Rendition, Sample};
 use crate::time::{Rounding, Span, Timescale, Timestamp, rescale};
 use crate::timeline::{Beginning, Lengths};
@@ -33,6 +41,8 @@ use crate::timeline::{Beginning, Lengths};
 const MAX_HELD: usize = 256;
 /// A key frame this far from its boundary, as a part of D, is drift where segments are as long as D.
 const DRIFT: i64 = 8;
+/// Segments of filler that wait for a source which is expected: it should be there within two.
+const EXPECTED_WITHIN: u32 = 2;
 /// Segments that differ from D by less than this part of it are as long as D.
 const REGULAR: i64 = 32;
 /// Two cuts that are neither where they should be nor drift, within so many segments, are no
@@ -60,6 +70,15 @@ pub struct Start {
     pub mute: bool,
 }
 
+/// What a run may leave behind as its last segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Remnant {
+    /// Half a segment at the least.
+    Long,
+    /// However little there is.
+    Any,
+}
+
 /// The state machine. See the module's page.
 #[derive(Debug)]
 pub struct SourceSegmenter {
@@ -72,6 +91,8 @@ pub struct SourceSegmenter {
     held: Held,
     /// Whether the source has been lost.
     gone: bool,
+    /// How many segments of filler wait for another source.
+    expected: u32,
     ready: VecDeque<Output>,
 }
 
@@ -108,6 +129,8 @@ struct Cuts {
     even: u32,
     /// Whether there is filler in the open segment: its end says nothing about the source.
     filled: bool,
+    /// Whether what lies before the newest key frame is not there for the pictures behind it.
+    fresh: bool,
     last_sync: Option<i64>,
     /// Segments in a row that had to end without a key frame.
     missed: u32,
@@ -116,7 +139,7 @@ struct Cuts {
 /// Sound that waits for the pictures.
 #[derive(Debug)]
 struct Held {
-    /// The first sample of the run may not lie before this.
+    /// Where the run begins; from its first sample on where that begins.
     start: i64,
     /// Ticks of one frame.
     frame: i64,
@@ -151,6 +174,7 @@ impl SourceSegmenter {
             odd: None,
             even: 0,
             filled: false,
+            fresh: true,
             last_sync: None,
             missed: 0,
         };
@@ -162,6 +186,7 @@ impl SourceSegmenter {
             sound: Parts::new(SOUND, sound, start.first_k),
             held,
             gone: false,
+            expected: 0,
             ready: ready.into(),
         }
     }
@@ -199,7 +224,22 @@ impl SourceSegmenter {
     /// Says that the source is gone: what comes next may begin later than where this one stopped.
     pub fn lose(&mut self) {
         self.pictures.hole = true;
-        self.gone = true;
+        (self.gone, self.expected) = (true, 0);
+    }
+
+    /// Says that another source is there, whose run is to begin.
+    pub fn expect(&mut self) {
+        self.expected = EXPECTED_WITHIN;
+    }
+
+    /// Whether another run may begin at `at`: where everything that is there ends or later, and not so
+    /// early that it leaves a short segment behind, unless any will do.
+    pub fn may_end_at(&self, at: Timestamp, remnant: Remnant) -> bool {
+        let Some(end) = self.pictures.next else { return true };
+        let at = at.ticks_in(self.grid.video_scale(), Rounding::Nearest);
+        let length = at - self.cuts.segment;
+        let long = length == 0 || length * 2 >= self.segment();
+        at >= end && (long || remnant == Remnant::Any)
     }
 
     /// When [`Self::fill`] has something to do: the end of the next part that filler could complete,
@@ -329,11 +369,21 @@ impl SourceSegmenter {
                 }
                 self.fill_pictures(at);
                 self.pictures.hole = false;
+                self.gone = false;
+                self.cuts.fresh = true;
             }
             Some(next) if next != at => {
                 return Err(Error::Hole { rendition: PICTURES, expected: next, got: at });
             }
             Some(_) => {}
+        }
+        if !sample.sync && self.cuts.fresh {
+            let leading = self.pictures.rendition.video().map(|video| video.codec);
+            if leading.is_some_and(|codec| nal::is_skipped_leading(&sample.data, codec)) {
+                self.stand_for(&sample);
+                return Ok(());
+            }
+            self.cuts.fresh = false;
         }
         let end = at.saturating_add(i64::from(sample.duration));
         if sample.sync {
@@ -342,6 +392,7 @@ impl SourceSegmenter {
             }
             if self.cuts_at(at) {
                 self.cut(at);
+                self.cuts.fresh = true;
             }
             self.cuts.last_sync = Some(at);
         } else if end - self.cuts.segment > self.longest() {
@@ -395,16 +446,43 @@ impl SourceSegmenter {
         }
     }
 
-    fn take_picture(&mut self, sample: Sample) {
+    fn take_picture(&mut self, mut sample: Sample) {
         let end = sample.dts.saturating_add(i64::from(sample.duration));
-        // A frame that would make the part longer than PART-TARGET begins the next one.
-        if !self.pictures.pending.is_empty() && end - self.pictures.start > self.longest_part() {
+        let (part, longest) = (self.part(), self.longest_part());
+        if let Some(before) = self.pictures.pending.last_mut()
+            && end - self.pictures.start > longest
+        {
+            // It would be too long a part, and is so for pictures that are missing before it: the one
+            // before completes the part in their place.
+            let missing = self.pictures.start + part - sample.dts;
+            let most = i64::from(sample.duration) - self.frame;
+            let by = u32::try_from(missing.min(most)).unwrap_or(0);
+            before.duration = before.duration.saturating_add(by);
+            sample.duration = sample.duration.saturating_sub(by);
+            sample.dts += i64::from(by);
+            sample.pts += i64::from(by);
+            self.pictures.next = Some(sample.dts);
             self.pictures.flush(&mut self.ready);
         }
         self.pictures.take(sample);
-        // Frames are a tick more or less than their nominal length.
-        if end - self.pictures.start >= self.part() - self.frame / 2 {
+        if end - self.pictures.start >= self.shortest_part() {
             self.pictures.flush(&mut self.ready);
+        }
+    }
+
+    /// Shows the key frame that has just come for a picture that can't be decoded behind it: longer,
+    /// and earlier by what that one would have been shown before it. One that is in a part already
+    /// leaves a hole.
+    fn stand_for(&mut self, leading: &Sample) {
+        let length = i64::from(leading.duration);
+        let longest = self.longest_part() - self.frame;
+        let end = leading.dts.saturating_add(length);
+        if let Some(key) = self.pictures.pending.last_mut()
+            && end - self.pictures.start <= longest
+        {
+            key.duration = key.duration.saturating_add(leading.duration);
+            key.pts = key.pts.saturating_sub(length).max(key.dts);
+            self.pictures.next = Some(end);
         }
     }
 
@@ -424,24 +502,36 @@ impl SourceSegmenter {
             self.take_picture(sample);
             if end >= self.filler_boundary() {
                 self.cut(end);
+                self.expected = self.expected.saturating_sub(1);
             }
         }
     }
 
     fn push_sound(&mut self, sample: Sample) {
-        let late = self.held.next.unwrap_or(self.held.start) > sample.dts;
+        let (start, frame) = (self.held.start, self.held.frame);
+        let late = match self.held.next {
+            Some(next) => next > sample.dts,
+            None => start - frame >= sample.dts,
+        };
         if late || self.held.samples.len() >= MAX_HELD {
             return;
         }
         if self.held.next.is_none() {
-            // Silence before the first frame is whole frames; the run's sound begins that much later.
-            let frames = (sample.dts - self.held.start) / self.held.frame;
-            self.held.start = sample.dts - frames * self.held.frame;
+            // A run's sound begins with the frame that contains its start: players cut the one before
+            // off there, and wait where nothing follows. Silence before the first frame is whole frames.
+            let ahead = (sample.dts - start).max(0);
+            self.held.start = sample.dts - (ahead + frame - 1) / frame * frame;
         }
         self.fill_sound(sample.dts - self.held.frame + 1);
         // What is left is less than a frame: the sample begins that much earlier, and lasts longer.
         let at = self.held.next.unwrap_or(self.held.start);
+        // It lasts no longer than the longest frame, which PART-TARGET counts with; what is left is made
+        // up by the ones after it.
+        let longest = Span::new(LONGEST_AUDIO_FRAME_US, Timescale::MICROS);
+        let longest = longest.ticks_in(self.sound_scale(), Rounding::Floor);
+        let longest = u32::try_from(longest).unwrap_or(u32::MAX);
         let early = u32::try_from(sample.dts - at).unwrap_or(0);
+        let early = early.min(longest.saturating_sub(sample.duration));
         let duration = sample.duration.saturating_add(early);
         self.hold(Sample { dts: at, pts: at, duration, ..sample }, false);
         self.release();
@@ -507,6 +597,10 @@ impl SourceSegmenter {
         self.grid.part_ticks.cast_signed()
     }
 
+    fn shortest_part(&self) -> i64 {
+        self.grid.shortest_source_part().cast_signed()
+    }
+
     fn longest(&self) -> i64 {
         self.grid.longest_segment().cast_signed()
     }
@@ -528,8 +622,10 @@ impl SourceSegmenter {
 
     /// Where a segment of filler ends: at its boundary, unless key frames have moved that away.
     fn filler_boundary(&self) -> i64 {
-        let shortest = self.cuts.segment + self.segment() / 2;
-        self.boundary().clamp(shortest, self.cuts.segment + self.longest())
+        let (shortest, longest) = (self.segment() / 2, self.longest());
+        let boundary = self.boundary() - self.cuts.segment;
+        let boundary = if self.expected > 0 { self.segment() * 3 / 2 } else { boundary };
+        self.cuts.segment + boundary.clamp(shortest, longest)
     }
 
     /// Where filler ends the open part of the pictures.
@@ -556,7 +652,7 @@ impl SourceSegmenter {
             Some(_) => self.sound.start,
             None => self.held.start,
         };
-        let part = self.grid.part();
+        let part = Span::new(self.grid.shortest_source_part(), self.grid.video_scale());
         start + part.ticks_in(self.sound_scale(), Rounding::Ceil).cast_signed()
     }
 }

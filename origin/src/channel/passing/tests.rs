@@ -36,7 +36,7 @@ fn grid() -> Grid {
 const FRESH: Known<'_> = Known {
     grid: None,
     codec: None,
-    end: None,
+    on_air: None,
     found: Some(RATE),
     segment: 2_000 * MS,
     lengths: Lengths::Even,
@@ -132,13 +132,47 @@ fn a_channel_waits_three_seconds_for_sound_and_goes_on_with_silence() {
 fn a_returning_source_joins_with_the_first_key_frame_behind_what_is_there() {
     let mut fixture = Fixture::new(Some(audio(&[0x11, 0x90])));
     let grid = grid();
-    let end = Some(BEGIN + 1_500 * MS);
+    let on_air = on_air(&grid, 0, 1_480);
     let codec = Some(VideoCodec::H264);
-    let known = Known { grid: Some(&grid), codec, end, found: None, ..FRESH };
+    let known = Known { grid: Some(&grid), codec, on_air: Some(&on_air), found: None, ..FRESH };
     let joined = fixture.wait((0, 9_000), 1_000, known).unwrap().unwrap();
     assert_eq!(joined.start, BEGIN + 2_000 * MS);
     // What it sent before is of no use any more.
     assert_eq!(joined.samples.len(), 1);
+}
+
+#[test]
+fn a_returning_source_leaves_no_short_segment_behind_unless_that_takes_too_long() {
+    let grid = grid();
+    let codec = Some(VideoCodec::H264);
+    // A segment began at 1.48 s; a run may begin a second later.
+    let on_air = on_air(&grid, 1_480, 1_600);
+    let known = Known { grid: Some(&grid), codec, on_air: Some(&on_air), found: None, ..FRESH };
+    let mut fixture = Fixture::new(Some(audio(&[0x11, 0x90])));
+    let joined = fixture.wait((0, 9_000), 1_000, known).unwrap().unwrap();
+    assert_eq!(joined.start, BEGIN + 3_000 * MS, "not with the one at 2 s");
+    let mut fixture = Fixture::new(Some(audio(&[0x11, 0x90])));
+    let keys = |ms: i64| [2_000, 8_000].contains(&ms);
+    let joined = fixture.wait_for((0, 9_000), keys, known).unwrap().unwrap();
+    assert_eq!(joined.start, BEGIN + 2_000 * MS, "when it has waited for three seconds");
+}
+
+/// A run that began at a moment and has pictures up to another.
+fn on_air(grid: &Grid, from: i64, to: i64) -> SourceSegmenter {
+    let mut fixture = Fixture::new(Some(audio(&[0x11, 0x90])));
+    let joined = fixture.wait((0, 2_040), 2_000, FRESH).unwrap().unwrap();
+    let renditions = joined.renditions(grid);
+    let ticks =
+        |ms| rescale(BEGIN + ms * MS, Timescale::NANOS, grid.video_scale(), Rounding::Nearest);
+    let start = Start { first_k: 7, at: ticks(from), lengths: Lengths::Even, mute: false };
+    let [pictures, sound] = [renditions[0].clone(), renditions[1].clone()];
+    let mut segmenter = SourceSegmenter::new(*grid, pictures, sound, start);
+    for ms in (from..to).step_by(40) {
+        let (dts, data) = (ticks(ms), Bytes::from_static(&[0; 500]));
+        let sample = Sample { dts, pts: dts, duration: 3_600, sync: ms == from, data };
+        segmenter.push(PICTURES, sample).unwrap();
+    }
+    segmenter
 }
 
 #[test]

@@ -30,17 +30,22 @@ impl Task {
         let Some((making, packaging)) = &self.making else { return };
         self.context.admission.planned(&self.context.config.name, making.work());
         // In a run that is on the air a worker goes on inside the open segment.
-        let resume = packaging.is_on_air();
+        let resume = packaging.is_on_air() && !self.encoding;
+        // Numbers of a source's run are not those of the grid, times are.
+        let behind = packaging.source_end().map_or(0, |end| {
+            let end = end.ticks_in(making.grid.video_scale(), Rounding::Ceil);
+            making.grid.number_at(end) + 1
+        });
         let config = LadderConfig {
             program: self.context.program.clone(),
             channel: self.context.config.name.to_string(),
             slate: self.context.config.slate.as_ref().map(|slate| slate.image.clone()),
             rungs: making.plan.rungs.clone(),
             grid: making.grid,
-            first_k_min: if resume {
-                packaging.next_k().saturating_sub(1)
-            } else {
-                packaging.next_k()
+            first_k_min: match (self.encoding, resume) {
+                (true, _) => behind,
+                (false, true) => packaging.next_k().saturating_sub(1),
+                (false, false) => packaging.next_k(),
             },
             resume,
             clock: ClockBase {
@@ -154,13 +159,17 @@ impl Task {
         };
         let renditions: Arc<[Rendition]> = renditions.into();
         let millis = self.context.clock.now_millis();
-        let begun = match packaging.begin(Arc::clone(&renditions), first_k, millis).await {
-            Ok(begun) => begun,
-            Err(error) => return self.lose_encoder(&error.to_string()),
-        };
         let start = Timestamp::new(start, making.grid.video_scale());
         let ahead = until(now, start);
         encoder.begin(ahead);
+        let begun = if self.encoding {
+            self.begin_encoded(Arc::clone(&renditions), start.ticks).await
+        } else {
+            match packaging.begin(Arc::clone(&renditions), first_k, millis).await {
+                Ok(begun) => begun,
+                Err(error) => return self.lose_encoder(&error.to_string()),
+            }
+        };
         self.status.renditions = renditions.iter().map(describe).collect();
         let (what, words) = match begun {
             Begun::New => (Happening::RunBegan, "a run began"),
@@ -256,7 +265,7 @@ impl Task {
         if let Some(encoder) = &mut self.encoder {
             encoder.lose_source();
         }
-        if self.context.config.pass_through {
+        if self.context.config.pass_through && !self.encoding {
             self.count_passing_repairs();
             self.passing.lose();
             if let Some((_, packaging)) = &mut self.making {

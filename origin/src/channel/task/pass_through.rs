@@ -7,19 +7,21 @@ use std::sync::Arc;
 
 use ingest::hub::Closed;
 use ingest::source::{SourceSample, Unit};
-use packager::time::{Rounding, Span, Timescale, rescale};
-use packager::timeline::State;
+use packager::media::Rendition;
+use packager::time::{Rounding, Timescale, rescale};
+use packager::timeline::{Lengths, State};
 use tracing::info;
 
 use super::report::describe;
 use super::{Context, Task};
 use crate::channel::cutting::Begin;
 use crate::channel::incidents::{Cause, Happening};
-use crate::channel::making::Making;
-use crate::channel::packaging::Packaging;
-use crate::channel::passing::{Known, Queued};
+use crate::channel::making::{self, AUDIO_RATE, Making};
+use crate::channel::packaging::{Begun, Packaging};
+use crate::channel::passing::{Known, Queued, nanos};
 use crate::channel::status::Health;
 use crate::clock::Clock as _;
+use crate::config::Fallback;
 
 impl Task {
     /// One unit of a source that is packaged as it is.
@@ -52,6 +54,19 @@ impl Task {
         }
     }
 
+    /// Another source is there, which is packaged as it is if it can be.
+    pub(super) fn expect_source(&mut self) {
+        if std::mem::take(&mut self.encoding) {
+            self.encoder = None;
+            self.restart_at = None;
+            self.context.admission.release(&self.context.config.name);
+        }
+        if let Some((_, packaging)) = &mut self.making {
+            packaging.lose_encoder();
+            packaging.expect_source();
+        }
+    }
+
     /// Begins a run of the source's own samples, once there is enough of them.
     pub(super) async fn join(&mut self) {
         let Context { config, store, snapshots, .. } = &self.context;
@@ -61,7 +76,7 @@ impl Task {
         let known = Known {
             grid: self.making.as_ref().map(|(making, _)| &making.grid),
             codec: on_air.as_ref().and_then(|s| s.renditions.first()?.video().map(|v| v.codec)),
-            end: end.map(|end| end.ticks_in(Timescale::NANOS, Rounding::Ceil)),
+            on_air: packaging.and_then(Packaging::source_segmenter),
             found: self.source.as_ref().and_then(|source| source.found),
             segment: nanos(config.segment),
             lengths: on_air.as_ref().and_then(|s| s.lengths()).unwrap_or_default(),
@@ -89,7 +104,7 @@ impl Task {
         // Rounding must not put it before what is there.
         let at = at.max(end.map_or(at, |end| end.ticks_in(grid.video_scale(), Rounding::Ceil)));
         let begin = Begin::Source { at, lengths: joined.lengths, mute: joined.mute };
-        packaging.begin_source(Arc::clone(&renditions), begin, millis).await;
+        packaging.begin_source(Arc::clone(&renditions), begin, false, millis).await;
         self.status.renditions = renditions.iter().map(describe).collect();
         info!(channel = %self.context.config.name, mute = joined.mute, "run began");
         self.happened(Happening::RunBegan, "a new run began".to_owned());
@@ -121,11 +136,64 @@ impl Task {
         self.passing.rejoin();
         if let Some((_, packaging)) = &mut self.making {
             packaging.lose_encoder();
+            packaging.expect_source();
         }
+    }
+
+    /// Encodes a source that can't be packaged as it is, in its own size: the encoder's samples are
+    /// packaged as a source's are. False if too little is known of it.
+    fn encode_instead(&mut self, reason: &str) -> bool {
+        let Context { config, store, .. } = &self.context;
+        let Some(source) = &self.source else { return false };
+        let rate = self.making.as_ref().map(|(making, _)| making.grid.rate).or(source.found);
+        let (Some(video), Some(rate)) = (source.intake.video(), rate) else { return false };
+        let size = (video.width, video.height);
+        if self.making.is_none() {
+            let gop = u64::from(rate.frame_ticks());
+            let making = Making::of_source(config, store.recovered(), rate, AUDIO_RATE, gop);
+            let packaging = self.context.packaging(making.grid);
+            self.making = Some((making, packaging));
+        }
+        let Some((making, packaging)) = &mut self.making else { return false };
+        making.plan = making::own_size(size, making.grid.rate);
+        packaging.lose_encoder();
+        self.passing.lose();
+        self.encoding = true;
+        self.fail(Cause::Refused, format!("the source is encoded: {reason}"));
+        self.start_encoder();
+        self.report();
+        true
+    }
+
+    /// Begins a run of an encoder that stands between the source and its packaging, or goes on in the
+    /// one on the air. Gives when it begins, in video ticks.
+    pub(super) async fn begin_encoded(
+        &mut self,
+        renditions: Arc<[Rendition]>,
+        start: i64,
+    ) -> Begun {
+        let millis = self.context.clock.now_millis();
+        let Some((making, packaging)) = &mut self.making else { return Begun::New };
+        if packaging.is_run_of(&renditions) {
+            return Begun::Resumed;
+        }
+        // The encoder makes a key frame at every boundary.
+        let grid = making.grid;
+        let end =
+            packaging.source_end().map(|end| end.ticks_in(grid.video_scale(), Rounding::Ceil));
+        let free = end.map(|end| grid.boundary(grid.number_at(end - 1) + 1));
+        let at = free.map_or(start, |free| free.max(start));
+        let begin = Begin::Source { at, lengths: Lengths::Even, mute: false };
+        packaging.begin_source(renditions, begin, true, millis).await;
+        Begun::New
     }
 
     /// Tells the publisher why its source is not taken, and goes on without it.
     pub(super) async fn refuse(&mut self, reason: String) {
+        let may = self.context.config.fallback == Fallback::Encode && !self.encoding;
+        if may && self.encode_instead(&reason) {
+            return;
+        }
         if let Some(source) = &self.source {
             source.session.close(Closed::Rejected(reason.clone()));
             self.lose_source().await;
@@ -139,8 +207,4 @@ impl Task {
         let repairs = self.passing.repairs();
         self.count_repairs(repairs);
     }
-}
-
-fn nanos(span: Span) -> i64 {
-    i64::try_from(span.ticks_in(Timescale::NANOS, Rounding::Nearest)).unwrap_or(i64::MAX)
 }

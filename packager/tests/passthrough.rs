@@ -41,7 +41,7 @@ struct Source {
 const LC_48000: &[u8] = &[0x11, 0x90];
 const LC_44100: &[u8] = &[0x12, 0x10];
 const HE_48000: &[u8] = &[0x2b, 0x11, 0x88, 0x00];
-const HE_44100: &[u8] = &[0x2b, 0x92, 0x10, 0x00];
+const HE_44100: &[u8] = &[0x2b, 0x92, 0x08, 0x00];
 
 const PLAIN: Source = Source {
     rate: FrameRate::new(25, 1),

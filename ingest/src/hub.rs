@@ -7,13 +7,14 @@
 //! publishes to yet costs the machine something new, which [`Admit`] may refuse. A publication's
 //! queue is bounded in units and bytes; when it is full `push` waits, so that back pressure reaches
 //! the broadcaster's socket and memory does not grow. A source far above its channel's bit rate is
-//! told to go (`contract`).
+//! told to go (`contract`), and one that crashes its session again and again is not let in for a while
+//! (`quarantine`).
 //!
 //! The hub knows nothing of sockets, and does not look into the samples.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
 use packager::media::Name;
@@ -24,6 +25,7 @@ use crate::secret::Secret;
 use crate::source::{Protocol, Unit};
 
 mod contract;
+mod quarantine;
 mod takeover;
 use contract::Contract;
 
@@ -84,6 +86,16 @@ pub enum Refusal {
     )]
     TooOften {
         /// How long until it may again.
+        wait: Duration,
+    },
+    /// What came through the channel's door of late has crashed the sessions that read it.
+    #[error(
+        "what was sent has crashed the server's session several times; try again in {} s, and \
+         please report it",
+        wait.as_secs_f64().ceil()
+    )]
+    Quarantined {
+        /// How long until a publisher may come.
         wait: Duration,
     },
     /// The machine has no room for one more channel; the text says how much there is.
@@ -160,6 +172,7 @@ struct Occupant {
     /// The newest publication, which may be over.
     newest: Option<Ending>,
     takeovers: takeover::Limit,
+    crashes: quarantine::Crashes,
 }
 
 /// How a publication is told that it is over.
@@ -254,6 +267,7 @@ impl Hub {
         // Locked across both, so that of two who come at once the later in the queue is the one who
         // stays.
         let mut occupant = lock(&door.occupant);
+        occupant.crashes.allow(now).map_err(|wait| Refusal::Quarantined { wait })?;
         if occupant.newest.as_ref().is_some_and(|newest| !newest.is_over()) {
             occupant.takeovers.pay(now).map_err(|wait| Refusal::TooOften { wait })?;
         }
@@ -267,7 +281,8 @@ impl Hub {
         drop(occupant);
         let contract = door.access.max_bitrate.map(|bits| Mutex::new(Contract::new(bits.into())));
         let channel = door.access.channel.clone();
-        Ok(Publication { channel, units, room, contract, ending })
+        let doors = Arc::downgrade(&self.doors);
+        Ok(Publication { doors, channel, units, room, contract, ending })
     }
 }
 
@@ -281,6 +296,8 @@ struct Queued {
 /// The publisher's end of a session. Dropping it tells the channel that the source is gone.
 #[derive(Debug)]
 pub struct Publication {
+    /// Where a crash is noted. It keeps no door open.
+    doors: Weak<HashMap<Name, Door>>,
     channel: Name,
     units: mpsc::Sender<Queued>,
     /// One permit per KiB of queue that is free.
@@ -326,6 +343,12 @@ impl Publication {
 
 impl Drop for Publication {
     fn drop(&mut self) {
+        if std::thread::panicking()
+            && let Some(doors) = self.doors.upgrade()
+            && let Some(door) = doors.get(&self.channel)
+        {
+            lock(&door.occupant).crashes.note(Instant::now());
+        }
         self.ending.token.cancel();
     }
 }

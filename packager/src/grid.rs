@@ -18,6 +18,10 @@ const MIN_PART_MS: u64 = 200;
 /// Longest part wish, in milliseconds.
 const MAX_PART_MS: u64 = 1_000;
 
+/// Parts that a player of low latency stays behind the end of the newest one: the least that
+/// PART-HOLD-BACK should be (RFC 8216bis §4.4.3.8).
+pub const PART_HOLD_BACK: u64 = 3;
+
 /// The longest AAC frame of a source that is packaged as it is: 2048 samples at 44.1 kHz or 1024 at
 /// 22.05 kHz, in microseconds.
 pub const LONGEST_AUDIO_FRAME_US: u64 = 46_440;
@@ -130,6 +134,29 @@ impl Grid {
     /// Part length p.
     pub fn part(&self) -> Span {
         Span::new(self.part_ticks, self.video_scale())
+    }
+
+    /// How long after its end a part may come before filler takes its place, where it takes
+    /// `publish_delay` at the most from its coming to its being fetchable.
+    ///
+    /// A player of low latency holds [`PART_HOLD_BACK`] parts when the newest is listed, and plays one
+    /// of them until the next is due. What is left then, less the time that part or its filler takes
+    /// to reach it, can be waited for: 2·p less the delay, and never less than p (DESIGN §4). Less
+    /// patience would cost pictures for a hiccup that nobody notices, more would stop the player.
+    ///
+    /// Filler costs an encoder of ours a part: it is asked for a key frame. A source is not listening,
+    /// and costs the picture up to its next one, often the whole segment and for every viewer. So it is
+    /// waited for until half a segment is missing, and players of low latency stop until then.
+    pub fn patience(&self, publish_delay: Span) -> Span {
+        let ticks = match self.cut {
+            Cut::Grid => {
+                let delay = publish_delay.ticks_in(self.video_scale(), Rounding::Ceil);
+                let held = self.part_ticks.saturating_mul(PART_HOLD_BACK - 1);
+                held.saturating_sub(delay).max(self.part_ticks)
+            }
+            Cut::Source => self.segment_ticks / 2,
+        };
+        Span::new(ticks, self.video_scale())
     }
 
     /// Whether D is a whole number of audio frames, so that every audio segment has the same length.

@@ -308,6 +308,17 @@ impl Segmenter {
         }
     }
 
+    /// The pictures of a living encoder whose places filler has taken, and from when on, in their
+    /// ticks, they are free: it goes on there with a key frame, of its own at the next boundary or
+    /// of one that is asked for.
+    pub fn overtaken(&self) -> impl Iterator<Item = (usize, i64)> {
+        let all = self.renditions.iter().zip(&self.cutters).enumerate();
+        all.filter_map(|(rendition, (each, cutter))| {
+            let late = cutter.hole && cutter.feed == Feed::Alive && each.video().is_some();
+            Some((rendition, cutter.next.filter(|_| late)?))
+        })
+    }
+
     /// Completes what every rendition has begun with filler up to the start of segment `k`.
     pub fn fill_before(&mut self, k: u64) {
         for rendition in 0..self.cutters.len() {

@@ -29,8 +29,8 @@ struct Street {
 impl Street {
     fn open() -> Result<Self> {
         let channels = [
-            ChannelConfig::tiny("good").with_key("k"),
-            ChannelConfig::tiny("bad").with_key("b").with_ladder(&["96p"]),
+            ChannelConfig::tiny("good").patient().with_key("k"),
+            ChannelConfig::tiny("bad").patient().with_key("b").with_ladder(&["96p"]),
         ];
         let server = Server::start(&channels)?;
         let witness = Witness::start(Watch::new(&server.url(""), "good"));

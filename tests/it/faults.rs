@@ -25,7 +25,7 @@ pub(crate) fn one_run(record: &Record) -> Result {
 
 /// Publishes through a relay and examines that few of the source's frames were lost or doubled.
 fn survives(edit: Edit, segments: u64, most_odd: u64) -> Result {
-    let server = Server::start(&[ChannelConfig::tiny("a")])?;
+    let server = Server::start(&[ChannelConfig::tiny("a").patient()])?;
     let witness = Witness::start(Watch::new(&server.url(""), "a"));
     let relay = Relay::start(Source::tiny(RATE), &server.rtmp.to_string(), "a", edit)?;
     server.wait_playable("a", PLAYABLE_WITHIN)?;
@@ -95,7 +95,7 @@ fn sound_alone_for_three_seconds_is_waited_out() -> Result {
 
 #[test]
 fn a_second_publisher_of_another_size_takes_over_in_the_same_run() -> Result {
-    let server = Server::start(&[ChannelConfig::tiny("a").with_key("k")])?;
+    let server = Server::start(&[ChannelConfig::tiny("a").patient().with_key("k")])?;
     let witness = Witness::start(Watch::new(&server.url(""), "a"));
     let url = server.publish_url("a", Some("k"));
     let mut first = Source::tiny(RATE).publish(&url)?;
@@ -111,7 +111,7 @@ fn a_second_publisher_of_another_size_takes_over_in_the_same_run() -> Result {
 
 #[test]
 fn a_publisher_back_within_hold_goes_on_in_the_same_run() -> Result {
-    let server = Server::start(&[ChannelConfig::tiny("a").with_key("k")])?;
+    let server = Server::start(&[ChannelConfig::tiny("a").patient().with_key("k")])?;
     let witness = Witness::start(Watch::new(&server.url(""), "a"));
     let url = server.publish_url("a", Some("k"));
     let mut first = Source::tiny(RATE).publish(&url)?;
@@ -131,7 +131,7 @@ fn a_publisher_back_within_hold_goes_on_in_the_same_run() -> Result {
 
 #[test]
 fn a_path_that_becomes_slower_by_400_ms_costs_less_than_a_second_of_frames() -> Result {
-    let server = Server::start(&[ChannelConfig::tiny("a")])?;
+    let server = Server::start(&[ChannelConfig::tiny("a").patient()])?;
     let witness = Witness::start(Watch::new(&server.url(""), "a"));
     let proxy = TcpProxy::start(server.rtmp, 1)?;
     let mut publisher = Source::tiny(RATE).publish(&publish_url(proxy.listen, "a", None))?;

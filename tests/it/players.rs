@@ -25,7 +25,7 @@ fn all_follow(frames: &[Frame], publisher: &Publisher) -> Result {
 
 #[test]
 fn ten_seconds_play_in_gstreamer_and_ffmpeg_by_hls_and_dash() -> Result {
-    let server = Server::start(&[ChannelConfig::tiny("a").with_ladder(&["180p"])])?;
+    let server = Server::start(&[ChannelConfig::tiny("a").patient().with_ladder(&["180p"])])?;
     let mut publisher =
         Source::tiny(FrameRate::new(25, 1)).publish(&server.publish_url("a", None))?;
     server.wait_playable("a", Duration::from_secs(10))?;
@@ -57,7 +57,7 @@ fn ten_seconds_play_in_gstreamer_and_ffmpeg_by_hls_and_dash() -> Result {
 
 #[test]
 fn every_manifest_is_valid_and_tells_the_exact_time() -> Result {
-    let server = Server::start(&[ChannelConfig::tiny("a")])?;
+    let server = Server::start(&[ChannelConfig::tiny("a").patient()])?;
     let witness = Witness::start(Watch::new(&server.url(""), "a"));
     let rate = FrameRate::new(30, 1);
     let mut publisher = Source::tiny(rate).publish(&server.publish_url("a", None))?;

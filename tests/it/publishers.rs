@@ -20,7 +20,7 @@ const PLAYABLE_WITHIN: Duration = Duration::from_secs(10);
 
 /// Publishes to a server of its own and gives what a witness saw of the first segments.
 fn take(source: Source) -> Result<(Record, Publisher)> {
-    take_on(ChannelConfig::tiny("a").with_key("k"), source)
+    take_on(ChannelConfig::tiny("a").patient().with_key("k"), source)
 }
 
 /// The same on a channel `a` with the key `k`, configured like this.
@@ -100,7 +100,7 @@ fn obs_studio_broadcasts_without_a_gap_or_a_discontinuity() -> Result {
     if !obs::installed() {
         return Err(harness::Failure::new("OBS is missing: run `infra/setup.sh test`"));
     }
-    let server = Server::start(&[ChannelConfig::tiny("a").with_key("k")])?;
+    let server = Server::start(&[ChannelConfig::tiny("a").patient().with_key("k")])?;
     let witness = Witness::start(Watch::new(&server.url(""), "a"));
     let obs = Obs::stream_to(&format!("rtmp://{}/live", server.rtmp), "a?key=k")?;
     // OBS starts a whole desktop program with a software renderer first.

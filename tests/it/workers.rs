@@ -22,8 +22,8 @@ const PLAYABLE_WITHIN: Duration = Duration::from_secs(15);
 /// Most that a picture may stand still beyond the time it takes to notice: what is promised is
 /// 1.5 s, and tests share their machine.
 const MOST_FREEZE: Duration = Duration::from_millis(4_500);
-/// A worker reuses what it has, and asks for more every few seconds.
-const STARVES_WITHIN: Duration = Duration::from_secs(60);
+/// After how long a worker is taken to need no more memory than it has: small pictures reuse theirs.
+const ASKS_WITHIN: Duration = Duration::from_secs(15);
 /// Workers of a channel that may die within [`A_MINUTE`] and are replaced at once; the next ones are
 /// waited with, longer each time.
 const FREE_DEATHS: usize = 3;
@@ -82,8 +82,13 @@ impl Harm {
             Self::Kill => harm::signal(worker, Signal::KILL).map(|()| begun),
             Self::Starve => {
                 harm::starve(worker)?;
-                until("end of the starved worker", STARVES_WITHIN, || {
-                    Ok(Look::at((!there()).then(clock::now_ms), "it needs no more memory"))
+                let begun = Instant::now();
+                until("end of the starved worker", PLAYABLE_WITHIN * 2, || {
+                    if begun.elapsed() > ASKS_WITHIN {
+                        // As its allocator does when it gets none. It may be gone by now.
+                        let _ = harm::signal(worker, Signal::ABORT);
+                    }
+                    Ok(Look::at((!there()).then(clock::now_ms), "it lives"))
                 })
             }
         }

@@ -9,10 +9,12 @@
 //! [`publisher`] makes pictures and sound that bear a machine-readable clock and sends them with a
 //! real broadcaster's software; [`reader`] gives what comes out to programs that are not ours and
 //! reads the clock back. Every process started here is reaped, every wait is bounded and says what
-//! it waited for. [`architecture`] reads the source code: who may name whom.
+//! it waited for. [`architecture`] reads the source code: who may name whom; [`catalogue`] the list of
+//! faults: whether the tests are there that it names.
 
 pub mod architecture;
 pub mod bench;
+pub mod catalogue;
 pub mod client;
 pub mod clock;
 pub mod crowd;

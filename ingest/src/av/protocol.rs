@@ -1,60 +1,24 @@
 //! The language between the server and its worker processes, over a Unix socket pair.
 //!
-//! Every frame is a four-byte length, a one-byte kind and a body, numbers in network order. Rare
-//! messages have a JSON body, samples a fixed binary head and then their bytes as they are, so that
-//! payload is written straight from where it lies (`writev`) and sliced out of what was read.
-//! The first frame to a worker is [`Start`] with the protocol's version; guardian and worker are
+//! What is said: [`ToWorker`] and [`FromWorker`]. [`wire`](Wire) is how it looks on the socket.
+//! The first message to a worker is [`Start`] with the protocol's version; server and worker are
 //! the same binary, so a mismatch means a half-upgraded machine and ends the worker.
 //!
 //! Reading and writing is the caller's: the worker does it with threads, the supervisor with tokio.
 
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 use packager::grid::Grid;
-use packager::media::{AudioConfig, Config, Name, Rendition, Track, VideoCodec, VideoConfig};
-use packager::time::{FrameRate, Timescale};
+use packager::media::{Rendition, VideoCodec};
+use packager::time::FrameRate;
 
 use crate::av::ladder::Rung;
 
-/// Raised whenever a message changes its form.
-pub const VERSION: u32 = 2;
-/// Longest body: an uncompressed-looking 4K intra picture is far smaller; more is a broken peer.
-pub const MAX_BODY: usize = 32 << 20;
-/// Bytes before a body: its length and kind.
-pub const HEAD: usize = 5;
+mod announced;
+mod wire;
+pub use wire::{Error, HEAD, MAX_BODY, Wire, read_head};
 
-/// Why bytes from the other side are not a message.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum Error {
-    /// Body longer than [`MAX_BODY`].
-    #[error("a message of {length} bytes is longer than any can be")]
-    TooLong {
-        /// Announced length.
-        length: usize,
-    },
-    /// Unknown kind of message.
-    #[error("unknown message kind {kind}")]
-    Kind {
-        /// The kind byte.
-        kind: u8,
-    },
-    /// The body ends before the message does.
-    #[error("message kind {kind} is cut short after {length} bytes")]
-    Short {
-        /// The kind byte.
-        kind: u8,
-        /// Length of the body.
-        length: usize,
-    },
-    /// A value that no sender of this version writes.
-    #[error("message kind {kind}: {reason}")]
-    Value {
-        /// The kind byte.
-        kind: u8,
-        /// What is wrong.
-        reason: String,
-    },
-}
+/// Raised whenever a message changes its form.
+pub const VERSION: u32 = 3;
 
 /// How the worker finds UTC: the server reads the wall clock once and both carry it on by the
 /// machine's monotonic clock.
@@ -158,6 +122,14 @@ pub enum ToWorker {
     Rungs {
         /// The set.
         on: u64,
+    },
+    /// The packager has filled what these rungs were late with: the first picture at or after `at`
+    /// is coded as an IDR, or nothing that follows could be decoded before the next boundary.
+    KeyFrames {
+        /// Bit n is rung n.
+        rungs: u64,
+        /// Video ticks.
+        at: i64,
     },
     /// Finish what was begun and end.
     Stop,
@@ -280,357 +252,6 @@ pub struct RungStats {
     pub lag_ms: u32,
     /// Percent of its pictures that it could not take, and showed the one before again.
     pub frozen_percent: u32,
-}
-
-mod kind {
-    pub(super) const START: u8 = 1;
-    pub(super) const VIDEO_CONFIG: u8 = 2;
-    pub(super) const AUDIO_CONFIG: u8 = 3;
-    pub(super) const VIDEO: u8 = 4;
-    pub(super) const AUDIO: u8 = 5;
-    pub(super) const SOURCE_LOST: u8 = 6;
-    pub(super) const STOP: u8 = 7;
-    pub(super) const RUNGS: u8 = 8;
-    pub(super) const SLATE: u8 = 9;
-    pub(super) const STARTED: u8 = 65;
-    pub(super) const SAMPLE: u8 = 66;
-    pub(super) const STATS: u8 = 67;
-    pub(super) const LOG: u8 = 68;
-    pub(super) const FAILED: u8 = 69;
-    pub(super) const RUNG: u8 = 70;
-}
-
-/// A message ready to be written: its head (length, kind, fields) and its payload, apart so that
-/// the payload is not copied.
-#[derive(Clone, Debug)]
-pub struct Wire {
-    /// Length, kind and fields.
-    pub head: Bytes,
-    /// Coded bytes; often empty.
-    pub payload: Bytes,
-}
-
-impl Wire {
-    fn new(kind: u8, fields: &[u8], payload: Bytes) -> Self {
-        let mut head = BytesMut::with_capacity(HEAD + fields.len());
-        head.put_u32((fields.len() + payload.len()).min(u32::MAX as usize) as u32);
-        head.put_u8(kind);
-        head.put_slice(fields);
-        Self { head: head.freeze(), payload }
-    }
-
-    /// Bytes in all.
-    pub fn len(&self) -> usize {
-        self.head.len() + self.payload.len()
-    }
-
-    /// Never: a message has a head.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-}
-
-/// Length of the body and kind of a message, from its first [`HEAD`] bytes.
-///
-/// # Errors
-/// If it is longer than any message can be.
-pub fn read_head(head: [u8; HEAD]) -> Result<(usize, u8), Error> {
-    let [a, b, c, d, kind] = head;
-    let length = u32::from_be_bytes([a, b, c, d]) as usize;
-    if length > MAX_BODY {
-        return Err(Error::TooLong { length });
-    }
-    Ok((length, kind))
-}
-
-/// Reads fields off the front of a body.
-struct Body {
-    kind: u8,
-    length: usize,
-    rest: Bytes,
-}
-
-impl Body {
-    fn new(kind: u8, rest: Bytes) -> Self {
-        Self { kind, length: rest.len(), rest }
-    }
-
-    fn short(&self) -> Error {
-        Error::Short { kind: self.kind, length: self.length }
-    }
-
-    fn u8(&mut self) -> Result<u8, Error> {
-        self.rest.try_get_u8().map_err(|_| self.short())
-    }
-
-    fn u32(&mut self) -> Result<u32, Error> {
-        self.rest.try_get_u32().map_err(|_| self.short())
-    }
-
-    fn u64(&mut self) -> Result<u64, Error> {
-        self.rest.try_get_u64().map_err(|_| self.short())
-    }
-
-    fn i64(&mut self) -> Result<i64, Error> {
-        self.rest.try_get_i64().map_err(|_| self.short())
-    }
-
-    fn value(&self, reason: impl std::fmt::Display) -> Error {
-        Error::Value { kind: self.kind, reason: reason.to_string() }
-    }
-
-    fn json<T: serde::de::DeserializeOwned>(&self) -> Result<T, Error> {
-        serde_json::from_slice(&self.rest).map_err(|error| self.value(error))
-    }
-
-    fn text(&self) -> String {
-        String::from_utf8_lossy(&self.rest).into_owned()
-    }
-}
-
-impl ToWorker {
-    /// As it goes over the socket.
-    pub fn to_wire(&self) -> Wire {
-        match self {
-            Self::Start(start) => json(kind::START, start),
-            Self::VideoConfig { codec, record } => {
-                Wire::new(kind::VIDEO_CONFIG, &[codec_byte(*codec)], record.clone())
-            }
-            Self::AudioConfig { record } => Wire::new(kind::AUDIO_CONFIG, &[], record.clone()),
-            Self::Video(sample) => coded(kind::VIDEO, sample),
-            Self::Audio(sample) => coded(kind::AUDIO, sample),
-            Self::SourceLost => Wire::new(kind::SOURCE_LOST, &[], Bytes::new()),
-            Self::Slate { image } => Wire::new(kind::SLATE, &[], image.clone()),
-            Self::Rungs { on } => Wire::new(kind::RUNGS, &on.to_be_bytes(), Bytes::new()),
-            Self::Stop => Wire::new(kind::STOP, &[], Bytes::new()),
-        }
-    }
-
-    /// Reads a body of the given kind.
-    ///
-    /// # Errors
-    /// Says what is wrong with it.
-    pub fn from_body(kind: u8, body: Bytes) -> Result<Self, Error> {
-        let mut body = Body::new(kind, body);
-        Ok(match kind {
-            kind::START => {
-                let start: Start = body.json()?;
-                if start.version != VERSION {
-                    return Err(
-                        body.value(format_args!("version {} and not {VERSION}", start.version))
-                    );
-                }
-                Self::Start(start)
-            }
-            kind::VIDEO_CONFIG => {
-                let codec = codec_of(body.u8()?).ok_or_else(|| body.value("unknown codec"))?;
-                Self::VideoConfig { codec, record: body.rest }
-            }
-            kind::AUDIO_CONFIG => Self::AudioConfig { record: body.rest },
-            kind::VIDEO => Self::Video(coded_of(body)?),
-            kind::AUDIO => Self::Audio(coded_of(body)?),
-            kind::SOURCE_LOST => Self::SourceLost,
-            kind::SLATE => Self::Slate { image: body.rest },
-            kind::RUNGS => Self::Rungs { on: body.u64()? },
-            kind::STOP => Self::Stop,
-            kind => return Err(Error::Kind { kind }),
-        })
-    }
-}
-
-impl FromWorker {
-    /// As it goes over the socket.
-    pub fn to_wire(&self) -> Wire {
-        match self {
-            Self::Started { renditions, first_k, start } => json(
-                kind::STARTED,
-                &Announcement {
-                    renditions: renditions.iter().map(Announced::of).collect(),
-                    first_k: *first_k,
-                    start: *start,
-                },
-            ),
-            Self::Rung { rendition, on, at } => {
-                let mut fields = BytesMut::with_capacity(10);
-                fields.put_u8(*rendition);
-                fields.put_u8(u8::from(*on));
-                fields.put_i64(*at);
-                Wire::new(kind::RUNG, &fields, Bytes::new())
-            }
-            Self::Sample { rendition, sample, captured, encoded } => {
-                let mut fields = BytesMut::with_capacity(38);
-                fields.put_u8(*rendition);
-                fields.put_u8(u8::from(sample.sync));
-                fields.put_i64(sample.dts);
-                fields.put_i64(sample.pts);
-                fields.put_u32(sample.duration);
-                fields.put_i64(*captured);
-                fields.put_i64(*encoded);
-                Wire::new(kind::SAMPLE, &fields, sample.data.clone())
-            }
-            Self::Stats(stats) => json(kind::STATS, stats),
-            Self::Log { warning, text } => {
-                let mut fields = vec![u8::from(*warning)];
-                fields.extend_from_slice(text.as_bytes());
-                Wire::new(kind::LOG, &fields, Bytes::new())
-            }
-            Self::Failed { reason } => Wire::new(kind::FAILED, reason.as_bytes(), Bytes::new()),
-        }
-    }
-
-    /// Reads a body of the given kind.
-    ///
-    /// # Errors
-    /// Says what is wrong with it.
-    pub fn from_body(kind: u8, body: Bytes) -> Result<Self, Error> {
-        let mut body = Body::new(kind, body);
-        Ok(match kind {
-            kind::STARTED => {
-                let Announcement { renditions, first_k, start } = body.json()?;
-                let renditions: Result<_, String> =
-                    renditions.into_iter().map(Announced::rendition).collect();
-                let renditions = renditions.map_err(|reason| body.value(reason))?;
-                Self::Started { renditions, first_k, start }
-            }
-            kind::RUNG => {
-                let (rendition, on) = (body.u8()?, body.u8()? != 0);
-                Self::Rung { rendition, on, at: body.i64()? }
-            }
-            kind::SAMPLE => {
-                let rendition = body.u8()?;
-                let sync = body.u8()? != 0;
-                let (dts, pts, duration) = (body.i64()?, body.i64()?, body.u32()?);
-                let (captured, encoded) = (body.i64()?, body.i64()?);
-                let sample = packager::media::Sample { dts, pts, duration, sync, data: body.rest };
-                Self::Sample { rendition, sample, captured, encoded }
-            }
-            kind::STATS => Self::Stats(body.json()?),
-            kind::LOG => Self::Log { warning: body.u8()? != 0, text: body.text() },
-            kind::FAILED => Self::Failed { reason: body.text() },
-            kind => return Err(Error::Kind { kind }),
-        })
-    }
-}
-
-fn json(kind: u8, value: &impl serde::Serialize) -> Wire {
-    // These types hold numbers, texts and lists only, which always become JSON.
-    let text = serde_json::to_vec(value).unwrap_or_default();
-    Wire::new(kind, &text, Bytes::new())
-}
-
-fn codec_byte(codec: VideoCodec) -> u8 {
-    match codec {
-        VideoCodec::H264 => 1,
-        VideoCodec::H265 => 2,
-    }
-}
-
-fn codec_of(byte: u8) -> Option<VideoCodec> {
-    match byte {
-        1 => Some(VideoCodec::H264),
-        2 => Some(VideoCodec::H265),
-        _ => None,
-    }
-}
-
-fn coded(kind: u8, sample: &CodedSample) -> Wire {
-    let mut fields = BytesMut::with_capacity(25);
-    fields.put_u8(u8::from(sample.sync));
-    fields.put_i64(sample.dts);
-    fields.put_i64(sample.pts);
-    fields.put_i64(sample.received);
-    Wire::new(kind, &fields, sample.data.clone())
-}
-
-fn coded_of(mut body: Body) -> Result<CodedSample, Error> {
-    let sync = body.u8()? != 0;
-    let (dts, pts, received) = (body.i64()?, body.i64()?, body.i64()?);
-    Ok(CodedSample { dts, pts, sync, received, data: body.rest })
-}
-
-#[derive(serde::Serialize, serde::Deserialize)]
-struct Announcement {
-    renditions: Vec<Announced>,
-    first_k: u64,
-    start: i64,
-}
-
-/// A [`Rendition`] in JSON.
-#[derive(serde::Serialize, serde::Deserialize)]
-struct Announced {
-    name: String,
-    timescale: Timescale,
-    rate: Option<FrameRate>,
-    average_bitrate: u32,
-    peak_bitrate: u32,
-    codec_string: String,
-    record: Vec<u8>,
-    track: AnnouncedTrack,
-}
-
-#[derive(serde::Serialize, serde::Deserialize)]
-enum AnnouncedTrack {
-    Video { codec: VideoCodec, width: u16, height: u16, rate: Option<FrameRate> },
-    Audio { sample_rate: u32, channels: u8, frame_samples: u32 },
-}
-
-impl Announced {
-    fn of(rendition: &Rendition) -> Self {
-        let (record, track) = match &rendition.track.config {
-            Config::Video(v) => (
-                &v.record,
-                AnnouncedTrack::Video {
-                    codec: v.codec,
-                    width: v.width,
-                    height: v.height,
-                    rate: v.rate,
-                },
-            ),
-            Config::Audio(a) => (
-                &a.record,
-                AnnouncedTrack::Audio {
-                    sample_rate: a.sample_rate,
-                    channels: a.channels,
-                    frame_samples: a.frame_samples,
-                },
-            ),
-        };
-        Self {
-            name: rendition.name.to_string(),
-            timescale: rendition.track.timescale,
-            rate: rendition.rate,
-            average_bitrate: rendition.average_bitrate,
-            peak_bitrate: rendition.peak_bitrate,
-            codec_string: rendition.track.config.codec_string().to_owned(),
-            record: record.to_vec(),
-            track,
-        }
-    }
-
-    fn rendition(self) -> Result<Rendition, String> {
-        let (record, codec_string) = (Bytes::from(self.record), self.codec_string);
-        let config = match self.track {
-            AnnouncedTrack::Video { codec, width, height, rate } => {
-                Config::Video(VideoConfig { codec, record, codec_string, width, height, rate })
-            }
-            AnnouncedTrack::Audio { sample_rate, channels, frame_samples } => {
-                Config::Audio(AudioConfig {
-                    record,
-                    codec_string,
-                    sample_rate,
-                    channels,
-                    frame_samples,
-                })
-            }
-        };
-        Ok(Rendition {
-            name: Name::parse(&self.name).map_err(|error| error.to_string())?,
-            track: Track { timescale: self.timescale, config },
-            rate: self.rate,
-            average_bitrate: self.average_bitrate,
-            peak_bitrate: self.peak_bitrate,
-        })
-    }
 }
 
 #[cfg(test)]

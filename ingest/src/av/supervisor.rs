@@ -154,6 +154,7 @@ struct Pending {
     video: Option<Wire>,
     audio: Option<Wire>,
     rungs: Option<Wire>,
+    keys: Option<Wire>,
     slate: Option<Wire>,
 }
 
@@ -186,8 +187,8 @@ impl Input {
     /// Tells the worker that the publisher is gone. Its output goes on with the last picture, then
     /// with the slate.
     pub fn source_lost(&mut self) -> Delivery {
-        let Pending { rungs, slate, .. } = std::mem::take(&mut self.pending);
-        self.pending = Pending { lost: true, rungs, slate, ..Pending::default() };
+        let Pending { rungs, keys, slate, .. } = std::mem::take(&mut self.pending);
+        self.pending = Pending { lost: true, rungs, keys, slate, ..Pending::default() };
         self.broken = false;
         self.flush()
     }
@@ -196,6 +197,13 @@ impl Input {
     /// that no rung has begun; [`Output::Rung`] tells from which.
     pub fn set_rungs(&mut self, on: u64) -> Delivery {
         self.pending.rungs = Some(ToWorker::Rungs { on }.to_wire());
+        self.flush()
+    }
+
+    /// Asks rungs (bit n is rung n) for an IDR at the first frame at or after `at`, in video ticks. The
+    /// newest word holds.
+    pub fn ask_key_frames(&mut self, rungs: u64, at: i64) -> Delivery {
+        self.pending.keys = Some(ToWorker::KeyFrames { rungs, at }.to_wire());
         self.flush()
     }
 
@@ -235,8 +243,8 @@ impl Input {
             }
             self.pending.lost = false;
         }
-        let Pending { video, audio, rungs, slate, .. } = std::mem::take(&mut self.pending);
-        let mut waiting = [slate, video, audio, rungs];
+        let Pending { video, audio, rungs, keys, slate, .. } = std::mem::take(&mut self.pending);
+        let mut waiting = [slate, video, audio, rungs, keys];
         let mut delivery = Delivery::Queued;
         for slot in &mut waiting {
             if delivery == Delivery::Queued
@@ -247,8 +255,8 @@ impl Input {
                 delivery = refused;
             }
         }
-        let [slate, video, audio, rungs] = waiting;
-        self.pending = Pending { lost: false, video, audio, rungs, slate };
+        let [slate, video, audio, rungs, keys] = waiting;
+        self.pending = Pending { lost: false, video, audio, rungs, keys, slate };
         delivery
     }
 

@@ -211,3 +211,31 @@ async fn the_queue_is_bounded_in_bytes_and_a_unit_read_makes_room() {
     waiting.await.unwrap();
     assert!(session.next().await.is_some());
 }
+
+#[tokio::test]
+async fn what_crashes_its_session_three_times_within_a_minute_is_not_let_in_for_one() {
+    let (hub, _subscriptions) = hub();
+    let wish = request("news", Some("k1"), "10.0.0.1:5");
+    let begun = Instant::now();
+    for _ in 0..3 {
+        let publication = hub.publish(&wish).unwrap();
+        let crash = move || {
+            let _live = publication;
+            std::panic::resume_unwind(Box::new("a bug"));
+        };
+        assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(crash)).is_err());
+    }
+    let refusal = hub.publish(&wish).unwrap_err();
+    assert!(matches!(refusal, Refusal::Quarantined { .. }), "{refusal}");
+    assert!(hub.publish(&request("open", None, "127.0.0.1:1")).is_ok(), "the other channel");
+    let later = begun + Duration::from_secs(130);
+    assert!(hub.publish_at(&wish, later).is_ok());
+}
+
+#[tokio::test]
+async fn ends_that_are_no_crashes_are_never_held_against_a_publisher() {
+    let (hub, _subscriptions) = hub();
+    for _ in 0..10 {
+        drop(hub.publish(&request("news", Some("k1"), "10.0.0.1:5")).unwrap());
+    }
+}

@@ -148,6 +148,7 @@ impl End {
             Self::Session(_) => "protocol",
             Self::Refused(Refusal::BadName(_)) => "bad name",
             Self::Refused(Refusal::TooOften { .. } | Refusal::Busy) => "too often",
+            Self::Refused(Refusal::Quarantined { .. }) => "quarantined",
             Self::Refused(Refusal::NoCapacity(_)) => "no capacity",
             Self::Refused(Refusal::ShuttingDown) => "shutdown",
             Self::Refused(_) => "denied",

@@ -33,9 +33,20 @@ async fn a_worker_that_goes_on_begins_on_time_with_an_idr_at_the_next_part_in_ev
     let gathering = gather(outputs, grid);
     let began = clock.utc_nanos();
     replay(&mut input, &source, SECOND);
-    play_on(&mut input, &source, SECOND, 4 * SECOND).await;
-    let made = finish(input, gathering).await;
+    let half = SECOND / 2;
+    play_on(&mut input, &source, SECOND, 2 * SECOND + half).await;
+    // One of the rungs is behind, and filler has got to a tenth of a second from now.
+    let behind = (clock.utc_nanos() + 100_000_000) / 100_000 * 9;
+    input.ask_key_frames(0b10, behind);
+    play_on(&mut input, &source, 2 * SECOND + half, 4 * SECOND).await;
+    let mut made = finish(input, gathering).await;
 
+    let frame = i64::from(grid.rate.frame_ticks());
+    let wanted = (behind + frame - 1) / frame * frame;
+    let asked = made.samples[1].iter_mut().find(|sample| sample.dts == wanted).expect("a frame");
+    assert!(asked.sync, "it was asked for a key frame");
+    // All others are where they always are, in the rung that was not asked too.
+    asked.sync = wanted % grid.segment_ticks as i64 == 0;
     assert_on_the_grid(&made);
     let into = made.start - grid.boundary(made.first_k);
     assert_eq!(into % grid.part_ticks as i64, 0, "a part begins there");

@@ -108,6 +108,14 @@ impl Cutting {
         }
     }
 
+    /// What an encoder should be asked key frames for, and from when on. A source can't be asked.
+    pub(super) fn overtaken(&self) -> Vec<(usize, i64)> {
+        match self {
+            Self::Grid(segmenter) => segmenter.overtaken().collect(),
+            Self::Source(_) => Vec::new(),
+        }
+    }
+
     /// Fills up to where another run takes over, and gives the number that is next.
     pub(super) fn end(&mut self, grid: &Grid, begin: Begin, next_k: u64) -> u64 {
         let at = match begin {

@@ -84,6 +84,15 @@ impl Encoder {
         self.input.set_rungs(on);
     }
 
+    /// Asks for key frames where filler has overtaken it: rungs, and from when on in video ticks.
+    pub(super) fn ask_key_frames(&mut self, overtaken: &[(usize, i64)]) {
+        // Parts end at the same time in every rung, so one word is right for all.
+        let Some(at) = overtaken.iter().map(|(_, at)| *at).max() else { return };
+        let rungs =
+            overtaken.iter().filter_map(|(rung, _)| 1u64.checked_shl(u32::try_from(*rung).ok()?));
+        self.input.ask_key_frames(rungs.fold(0, |all, rung| all | rung), at);
+    }
+
     /// Notes that its run has begun, whose first samples are due in `ahead`.
     pub(super) fn begin(&mut self, ahead: Duration) {
         self.begun = true;

@@ -25,10 +25,9 @@ use super::stages::Publishing;
 use crate::store::{ChannelStore, StoredFormat, StoredRendition};
 use crate::telemetry::metrics::{ChannelMetrics, RenditionMetrics};
 
-/// How long after its end a part of a living encoder may come. Filler before that would cost the
-/// picture up to the next key frame for a hiccup that no player notices: they stay three segments
-/// behind. Longer than a rung that can't keep up lags before it leaves frames out.
-const LATE: Span = Span::millis(1_000);
+/// How long an encoder may take to make what lies before its start, in nanoseconds: as long as it may
+/// take to begin. Filler completes the rest, or a channel whose machine is too slow would never begin.
+const CATCHES_UP_WITHIN: i64 = 10_000_000_000;
 
 /// How long an MPD may be acted upon after a run has ended: twice the time after which players read
 /// it again and a cache may have kept it (DESIGN §4).
@@ -64,6 +63,8 @@ struct Current {
     opened: Vec<Option<Instant>>,
     /// Whether the encoder still makes what lies before its start, as fast as it can.
     catching_up: bool,
+    /// When it counts as caught up in any case.
+    caught_up_by: Option<Timestamp>,
 }
 
 impl Current {
@@ -283,8 +284,15 @@ impl Packaging {
         let metrics = renditions.iter().map(|r| self.metrics.rendition(r.name.as_str())).collect();
         let pictures = renditions.iter().filter(|r| r.video().is_some()).count();
         let opened = vec![None; pictures];
-        self.current =
-            Some(Current { run, renditions, segmenter, metrics, opened, catching_up: true });
+        self.current = Some(Current {
+            run,
+            renditions,
+            segmenter,
+            metrics,
+            opened,
+            catching_up: true,
+            caught_up_by: None,
+        });
     }
 
     /// Ends the run on the air where another one begins, and keeps what its manifests promised beyond
@@ -331,6 +339,8 @@ impl Packaging {
             current.segmenter.switch_on(rendition);
         } else {
             current.segmenter.switch_off(rendition, at);
+            // What it was behind with may never come, and every rendition would wait for it.
+            current.catching_up = false;
         }
     }
 
@@ -341,20 +351,36 @@ impl Packaging {
 
     /// When [`Self::fill`] has to be called, unless a sample comes before.
     pub(super) fn fill_at(&mut self, now: Timestamp) -> Option<Timestamp> {
+        let patience = self.patience();
         let current = self.current.as_mut()?;
-        let due = current.segmenter.due(LATE)?;
-        current.catching_up &= nanos(due) <= nanos(now);
+        let due = current.segmenter.due(patience)?;
+        if current.catching_up {
+            let latest =
+                Timestamp::new(nanos(now).saturating_add(CATCHES_UP_WITHIN), Timescale::NANOS);
+            let by = *current.caught_up_by.get_or_insert(latest);
+            current.catching_up = nanos(due) <= nanos(now) && nanos(now) < nanos(by);
+        }
         (!current.catching_up).then_some(due)
     }
 
-    /// Completes with filler what should be there at `now`.
-    pub(super) async fn fill(&mut self, now: Timestamp) {
-        if let Some(current) = &mut self.current
-            && !current.catching_up
-        {
-            current.segmenter.fill(now, LATE);
-            self.drain(Instant::now()).await;
+    /// Completes with filler what should be there at `now`. Gives the rungs whose encoder is alive and
+    /// should make a key frame for them, and from when on in video ticks.
+    pub(super) async fn fill(&mut self, now: Timestamp) -> Vec<(usize, i64)> {
+        let patience = self.patience();
+        match &mut self.current {
+            Some(current) if !current.catching_up => {
+                current.segmenter.fill(now, patience);
+                let overtaken = current.segmenter.overtaken();
+                self.drain(Instant::now()).await;
+                overtaken
+            }
+            _ => Vec::new(),
         }
+    }
+
+    /// How long after its end a part of a living encoder, or of a source, may come.
+    fn patience(&self) -> Span {
+        self.format.grid.patience(self.format.publish_delay)
     }
 
     /// Stores what players may rely on from now on, if it is new.

@@ -3,6 +3,8 @@ use crate::media::{AudioConfig, Config, Name, Track, VideoCodec, VideoConfig};
 use crate::time::{FrameRate, Span, Timescale};
 use proptest::prelude::*;
 
+mod lateness;
+
 const VIDEO: usize = 0;
 const AUDIO: usize = 1;
 /// None, so that times in tests are those of the media.

@@ -57,9 +57,25 @@ impl Relay {
     /// # Errors
     /// If the encoder can't be started. A refusal shows in [`Self::ended`].
     pub fn start(source: Source, server: &str, stream: &str, edit: Edit) -> Result<Self> {
+        Self::start_all(source, server, vec![(stream.to_owned(), edit)])
+    }
+
+    /// Publishes one `source` to several streams, each changed by its own edit. One that is refused
+    /// ends all.
+    ///
+    /// # Errors
+    /// If the encoder can't be started.
+    pub fn start_all(source: Source, server: &str, streams: Vec<(String, Edit)>) -> Result<Self> {
+        // A worker of its own looks after the sockets while the thread waits for the encoder's pipe.
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .context("runtime of the relay")?;
+        // Before the encoder begins, or its first pictures would wait in the pipe.
+        let connected = runtime.block_on(connect(server, streams));
         let (publisher, pipe) = Publisher::start_piped(source)?;
-        let (server, stream) = (server.to_owned(), stream.to_owned());
-        let thread = std::thread::spawn(move || relay(pipe, &server, &stream, edit));
+        let thread = std::thread::spawn(move || runtime.block_on(relay(pipe, connected?)));
         Ok(Self { publisher, thread: Some(thread) })
     }
 
@@ -105,25 +121,30 @@ impl Drop for Relay {
     }
 }
 
-fn relay(mut pipe: ChildStdout, server: &str, stream: &str, mut edit: Edit) -> Result {
-    // A worker of its own looks after the socket while this thread waits for the encoder's pipe.
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build()
-        .context("runtime of the relay")?;
-    runtime.block_on(async {
-        let mut to =
-            client::Publisher::connect(server, "live", stream).await.context("publishing")?;
-        let mut head = [0; 13];
-        pipe.read_exact(&mut head).context("head of FLV")?;
-        while let Some(tag) = read_tag(&mut pipe)? {
-            for tag in tag.into_iter().flat_map(&mut edit) {
-                send(&mut to, &tag).await.context("sending")?;
+/// A stream at the server, what is done to its tags, and its name.
+type Stream = (client::Publisher, Edit, String);
+
+async fn connect(server: &str, streams: Vec<(String, Edit)>) -> Result<Vec<Stream>> {
+    let mut all = Vec::new();
+    for (stream, edit) in streams {
+        let to = client::Publisher::connect(server, "live", &stream).await;
+        all.push((to.context(format!("publishing {stream}"))?, edit, stream));
+    }
+    Ok(all)
+}
+
+async fn relay(mut pipe: ChildStdout, mut streams: Vec<Stream>) -> Result {
+    let mut head = [0; 13];
+    pipe.read_exact(&mut head).context("head of FLV")?;
+    while let Some(tag) = read_tag(&mut pipe)? {
+        let Some(tag) = tag else { continue };
+        for (to, edit, stream) in &mut streams {
+            for tag in edit(tag.clone()) {
+                send(to, &tag).await.context(format!("sending {stream}"))?;
             }
         }
-        Ok(())
-    })
+    }
+    Ok(())
 }
 
 async fn send(to: &mut client::Publisher, tag: &Tag) -> std::result::Result<(), client::Error> {

@@ -1,4 +1,5 @@
-use packager::time::Span;
+use packager::media::{AudioConfig, Config, Name, Track, VideoConfig};
+use packager::time::{Span, Timescale};
 use proptest::prelude::*;
 
 use super::*;
@@ -49,6 +50,7 @@ fn every_message_reads_back_as_it_was() {
         ToWorker::SourceLost,
         ToWorker::Slate { image: Bytes::from_static(b"PNG") },
         ToWorker::Rungs { on: 0b101 },
+        ToWorker::KeyFrames { rungs: 0b10, at: -7 },
         ToWorker::Stop,
     ] {
         assert_eq!(round_to(&message), message);
@@ -99,20 +101,18 @@ fn every_message_reads_back_as_it_was() {
 
 #[test]
 fn a_worker_of_another_version_is_refused() {
-    let wire = json(
-        kind::START,
-        &Start {
-            version: VERSION + 1,
-            clock: ClockBase { utc_minus_monotonic_nanos: 0 },
-            role: Role::Ladder {
-                name: String::new(),
-                rungs: vec![],
-                grid: grid(),
-                first_k_min: 0,
-                resume: false,
-            },
+    let start = Start {
+        version: VERSION + 1,
+        clock: ClockBase { utc_minus_monotonic_nanos: 0 },
+        role: Role::Ladder {
+            name: String::new(),
+            rungs: vec![],
+            grid: grid(),
+            first_k_min: 0,
+            resume: false,
         },
-    );
+    };
+    let wire = ToWorker::Start(start).to_wire();
     let (kind, body) = unwire(&wire);
     assert!(matches!(ToWorker::from_body(kind, body), Err(Error::Value { .. })));
 }

@@ -64,15 +64,18 @@ fn configurations_and_the_loss_of_the_source_survive_a_full_queue_the_newest_of_
         frame_samples: 1024,
     };
     input.send(&Unit::AudioConfig(audio));
+    input.ask_key_frames(0b1, 5);
+    input.ask_key_frames(0b11, 9);
     let mut order = vec![received(&mut receiver)];
-    for _ in 0..4 {
+    for _ in 0..5 {
         input.send(&Unit::Video(sample(true, 9)));
         order.push(received(&mut receiver));
     }
     assert!(matches!(order[1], ToWorker::SourceLost), "{order:?}");
     assert!(matches!(&order[2], ToWorker::VideoConfig { record, .. } if record[..] == [2]));
     assert!(matches!(order[3], ToWorker::AudioConfig { .. }));
-    assert!(matches!(order[4], ToWorker::Video(_)));
+    assert_eq!(order[4], ToWorker::KeyFrames { rungs: 0b11, at: 9 });
+    assert!(matches!(order[5], ToWorker::Video(_)));
 }
 
 #[test]

@@ -118,9 +118,20 @@ impl Clock {
     }
 }
 
+/// How late pictures may stay, in nanoseconds.
+#[derive(Clone, Copy, Debug)]
+struct Patience(i64);
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self(JUMP)
+    }
+}
+
 /// Source time to output time.
 #[derive(Debug, Default)]
 pub(super) struct Mapper {
+    patience: Patience,
     placed: bool,
     generation: u32,
     video: Clock,
@@ -136,10 +147,16 @@ pub(super) struct Mapper {
 }
 
 impl Mapper {
+    /// A mapper for an output that waits no longer than `patience` nanoseconds for a late picture: one
+    /// whose pictures stay later than that is placed anew, or none would be shown.
+    pub(super) fn patient(patience: i64) -> Self {
+        Self { patience: Patience(patience.min(JUMP)), ..Self::default() }
+    }
+
     /// Forgets the source: the next picture that can be decoded is placed anew.
     pub(super) fn source_lost(&mut self) {
-        let Self { jumps, replaced, taken_back, generation, .. } = *self;
-        *self = Self { jumps, replaced, taken_back, generation, ..Self::default() };
+        let Self { patience, jumps, replaced, taken_back, generation, .. } = *self;
+        *self = Self { patience, jumps, replaced, taken_back, generation, ..Self::default() };
     }
 
     /// Places a sample by its decoding time and the time it was received, both in nanoseconds, the
@@ -266,7 +283,7 @@ impl Mapper {
 
     /// Lateness that stays, and what a stretch says of the picture's place.
     fn watch_picture(&mut self, dts: i64, received: i64, deviation: i64, stretch: Option<Stretch>) {
-        if self.video.astray(deviation < -JUMP, received) {
+        if self.video.astray(deviation < -self.patience.0, received) {
             self.shift(received - dts - self.video.offset);
             return;
         }
@@ -290,7 +307,7 @@ impl Mapper {
     /// Too late for too long it would never be heard.
     fn watch_sound(&mut self, dts: i64, received: i64, deviation: i64) -> bool {
         let picture = self.video.deviation_at(received).unwrap_or(0);
-        let in_place = (-JUMP..=EARLY).contains(&(deviation - picture));
+        let in_place = (-self.patience.0..=EARLY).contains(&(deviation - picture));
         if !self.audio.astray(!in_place, received) {
             return in_place;
         }

@@ -17,7 +17,7 @@ use super::link::Link;
 use super::meter::Meter;
 use super::pictures::Board;
 use super::rung::{Lane, Shown};
-use super::slots::Slots;
+use super::slots::{Patience, Slots};
 use super::sound::{Desk, Placer};
 use super::{Error, Messages, slate};
 use crate::av::ladder::Rung;
@@ -58,11 +58,12 @@ pub(super) fn run(
     let audio_index = u8::try_from(lanes.len()).unwrap_or(u8::MAX);
     renditions.push(audio_rendition(&encoder, &grid)?);
 
-    let board = Arc::new(Board::new(grid, clock, Arc::clone(&meter)));
+    let asked = lanes.iter().map(Lane::asked).collect();
+    let board = Arc::new(Board::new(grid, clock, Arc::clone(&meter), asked));
     let largest = rungs.iter().max_by_key(|rung| rung.height);
     let (width, height) = largest.map_or((0, 0), |rung| (rung.width, rung.height));
     board.set_slate(slate::of_name(name, width, height));
-    let desk = Arc::new(Desk::new(clock, Arc::clone(&meter)));
+    let desk = Arc::new(Desk::new(clock, Arc::clone(&meter), &grid));
     let sentinel = Sentinel::new(messages);
     let sound =
         spawn_sound(Arc::clone(&desk), encoder, audio_index, link.clone(), sentinel.clone())?;
@@ -221,7 +222,7 @@ impl Source {
             board,
             meter,
             link,
-            mapper: Mapper::default(),
+            mapper: Mapper::patient(Patience::longest(&begin.grid)),
             slots: Slots::new(begin.grid.rate),
             resume: begin.resume,
             pictures: None,
@@ -262,6 +263,7 @@ impl Source {
                     Err(error) => self.link.log(true, format!("the slate is left out: {error}")),
                 },
                 ToWorker::Rungs { on } => self.board.set_rungs(on),
+                ToWorker::KeyFrames { rungs, at } => self.board.ask_key_frames(rungs, at),
                 ToWorker::Stop => break,
             }
         }

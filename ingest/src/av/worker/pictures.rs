@@ -14,7 +14,7 @@ use packager::grid::Grid;
 
 use super::link::Link;
 use super::meter::Meter;
-use super::rung::{Job, Lane, Shown};
+use super::rung::{Asked, Job, Lane, Shown};
 use super::slots::{Patience, Slots};
 use crate::av::protocol::{ClockBase, FromWorker, monotonic_nanos};
 
@@ -32,6 +32,8 @@ pub(super) struct Board {
     grid: Grid,
     clock: ClockBase,
     meter: Arc<Meter>,
+    /// What the rungs are asked for, in the ladder's order.
+    asked: Vec<Arc<Asked>>,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -58,7 +60,12 @@ enum Choice {
 }
 
 impl Board {
-    pub(super) fn new(grid: Grid, clock: ClockBase, meter: Arc<Meter>) -> Self {
+    pub(super) fn new(
+        grid: Grid,
+        clock: ClockBase,
+        meter: Arc<Meter>,
+        asked: Vec<Arc<Asked>>,
+    ) -> Self {
         let state = State {
             waiting: BTreeMap::new(),
             passed: None,
@@ -66,10 +73,10 @@ impl Board {
             slate: None,
             first: None,
             next: i64::MIN,
-            patience: Patience::new(),
+            patience: Patience::of(&grid),
             closed: false,
         };
-        Self { grid, clock, meter, state: Mutex::new(state), changed: Condvar::new() }
+        Self { grid, clock, meter, asked, state: Mutex::new(state), changed: Condvar::new() }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -125,6 +132,15 @@ impl Board {
     /// Says which rungs are made from the next boundary on, by bit.
     pub(super) fn set_rungs(&self, on: u64) {
         self.lock().rungs = on;
+    }
+
+    /// Asks rungs, by bit, for an IDR at the first frame at or after `at` that they have not coded yet.
+    pub(super) fn ask_key_frames(&self, rungs: u64, at: i64) {
+        for (index, asked) in (0u32..).zip(&self.asked) {
+            if rungs.checked_shr(index).is_some_and(|bits| bits & 1 == 1) {
+                asked.at(at);
+            }
+        }
     }
 
     /// The first frame that begins after now.

@@ -1,8 +1,10 @@
 //! One rung: a thread that scales and encodes the pictures it is given, in order.
 //!
-//! A rung that can't keep up gets no new picture while its queue is full. It then encodes its last
-//! one again in the missing places, which costs next to nothing: it freezes for a moment, and its
-//! output stays whole, at a constant rate, with an IDR at every boundary.
+//! A rung that can't keep up gets no new picture while it lies more than a part behind, or its queue
+//! is full: the packager fills the place of what comes later ([`Grid::patience`]). It then encodes its
+//! last one again in the missing places, which costs next to nothing: it freezes for a moment, and
+//! its output stays whole, at a constant rate, with an IDR at every boundary. Asked for another IDR
+//! where filler has taken places after all, it makes one.
 //!
 //! A rung that is switched off gets no frames, and costs nothing but its memory. Its encoder stays
 //! open, so that it comes back with the same init segment, and with an IDR.
@@ -15,7 +17,7 @@ use std::thread::JoinHandle;
 use ffmpeg_next::frame;
 use packager::grid::Grid;
 use packager::media::{Config, Rendition, Sample, Track};
-use packager::time::FrameRate;
+use packager::time::{FrameRate, Rounding, Timescale};
 
 use super::Error;
 use super::encode::{VideoEncoder, VideoSettings};
@@ -46,6 +48,26 @@ pub(super) struct Job {
     pub(super) fresh: bool,
 }
 
+/// An IDR that a rung is asked for, from outside its thread.
+#[derive(Debug)]
+pub(super) struct Asked(AtomicI64);
+
+impl Asked {
+    const NOTHING: i64 = i64::MAX;
+
+    /// Asks for it at the first picture at or after `ticks`.
+    pub(super) fn at(&self, ticks: i64) {
+        self.0.store(ticks, Relaxed);
+    }
+
+    /// Whether the picture at `ticks` is it; if so, it is asked for no more.
+    fn is(&self, ticks: i64) -> bool {
+        let asked = self.0.load(Relaxed);
+        // Asked again meanwhile, for a later one: that still holds.
+        asked <= ticks && self.0.compare_exchange(asked, Self::NOTHING, Relaxed, Relaxed).is_ok()
+    }
+}
+
 /// The way to a rung's thread.
 pub(super) struct Lane {
     queue: SyncSender<Job>,
@@ -60,6 +82,9 @@ pub(super) struct Lane {
     fresh: bool,
     /// When the newest coded frame was due, UTC nanoseconds; 0 before the first one.
     coded: Arc<AtomicI64>,
+    asked: Arc<Asked>,
+    /// A rung that lies further behind takes no more pictures, nanoseconds.
+    most_lag: i64,
     /// Frames that were to be taken, and those of them that were not, since the last report.
     offered: u32,
     refused: u32,
@@ -106,9 +131,12 @@ impl Lane {
         let (queue, jobs) = sync_channel(half_a_second(grid.rate));
         let pending = Arc::new(AtomicUsize::new(0));
         let coded = Arc::new(AtomicI64::new(0));
+        let asked = Arc::new(Asked(AtomicI64::new(Asked::NOTHING)));
+        let part = grid.part().ticks_in(Timescale::NANOS, Rounding::Floor);
         let worker = Worker {
             pending: Arc::clone(&pending),
             coded: Arc::clone(&coded),
+            asked: Arc::clone(&asked),
             encoder,
             size: (rung.width, rung.height),
             index,
@@ -128,10 +156,17 @@ impl Lane {
             on: true,
             fresh: false,
             coded,
+            asked,
+            most_lag: i64::try_from(part).unwrap_or(i64::MAX),
             offered: 0,
             refused: 0,
         };
         Ok((lane, rendition))
+    }
+
+    /// What it is asked for.
+    pub(super) fn asked(&self) -> Arc<Asked> {
+        Arc::clone(&self.asked)
     }
 
     /// Switches the rung on or off; whether that changes anything.
@@ -169,9 +204,17 @@ impl Lane {
             self.catching_up = (self.pending.load(Relaxed) > 1 && now < until)
                 .then(|| until.min(now.saturating_add(CATCH_UP)));
         }
-        self.pending.fetch_add(1, Relaxed);
+        let waiting = self.pending.fetch_add(1, Relaxed);
+        if job.fresh && waiting == 0 {
+            // What it coded before it was off is no measure.
+            self.coded.store(job.due, Relaxed);
+        }
+        // What waits is behind as well. With nothing to wait for, the gap is frames not given.
+        let lags = waiting > 0 && job.due - self.coded.load(Relaxed) > self.most_lag;
         let result = if self.catching_up.is_some() {
             self.queue.send(job).map_err(|error| TrySendError::Disconnected(error.0))
+        } else if lags {
+            Err(TrySendError::Full(job))
         } else {
             self.queue.try_send(job)
         };
@@ -208,6 +251,7 @@ struct Worker {
     encoder: VideoEncoder,
     pending: Arc<AtomicUsize>,
     coded: Arc<AtomicI64>,
+    asked: Arc<Asked>,
     size: (u16, u16),
     index: u8,
     grid: Grid,
@@ -267,7 +311,7 @@ impl Worker {
         self.encode(&mut last.picture, job.n, first, job.due, job.captured)
     }
 
-    /// Encodes a picture as frame `n`; as an IDR if it is the first or at a boundary.
+    /// Encodes a picture as frame `n`; as an IDR if it is the first, at a boundary, or asked for.
     fn encode(
         &mut self,
         picture: &mut frame::Video,
@@ -279,7 +323,8 @@ impl Worker {
         let given = monotonic_nanos();
         let duration = self.grid.rate.frame_ticks();
         let ticks = i64::from(duration);
-        let idr = first || (n * ticks) % self.grid.segment_ticks.cast_signed() == 0;
+        let boundary = (n * ticks) % self.grid.segment_ticks.cast_signed() == 0;
+        let idr = self.asked.is(n * ticks) || first || boundary;
         let (link, meter, clock, rendition) = (&self.link, &self.meter, self.clock, self.index);
         self.encoder.encode(picture, n, idr, |n, sync, data| {
             let encoded = monotonic_nanos();

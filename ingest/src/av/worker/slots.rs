@@ -4,7 +4,8 @@
 //! [`Slots`] rounds a picture's output time to a frame number: a source of the output's rate maps
 //! one to one, whatever its jitter. [`Patience`] is how long a slot waits for a picture that is late.
 
-use packager::time::FrameRate;
+use packager::grid::Grid;
+use packager::time::{FrameRate, Rounding, Timescale};
 
 const MS: i64 = 1_000_000;
 /// Thousandths of a frame.
@@ -57,7 +58,8 @@ fn nearest(thousandths: i64) -> i64 {
     (thousandths + WHOLE / 2).div_euclid(WHOLE)
 }
 
-/// The shortest and the longest wait for what is late.
+/// The shortest and the longest wait for what is late. Never longer than a part: the packager fills
+/// one that is later than [`Grid::patience`], which is a part and some time to encode and deliver.
 const MIN_PATIENCE: i64 = 40 * MS;
 const MAX_PATIENCE: i64 = 500 * MS;
 /// At first: covers a decoder that reorders two pictures at 25 fps.
@@ -71,12 +73,20 @@ const GIVE_BACK: i64 = MS;
 #[derive(Debug)]
 pub(super) struct Patience {
     nanos: i64,
+    most: i64,
     changed: i64,
 }
 
 impl Patience {
-    pub(super) fn new() -> Self {
-        Self { nanos: FIRST_PATIENCE, changed: 0 }
+    /// The patience of an output with these parts.
+    pub(super) fn of(grid: &Grid) -> Self {
+        Self { nanos: FIRST_PATIENCE, most: Self::longest(grid), changed: 0 }
+    }
+
+    /// The longest wait of an output with these parts, in nanoseconds.
+    pub(super) fn longest(grid: &Grid) -> i64 {
+        let part = grid.part().ticks_in(Timescale::NANOS, Rounding::Floor);
+        i64::try_from(part).unwrap_or(MAX_PATIENCE).clamp(FIRST_PATIENCE, MAX_PATIENCE)
     }
 
     /// The wait now, in nanoseconds.
@@ -86,7 +96,7 @@ impl Patience {
 
     /// Something came `lateness` nanoseconds after it was due, too late.
     pub(super) fn missed(&mut self, lateness: i64, now: i64) {
-        let needed = (lateness + MARGIN).min(MAX_PATIENCE);
+        let needed = (lateness + MARGIN).min(self.most);
         self.nanos = self.nanos.max(needed);
         self.changed = now;
     }

@@ -10,6 +10,7 @@ use ffmpeg::format::{Sample as SampleFormat, sample};
 use ffmpeg::software::resampling;
 use ffmpeg::{ChannelLayout, ffi, frame};
 use ffmpeg_next as ffmpeg;
+use packager::grid::Grid;
 use packager::media::Sample;
 
 use super::Error;
@@ -118,11 +119,11 @@ struct State {
 }
 
 impl Desk {
-    pub(super) fn new(clock: ClockBase, meter: Arc<Meter>) -> Self {
+    pub(super) fn new(clock: ClockBase, meter: Arc<Meter>, grid: &Grid) -> Self {
         let state = State {
             tape: Tape::default(),
             begin: None,
-            patience: Patience::new(),
+            patience: Patience::of(grid),
             heard: None,
             closed: false,
         };

@@ -243,11 +243,14 @@ impl Task {
         packaging.fill_at(now).map(|at| Instant::now() + until(now, at))
     }
 
-    /// Completes what the encoder has not made in time.
+    /// Completes what the encoder has not made in time. One that is alive is asked for key frames:
+    /// without them all that it makes up to the next boundary would be dropped.
     pub(super) async fn fill(&mut self) {
         let now = self.context.clock.now();
-        if let Some((_, packaging)) = &mut self.making {
-            packaging.fill(now).await;
+        let Some((_, packaging)) = &mut self.making else { return };
+        let overtaken = packaging.fill(now).await;
+        if let Some(encoder) = &mut self.encoder {
+            encoder.ask_key_frames(&overtaken);
         }
     }
 

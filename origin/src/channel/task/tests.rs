@@ -34,6 +34,7 @@ struct Fixture {
     task: JoinHandle<()>,
     folder: tempfile::TempDir,
     store: Arc<ChannelStore>,
+    clock: Arc<ManualClock>,
 }
 
 fn grid() -> Grid {
@@ -67,9 +68,10 @@ impl Fixture {
         let (status_sender, status) = watch::channel(Arc::default());
         let store = store.channel(&name).unwrap();
         let least = store.recovered().newest_start().unwrap_or(Timestamp::new(0, Timescale::NANOS));
+        let clock = Arc::new(clock);
         let context = Context {
             config,
-            clock: Arc::new(Ahead::of(Arc::new(clock), least)),
+            clock: Arc::new(Ahead::of(Arc::clone(&clock) as Arc<dyn crate::clock::Clock>, least)),
             store: Arc::clone(&store),
             metrics: Metrics::new("test").channel("news"),
             admission: Arc::new(Admission::new(None)),
@@ -80,7 +82,7 @@ impl Fixture {
         let cancel = CancellationToken::new();
         let subscription = subscriptions.remove(&name).unwrap();
         let task = tokio::spawn(run(context, subscription, cancel.clone()));
-        Self { hub, status, snapshots, cancel, task, folder, store }
+        Self { hub, status, snapshots, cancel, task, folder, store, clock }
     }
 
     fn publish(&self) -> Publication {
@@ -96,6 +98,16 @@ impl Fixture {
 
     /// The same with a picture of this kind.
     fn let_worker_begin_with(&self, video: VideoConfig, first_k: u64) {
+        self.let_worker_make(video, first_k, grid().segment_ticks / u64::from(RATE.frame_ticks()));
+    }
+
+    /// The same, but it stops after `frames`.
+    fn let_worker_make(&self, video: VideoConfig, first_k: u64, frames: u64) {
+        self.let_worker_say(&Self::made(video, first_k, frames));
+    }
+
+    /// What a worker says that begins at segment `first_k` and makes so many frames.
+    fn made(video: VideoConfig, first_k: u64, frames: u64) -> Vec<FromWorker> {
         let grid = grid();
         let config = Config::Video(video);
         let rendition = Rendition {
@@ -108,12 +120,16 @@ impl Fixture {
         let frame = RATE.frame_ticks();
         let start = grid.boundary(first_k);
         let mut says = vec![FromWorker::Started { renditions: vec![rendition], first_k, start }];
-        for n in 0..grid.segment_ticks / u64::from(frame) {
+        for n in 0..frames {
             let dts = grid.boundary(first_k) + n.cast_signed() * i64::from(frame);
             let data = Bytes::from_static(b"picture");
             let sample = Sample { dts, pts: dts, duration: frame, sync: n == 0, data };
             says.push(FromWorker::Sample { rendition: 0, sample, captured: 0, encoded: 0 });
         }
+        says
+    }
+
+    fn let_worker_say(&self, says: &[FromWorker]) {
         let wires = says.iter().map(FromWorker::to_wire);
         let bytes: Vec<u8> = wires.flat_map(|w| [w.head, w.payload].concat()).collect();
         std::fs::write(self.folder.path().join("says"), bytes).unwrap();
@@ -179,6 +195,9 @@ fn words(mut bytes: &[u8]) -> Vec<String> {
             ToWorker::Audio(s) => format!("a {}", s.dts / 1_000_000),
             ToWorker::SourceLost => "lost".into(),
             ToWorker::Rungs { .. } => "rungs".into(),
+            ToWorker::KeyFrames { rungs, at } => {
+                format!("keys {rungs} {}", at - grid().boundary(K))
+            }
             ToWorker::Slate { .. } => "slate".into(),
             ToWorker::Stop => "stop".into(),
         });
@@ -245,6 +264,50 @@ async fn a_worker_that_dies_is_followed_by_one_that_needs_neither_header_nor_key
     let second = channel.workers(2).await[1];
     assert_eq!(channel.told(second, 5).await, beginning);
     assert_eq!(channel.status.borrow().state, Health::Starting);
+    channel.stop().await;
+}
+
+#[tokio::test]
+async fn a_worker_that_is_late_for_a_part_is_asked_for_a_key_frame_behind_the_filler() {
+    let mut channel = Fixture::new();
+    // A part has 8 frames: the second one is begun.
+    channel.let_worker_make(video(), K, 11);
+    let publication = channel.publish();
+    send(&publication, beginning()).await;
+    let worker = channel.workers(1).await[0];
+    channel.state(Health::Live).await;
+    let (part, patience) = (Duration::from_micros(266_667), Duration::from_micros(383_334));
+    channel.clock.advance(part * 2 + patience - Duration::from_millis(5));
+    assert_eq!(channel.told(worker, 5).await.len(), 5, "it is there, and may be so late");
+    channel.clock.advance(Duration::from_millis(10));
+    assert_eq!(channel.told(worker, 6).await[5], format!("keys 1 {}", 16 * 3_000));
+    channel.stop().await;
+}
+
+#[tokio::test]
+async fn a_rung_that_goes_off_before_its_encoder_has_caught_up_is_filled() {
+    let mut channel = Fixture::new();
+    // Three segments lie before its first picture, and it never gets through the first.
+    let mut says = Fixture::made(video(), K - 3, 11);
+    says.push(FromWorker::Rung { rendition: 0, on: false, at: grid().boundary(K - 2) });
+    channel.let_worker_say(&says);
+    let publication = channel.publish();
+    send(&publication, beginning()).await;
+    channel.until(|status| status.last_segment >= Some(K - 2)).await;
+    channel.stop().await;
+}
+
+#[tokio::test]
+async fn an_encoder_that_never_catches_up_does_not_keep_a_channel_from_beginning() {
+    let mut channel = Fixture::new();
+    channel.let_worker_make(video(), K - 3, 11);
+    let publication = channel.publish();
+    send(&publication, beginning()).await;
+    let part = channel.snapshots.wait_for(Option::is_some);
+    tokio::time::timeout(PATIENCE, part).await.expect("a part").unwrap();
+    assert_eq!(channel.status.borrow().last_segment, None, "it is waited for");
+    channel.clock.advance(Duration::from_secs(11));
+    channel.until(|status| status.last_segment >= Some(K - 1)).await;
     channel.stop().await;
 }
 

@@ -77,6 +77,20 @@ fn a_source_whose_clock_stood_still_is_placed_anew() {
 }
 
 #[test]
+fn a_source_that_stays_later_than_the_output_waits_is_placed_anew() {
+    // A path that becomes slower by 400 ms.
+    let samples = || (0..120).map(|n| (n * 33, if n >= 30 { n * 33 + 400 } else { n * 33 }));
+    let mut mapper = Mapper::patient(320 * MS);
+    let places = mapped(&mut mapper, samples());
+    assert_eq!(mapper.replaced, 1);
+    assert_eq!(places.last(), Some(&Some(119 * 33 + 400)));
+    // One that waits for it lets it be.
+    let mut mapper = Mapper::patient(1_000 * MS);
+    mapped(&mut mapper, samples());
+    assert_eq!(mapper.replaced, 0);
+}
+
+#[test]
 fn a_clock_that_runs_off_is_followed_slowly() {
     // 200 ppm slow for an hour is 720 ms; the place stays within the tolerance.
     let mut mapper = Mapper::default();

@@ -1,3 +1,4 @@
+use packager::time::Span;
 use proptest::prelude::*;
 
 use super::*;
@@ -35,7 +36,8 @@ fn slots_begin_when_their_number_says() {
 #[test]
 fn patience_grows_at_once_and_comes_back_slowly_within_its_limits() {
     let second = 1_000 * MS;
-    let mut patience = Patience::new();
+    let grid = |part| Grid::choose(FPS30, 48_000, Span::millis(2_000), Span::millis(part));
+    let mut patience = Patience::of(&grid(800));
     patience.missed(250 * MS, second);
     assert_eq!(patience.nanos(), 270 * MS);
     patience.missed(9_000 * MS, second);
@@ -44,6 +46,9 @@ fn patience_grows_at_once_and_comes_back_slowly_within_its_limits() {
     assert_eq!(patience.nanos(), MAX_PATIENCE - 10 * MS);
     patience.relax(10_000 * second);
     assert_eq!(patience.nanos(), MIN_PATIENCE);
+    let mut patience = Patience::of(&grid(300));
+    patience.missed(9_000 * MS, second);
+    assert_eq!(patience.nanos() / MS, 266, "a part, or it would be filled");
 }
 
 proptest! {

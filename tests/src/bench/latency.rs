@@ -10,6 +10,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::{Measure, NO_BAR, Options};
+use crate::edge::{self, Edge};
 use crate::server::Server;
 use crate::{Context, Failure, Result, process, workspace};
 
@@ -17,6 +18,10 @@ use crate::{Context, Failure, Result, process, workspace};
 const WATCHED: Duration = Duration::from_secs(180);
 /// Left out of the figures: a player joins where it can and then finds its place.
 const SETTLES: Duration = Duration::from_secs(15);
+/// How long a player is watched at an edge, which is compared with the same player without.
+const WATCHED_AT_EDGE: Duration = Duration::from_secs(35);
+/// What an edge may add to a player's median.
+const MOST_ADDED_MS: f64 = 200.0;
 /// What the 95th percentile may lie above the median.
 const SPREAD_MS: f64 = 300.0;
 /// For the browser to come up and show a first picture.
@@ -41,16 +46,25 @@ struct Case {
     name: &'static str,
     arguments: &'static [&'static str],
     rendition: &'static str,
+    /// Whether it is watched through the edges too: where that leaves the machine the most room.
+    edges: bool,
     /// LL-HLS and LL-DASH.
     bars: [f64; 2],
 }
 
 const CASES: [Case; 2] = [
-    Case { name: "ladder of three", arguments: &[], rendition: "720p", bars: [1_700.0, 1_500.0] },
+    Case {
+        name: "ladder of three",
+        arguments: &[],
+        rendition: "720p",
+        edges: false,
+        bars: [1_700.0, 1_500.0],
+    },
     Case {
         name: "pass-through",
         arguments: &["--ladder", "source"],
         rendition: "source",
+        edges: true,
         bars: [1_500.0, 1_300.0],
     },
 ];
@@ -134,9 +148,39 @@ pub fn measure(options: &Options) -> Result<Vec<Measure>> {
         for (player, bar) in [HLS, DASH].into_iter().zip(case.bars) {
             let seen = watch(&server.url(""), player, case.rendition, [watched, settles]);
             let name = format!("glass to glass, {}, {}", case.name, player.name);
+            let direct = seen.as_ref().ok().map(|seen| seen.glass.p50_ms);
             measures.push(row(name, seen, bar, [watched, settles]));
+            if case.edges {
+                measures.extend(through_edges(&server, case, player, direct, options)?);
+            }
         }
         server.stop()?;
+    }
+    Ok(measures)
+}
+
+/// What either edge adds to a player's latency, which was `direct` without.
+fn through_edges(
+    server: &Server,
+    case: &Case,
+    player: Player,
+    direct: Option<f64>,
+    options: &Options,
+) -> Result<Vec<Measure>> {
+    let watched = options.watch.unwrap_or(WATCHED).min(WATCHED_AT_EDGE);
+    let times = [watched, SETTLES.min(watched / 2)];
+    let mut measures = Vec::new();
+    for kind in [edge::Kind::Nginx, edge::Kind::Varnish] {
+        let edge = Edge::start(kind, server.http, &[])?;
+        let seen = watch(&edge.url(""), player, case.rendition, times);
+        let added = seen.as_ref().ok().zip(direct).map(|(seen, direct)| seen.glass.p50_ms - direct);
+        let name = format!("glass to glass, {}, {}, through {kind:?}", case.name, player.name);
+        let bar = direct.map_or(0.0, |direct| direct + MOST_ADDED_MS);
+        let mut measure = row(name, seen, bar, times);
+        if let Some(added) = added {
+            measure.ratio = format!("{:+.2} s", added / 1_000.0);
+        }
+        measures.push(measure);
     }
     Ok(measures)
 }

@@ -15,6 +15,7 @@ use axum::middleware::{self, Next};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
+use hyper_util::service::TowerToHyperService;
 use ingest::secret::Secret;
 use packager::media::Name;
 use tokio::net::TcpListener;
@@ -76,8 +77,8 @@ pub async fn serve(
     draining: CancellationToken,
     cancel: CancellationToken,
 ) {
-    let router = router(context, draining);
-    crate::http::serve_connections(listener, router, cancel).await;
+    let service = TowerToHyperService::new(router(context, draining));
+    crate::http::serve_connections(listener, service, cancel).await;
 }
 
 /// The admin listener as a service. The server is not ready any more once `draining` is cancelled.

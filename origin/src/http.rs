@@ -8,18 +8,19 @@
 //! What viewers post goes to `beacon`. Every other answer can be cached by the rule of its `class`,
 //! and one media URL has one content for ever (DESIGN §2, §7). Of a query only the delivery directives
 //! of HLS are read (`reload`). Requests at the live edge are held on the channel's snapshots; no lock
-//! is held while something is rendered or written.
+//! is held while something is rendered or written. A segment that is being written is answered part by
+//! part as it grows.
 //!
-//! It serves what channels and the store have and changes nothing. Answers while a segment is being
-//! written are not here yet.
+//! It serves what channels and the store have and changes nothing.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::pin::Pin;
 use std::sync::Arc;
 
-use axum::Router;
-use axum::extract::{Request, State};
-use axum::http::{HeaderMap, Method, Response, Uri};
+use axum::http::{HeaderMap, Method, Request, Response, Uri};
+use bytes::Bytes;
 use packager::hls::Skip;
 use packager::media::Name;
 use packager::time::{self, Timescale, Timestamp};
@@ -37,6 +38,7 @@ mod hold;
 mod media;
 mod negotiate;
 mod page;
+mod pieces;
 mod playlist;
 mod reload;
 mod render;
@@ -89,16 +91,13 @@ pub struct Context {
 
 /// Serves the origin on `listener` until cancelled, and then until its connections have ended.
 pub async fn serve(listener: TcpListener, context: Context, cancel: CancellationToken) {
-    let router = router(context, cancel.clone());
-    serve::serve(listener, router, cancel).await;
+    let service = Service::new(context, cancel.clone());
+    serve::serve(listener, service, cancel).await;
 }
 
-/// The origin as a service. Requests that wait are answered when `cancel` is.
-pub fn router(context: Context, cancel: CancellationToken) -> Router {
-    let texts = context.channels.keys().map(|name| (name.clone(), Texts::default())).collect();
-    let origin = Arc::new(Origin { context, texts, ids: AnswerIds::new(), cancel });
-    Router::new().fallback(answer).with_state(origin)
-}
+/// The origin as a service, to be handed to every connection.
+#[derive(Clone, Debug)]
+struct Service(Arc<Origin>);
 
 #[derive(Debug)]
 struct Origin {
@@ -115,33 +114,55 @@ struct Texts {
     reloads: Reloads,
 }
 
-async fn answer(State(origin): State<Arc<Origin>>, request: Request) -> Response<axum::body::Body> {
-    let (request, body) = request.into_parts();
-    let mut class = None;
-    let answered = match request.method {
-        Method::POST => origin.take_report(&request, body, &mut class).await,
-        _ => origin.answer(&request.method, &request.uri, &request.headers, &mut class).await,
-    };
-    let mut response = match answered {
-        Ok(response) => response,
-        Err(error) => {
-            if let Error::Read(cause) = &error {
-                tracing::error!(%cause, path = request.uri.path(), "reading the store failed");
-            }
-            answer::error(&error, &request.method)
-        }
-    };
-    answer::everywhere(response.headers_mut(), origin.context.clock.now_millis());
-    response.headers_mut().insert(ANSWER_ID, origin.ids.next());
-    let sent = origin
-        .context
-        .metrics
-        .http
-        .answered(class.map_or("none", Class::label), response.status().as_u16());
-    response.map(|payload| axum::body::Body::new(payload.counted(sent)))
+impl Service {
+    /// Requests that wait are answered when `cancel` is.
+    fn new(context: Context, cancel: CancellationToken) -> Self {
+        let texts = context.channels.keys().map(|name| (name.clone(), Texts::default())).collect();
+        Self(Arc::new(Origin { context, texts, ids: AnswerIds::new(), cancel }))
+    }
+}
+
+impl<B> hyper::service::Service<Request<B>> for Service
+where
+    B: http_body::Body<Data = Bytes, Error: Into<axum::BoxError>> + Send + 'static,
+{
+    type Response = Response<Payload>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Payload>, Infallible>> + Send>>;
+
+    fn call(&self, request: Request<B>) -> Self::Future {
+        let origin = Arc::clone(&self.0);
+        let request = request.map(axum::body::Body::new);
+        Box::pin(async move { Ok(origin.respond(request).await) })
+    }
 }
 
 impl Origin {
+    /// The response to a request, whatever comes of it.
+    async fn respond(&self, request: Request<axum::body::Body>) -> Response<Payload> {
+        let (request, body) = request.into_parts();
+        let mut class = None;
+        let answered = match request.method {
+            Method::POST => self.take_report(&request, body, &mut class).await,
+            _ => self.answer(&request.method, &request.uri, &request.headers, &mut class).await,
+        };
+        let mut response = match answered {
+            Ok(response) => response,
+            Err(error) => {
+                if let Error::Read(cause) = &error {
+                    tracing::error!(%cause, path = request.uri.path(), "reading the store failed");
+                }
+                answer::error(&error, &request.method)
+            }
+        };
+        answer::everywhere(response.headers_mut(), self.context.clock.now_millis());
+        response.headers_mut().insert(ANSWER_ID, self.ids.next());
+        let http = &self.context.metrics.http;
+        let label = class.map_or("none", Class::label);
+        let sent = http.answered(label, response.status().as_u16());
+        response.map(|payload| payload.counted(sent))
+    }
+
     /// Answers a request; leaves its resource class in `class` as soon as that is known.
     async fn answer(
         &self,
@@ -162,7 +183,7 @@ impl Origin {
             return Err(Error::UriTooLong);
         }
         let route = Route::parse(uri.path()).ok_or(Error::NoRoute)?;
-        let found = self.find(&route, uri.query(), class).await?;
+        let found = self.find(&route, (uri.query(), headers), class).await?;
         *class = Some(found.class);
         answer::found(found, method, headers).await
     }
@@ -170,7 +191,7 @@ impl Origin {
     async fn find(
         &self,
         route: &Route,
-        query: Option<&str>,
+        (query, headers): (Option<&str>, &HeaderMap),
         class: &mut Option<Class>,
     ) -> Result<Found, Error> {
         let mut is = |known| *class = Some(known);
@@ -218,12 +239,8 @@ impl Origin {
                 is(Class::Video);
                 let channel = self.channel(&wanted.channel)?;
                 let store = self.context.stores.get(&wanted.channel).ok_or(Error::Gone)?;
-                let found = media::find(channel, store, wanted, self.hold()).await?;
-                Ok(Found {
-                    class: found.class,
-                    content_type: None,
-                    entity: Entity::Media(found.media),
-                })
+                let found = media::find(channel, store, wanted, headers, self.hold()).await?;
+                Ok(Found { class: found.class, content_type: None, entity: found.entity })
             }
         }
     }

@@ -30,12 +30,14 @@ use packager::media::{Name, RunId};
 use packager::time::Timestamp;
 
 mod channel;
+mod follower;
 mod fs;
 mod journal;
 mod live_edge;
 mod writer;
 
 pub use channel::ChannelStore;
+pub use follower::{Follower, Lost};
 pub use journal::{StoredFormat, StoredRendition};
 
 use writer::Batch;

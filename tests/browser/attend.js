@@ -1,5 +1,5 @@
-// In the page of stage.mjs: opens players with their stock configuration, and watches each for what
-// a viewer would mind.
+// In the page of stage.mjs: opens players, with their stock configuration unless their name says
+// otherwise, and watches each for what a viewer would mind.
 
 "use strict";
 
@@ -11,6 +11,8 @@ const FREEZE_MS = 400;
 const JUMP_SECONDS = 1;
 /** Players find their place in the first moments. */
 const SETTLED_SECONDS = 1;
+/** A player that joins late has this long to get to the latency it aims at. */
+const CAUGHT_UP_SECONDS = 5;
 
 /** Errors of dash.js that it goes on after: a segment or a clock that could not be loaded. */
 const DASH_SURVIVES = new Set(
@@ -44,16 +46,30 @@ const LIBRARIES = {
     // Our Periods are placed on the epoch.
     return () => video.currentTime * 1000;
   },
-  shaka(video, url, note) {
-    shaka.polyfill.installAll();
-    const CRITICAL = 2;
-    const told = ({ severity, code }) => note(severity === CRITICAL, `shaka error ${code}`);
-    const player = new shaka.Player();
-    player.addEventListener("error", ({ detail }) => told(detail));
-    void player.attach(video).then(() => player.load(url)).catch(told);
-    return () => player.getPlayheadTimeAsDate()?.getTime();
-  },
+  shaka: (video, url, note) => openShaka(video, url, note, {}),
+  // Low latency by its configuration: a delay that is suggested to everybody else is not for it, and it
+  // keeps to the latency that the service describes.
+  "shaka-low": (video, url, note) =>
+    openShaka(video, url, note, {
+      manifest: { dash: { ignoreSuggestedPresentationDelay: true } },
+      streaming: { lowLatencyMode: true, liveSync: { enabled: true } },
+    }),
 };
+
+function openShaka(video, url, note, configuration) {
+  shaka.polyfill.installAll();
+  const CRITICAL = 2;
+  const told = ({ severity, code }) => note(severity === CRITICAL, `shaka error ${code}`);
+  const player = new shaka.Player();
+  player.addEventListener("error", ({ detail }) => told(detail));
+  player.configure(configuration);
+  // Version 5.2 looks for the first segment after a switch by floor((time - start) / duration), which is
+  // one too few where a duration such as 1.6 s is not exact in binary, and then loads no picture any
+  // more: in DASH by number it stays with the rung that it begins with.
+  player.configure("abr.enabled", !url.endsWith(".mpd"));
+  void player.attach(video).then(() => player.load(url)).catch(told);
+  return () => player.getPlayheadTimeAsDate()?.getTime();
+}
 
 class Attention {
   #opened = Date.now();
@@ -65,6 +81,7 @@ class Attention {
   #playedSeconds = 0;
   /** Tells the date of what is on the screen. */
   date = () => undefined;
+  #latencies = [];
 
   constructor(video) {
     this.#video = video;
@@ -92,6 +109,7 @@ class Attention {
       ...this.#seen,
       stalls: [...this.#seen.stalls, ...(this.#stall ? [this.#lasting(this.#stall)] : [])],
       playedSeconds: this.#playedSeconds,
+      latencyMs: this.#latency(),
       time: video.currentTime,
       behindMs: this.#behind(),
       bufferSeconds: Math.max(0, buffered - video.currentTime),
@@ -113,6 +131,13 @@ class Attention {
     }
   }
 
+  /** Median and 95th percentile of how old the picture has been. */
+  #latency() {
+    const sorted = [...this.#latencies].sort((a, b) => a - b);
+    const at = (part) => Math.round(sorted[Math.floor((sorted.length - 1) * part)]);
+    return sorted.length > 0 ? { p50: at(0.5), p95: at(0.95) } : null;
+  }
+
   #wanted() {
     return !this.#video.paused && !this.#video.seeking && !this.#video.ended;
   }
@@ -125,6 +150,10 @@ class Attention {
       this.#playedSeconds += step;
       this.#seen.startedAfterMs ??= now - this.#opened;
       this.#movedAt = now;
+      const behind = this.#playedSeconds > CAUGHT_UP_SECONDS ? this.#behind() : null;
+      if (behind !== null) {
+        this.#latencies.push(behind);
+      }
       this.#end();
     } else if (this.#movedAt !== null && now - this.#movedAt > FREEZE_MS && !this.#video.ended) {
       this.#begin(this.#movedAt);

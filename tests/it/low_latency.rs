@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use harness::player::{Library, Player, Stage};
+use harness::player::{Library, Player, Report, Stage};
 use harness::process::harm;
 use harness::publisher::Source;
 use harness::rules::dash::{Schema, check_schema};
@@ -38,7 +38,8 @@ pub(crate) fn session(Session { play, away }: Session) -> Result {
     server.wait_playable("a", PLAYABLE_WITHIN)?;
     let stage = Stage::open()?;
     let join = |library| Player::start(&stage, library, &server.url(""), "a");
-    let libraries = Library::ALL.into_iter().chain([Library::HlsJsWithoutLowLatency]);
+    let others = [Library::HlsJsWithoutLowLatency, Library::ShakaDashLow];
+    let libraries = Library::ALL.into_iter().chain(others);
     let viewers = libraries.map(join).collect::<Result<Vec<_>>>()?;
     for viewer in &viewers {
         viewer.wait_started(PLAYABLE_WITHIN)?;
@@ -55,7 +56,8 @@ pub(crate) fn session(Session { play, away }: Session) -> Result {
         let report = viewer.report()?;
         let behind = report.behind_ms.context("distance to live")?;
         println!("{:?} is {behind:.0} ms behind live", viewer.library());
-        let low_latency = matches!(viewer.library(), Library::HlsJs | Library::DashJs);
+        let low_latency =
+            matches!(viewer.library(), Library::HlsJs | Library::DashJs | Library::ShakaDashLow);
         if low_latency && behind > CLOSE.as_millis() as f64 {
             return Err(Failure::new(format!("{:?}: {report:#?}", viewer.library())));
         }
@@ -74,10 +76,20 @@ pub(crate) fn session(Session { play, away }: Session) -> Result {
     play_on()?;
     for viewer in &viewers {
         let report = viewer.smooth()?;
-        println!("{:?} played {:.1} s without a stall", viewer.library(), report.played_seconds);
+        let Report { played_seconds, latency_ms, .. } = report;
+        println!(
+            "{:?} played {played_seconds:.1} s smoothly, {latency_ms:?} behind",
+            viewer.library()
+        );
     }
     let record = witness.finish()?;
     record.clean()?;
+    // What players in low latency live on came bit by bit, but for a moment of burden here and there.
+    let open = record.streams.iter().filter(|stream| stream.was_open()).count();
+    let live = record.streams.iter().filter(|stream| stream.came_bit_by_bit()).count();
+    if live == 0 || live * 2 < open {
+        return Err(Failure::new(format!("{live} of {open} open segments came bit by bit")));
+    }
     if let Some(schema) = Schema::find() {
         for text in &record.manifests {
             assert_eq!(check_schema(&schema, text).context("xmllint")?, [], "{text}");

@@ -74,7 +74,8 @@ fn each_planted_fault_breaks_its_own_invariant_and_no_other() -> Result {
         let mut watch = Watch::new(&liar.origin, "a").with_secrets(&[SECRET]);
         watch.slack = SLACK;
         watch.look_every = Duration::from_millis(600);
-        // A liar tells one lie at a time: a request that waits would keep it from the others.
+        // A liar tells one lie at a time, and hears a whole answer before: a request that waits would keep
+        // it from the others.
         watch.low_latency = false;
         watch.decodes = ["", "I24"].contains(&plant.breaks);
         let witness = Witness::start(watch);

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use harness::publisher::{Publisher, Source};
+use harness::reader::dash;
 use harness::rules::http;
 use harness::server::{ChannelConfig, Server};
 use harness::wait::{Look, until};
@@ -67,5 +68,39 @@ fn dm_04_the_clock_for_players_is_fresh_fine_and_open_to_all() -> Result {
     let answer = server.client.get(&server.url("/time"))?.ok("/time")?;
     // The server carries UTC from its start by its own clock: a few milliseconds apart at the most.
     assert_eq!(http::check_time(&answer, before, clock::now_ms(), 50), []);
+    server.stop()
+}
+
+#[test]
+fn dl_04_a_segment_comes_part_by_part_from_when_it_was_announced() -> Result {
+    // What a shared machine may take longer than the publish delay that the manifest allows for.
+    const SLACK_MS: u64 = 1_000;
+    let (server, mut publisher) = playable(ChannelConfig::tiny("a"))?;
+    let url = server.url("/live/a/manifest.mpd");
+    let manifest = dash::manifest(&url, &server.client.text(&url)?)?;
+    for representation in &manifest.representations {
+        let now_ns = (clock::now_ms() * 1_000_000) as i64;
+        let k = representation.announced(&manifest, now_ns).context("a segment")?;
+        let (start_ns, length_ns) = representation.time_of(&manifest, k);
+        let (start_ms, length_ms) = (start_ns as u64 / 1_000_000, length_ns as u64 / 1_000_000);
+        let segment = representation.object(k).url;
+        let streamed = server.client.stream(&segment)?;
+        let answer = streamed.response.clone().ok(&segment)?;
+        assert_eq!(http::check(segment.strip_prefix(&server.url("")).unwrap(), &answer), []);
+        assert_eq!(answer.header("transfer-encoding"), Some("chunked"), "{segment}");
+        // The first bytes are the first part, long before the segment is whole.
+        let part = server.client.get(&segment.replace(".m4s", ".0.m4s"))?.ok("its first part")?;
+        let (first_ms, _) = *streamed.arrivals.first().context("bytes")?;
+        assert!(answer.body.starts_with(&part.body), "{segment}");
+        assert!(first_ms < start_ms + length_ms / 2 + SLACK_MS, "first bytes at {first_ms}");
+        // The rest comes as it is made, until the segment's end.
+        let (last_ms, _) = *streamed.arrivals.last().context("bytes")?;
+        assert!(last_ms + SLACK_MS > start_ms + length_ms, "last bytes at {last_ms}");
+        assert!(streamed.lasted().as_millis() as u64 > length_ms / 4, "{:?}", streamed.arrivals);
+        let whole = server.client.get(&segment)?.ok(&segment)?;
+        assert_eq!(whole.body, answer.body, "{segment}");
+        assert!(whole.header("etag").is_some(), "{segment}");
+    }
+    publisher.check()?;
     server.stop()
 }

@@ -1,10 +1,11 @@
 //! A small HTTP/1.1 client: any status is an answer, nothing is decoded or followed.
 
+use std::io::Read as _;
 use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::{Context, Failure, Result};
+use crate::{Context, Failure, Result, clock};
 
 /// Longest time for an answer. A playlist request may be held for 3 s, so this is generous.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
@@ -12,6 +13,9 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 const IDLE_CONNECTIONS: usize = 4;
 /// Largest body that is read: far above any segment of the tests.
 const LARGEST_BODY: u64 = 64 << 20;
+
+/// What a read takes at most: more than a part of the tests.
+const READ_AT_ONCE: usize = 64 << 10;
 
 /// A client that keeps its connections.
 #[derive(Clone, Debug)]
@@ -28,6 +32,17 @@ pub struct Response {
     pub headers: Vec<(String, String)>,
     /// The body as it came.
     pub body: Bytes,
+}
+
+/// An answer whose body was watched while it came.
+#[derive(Clone, Debug)]
+pub struct Streamed {
+    /// The answer, with its whole body.
+    pub response: Response,
+    /// When the request was sent, in milliseconds since the Unix epoch.
+    pub asked_ms: u64,
+    /// When bytes came, in milliseconds since the Unix epoch, and how many there were then.
+    pub arrivals: Vec<(u64, usize)>,
 }
 
 impl Default for Client {
@@ -89,6 +104,29 @@ impl Client {
         read(url, self.agent.head(url).call())
     }
 
+    /// Gets a URL and notes when the bytes of the body come.
+    ///
+    /// # Errors
+    /// If there is no whole answer in time: a body that is broken off is no answer.
+    pub fn stream(&self, url: &str) -> Result<Streamed> {
+        let asked_ms = clock::now_ms();
+        let mut answer = self.agent.get(url).call().context(url)?;
+        let (status, headers) = (answer.status().as_u16(), headers(&answer));
+        let mut reader = answer.body_mut().with_config().limit(LARGEST_BODY).reader();
+        let (mut body, mut arrivals) = (Vec::new(), Vec::new());
+        let mut buffer = vec![0; READ_AT_ONCE];
+        loop {
+            let read = reader.read(&mut buffer).context(url)?;
+            if read == 0 {
+                break;
+            }
+            body.extend_from_slice(&buffer[..read]);
+            arrivals.push((clock::now_ms(), body.len()));
+        }
+        let response = Response { status, headers, body: body.into() };
+        Ok(Streamed { response, asked_ms, arrivals })
+    }
+
     /// Gets a text and insists on status 200.
     ///
     /// # Errors
@@ -102,16 +140,24 @@ type Answer = std::result::Result<ureq::http::Response<ureq::Body>, ureq::Error>
 
 fn read(url: &str, answer: Answer) -> Result<Response> {
     let mut answer = answer.context(url)?;
-    let headers = answer
-        .headers()
-        .iter()
-        .map(|(name, value)| {
-            (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned())
-        })
-        .collect();
-    let status = answer.status().as_u16();
+    let (status, headers) = (answer.status().as_u16(), headers(&answer));
     let body = answer.body_mut().with_config().limit(LARGEST_BODY).read_to_vec().context(url)?;
     Ok(Response { status, headers, body: body.into() })
+}
+
+fn headers(answer: &ureq::http::Response<ureq::Body>) -> Vec<(String, String)> {
+    let text = |value: &[u8]| String::from_utf8_lossy(value).into_owned();
+    let headers = answer.headers().iter();
+    headers.map(|(name, value)| (name.as_str().to_owned(), text(value.as_bytes()))).collect()
+}
+
+impl Streamed {
+    /// How long the body took from its first byte to its last.
+    pub fn lasted(&self) -> Duration {
+        let at = |arrival: Option<&(u64, usize)>| arrival.map_or(0, |(at, _)| *at);
+        let (first, last) = (at(self.arrivals.first()), at(self.arrivals.last()));
+        Duration::from_millis(last.saturating_sub(first))
+    }
 }
 
 impl Response {

@@ -35,6 +35,8 @@ pub enum Library {
     DashJs,
     /// shaka-player on DASH.
     ShakaDash,
+    /// shaka-player on DASH, configured for low latency.
+    ShakaDashLow,
     /// shaka-player on HLS.
     ShakaHls,
 }
@@ -50,6 +52,7 @@ impl Library {
             Self::HlsJsWithoutLowLatency => "plain-hls",
             Self::DashJs => "dash",
             Self::ShakaDash | Self::ShakaHls => "shaka",
+            Self::ShakaDashLow => "shaka-low",
         }
     }
 
@@ -57,7 +60,7 @@ impl Library {
     fn manifest(self) -> &'static str {
         match self {
             Self::HlsJs | Self::HlsJsWithoutLowLatency | Self::ShakaHls => "index.m3u8",
-            Self::DashJs | Self::ShakaDash => "manifest.mpd",
+            Self::DashJs | Self::ShakaDash | Self::ShakaDashLow => "manifest.mpd",
         }
     }
 }
@@ -215,6 +218,8 @@ pub struct Report {
     pub fatal: Vec<String>,
     /// Media time that was played.
     pub played_seconds: f64,
+    /// How old the picture has been by the media's own date, from when it has played for five seconds.
+    pub latency_ms: Option<Latency>,
     /// Where it is in the media.
     pub time: f64,
     /// How old the picture is by the media's own date; none before the first.
@@ -231,6 +236,15 @@ pub struct Report {
     pub width: u32,
     /// Height of the picture.
     pub height: u32,
+}
+
+/// Percentiles of a latency, in milliseconds.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq)]
+pub struct Latency {
+    /// Median.
+    pub p50: u64,
+    /// 95th percentile.
+    pub p95: u64,
 }
 
 /// A picture that stood.

@@ -108,6 +108,7 @@ mod tests {
             include_str!("../../origin/src/http/tests.rs"),
             include_str!("../../origin/src/http/tests/blocking.rs"),
             include_str!("../../origin/src/http/tests/held.rs"),
+            include_str!("../../origin/src/http/tests/open.rs"),
             include_str!("../it/faults.rs"),
             include_str!("../it/rows.rs"),
             include_str!("../it/parts.rs"),

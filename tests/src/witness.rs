@@ -18,7 +18,7 @@
 //! | I9 | decode times go on without a hole |
 //! | I10 | dates go on without a hole |
 //! | I11 | after a discontinuity sound and picture begin together, to an audio frame |
-//! | I12 | HLS and DASH name the same, and what the MPD implies is there |
+//! | I12 | HLS and DASH name the same, and what the MPD implies or announces is there |
 //! | I13 | a plain reload is answered at once, one that asks for more when that is there |
 //! | I15 | cache headers |
 //! | I16 | no secret in an answer |
@@ -55,9 +55,11 @@ mod answers;
 mod eyes;
 mod judge;
 pub mod machine;
+mod streams;
 mod waiter;
 
 use eyes::Eyes;
+pub use streams::Stream;
 
 /// An invariant and how it was broken.
 type Broken = (&'static str, String);
@@ -81,7 +83,8 @@ pub struct Watch {
     pub gaps_allowed: bool,
     /// Whether everything is decoded at the end (I24).
     pub decodes: bool,
-    /// Whether parts are fetched, hints followed, and the next part always waited for.
+    /// Whether parts are fetched, hints followed, the next part always waited for, and segments fetched
+    /// while they are made.
     pub low_latency: bool,
 }
 
@@ -260,6 +263,8 @@ pub struct Record {
     pub multivariant: String,
     /// Each new text of the MPD.
     pub manifests: Vec<String>,
+    /// Segments that were fetched while they were made.
+    pub streams: Vec<Stream>,
     /// Invariants that did not hold.
     pub violations: Vec<Violation>,
 }

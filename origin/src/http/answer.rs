@@ -8,7 +8,8 @@ use axum::http::header::{
     ACCEPT_RANGES, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
     ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ALLOW,
     CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_SECURITY_POLICY,
-    CONTENT_TYPE, DATE, ETAG, HOST, REFERRER_POLICY, RETRY_AFTER, VARY, X_CONTENT_TYPE_OPTIONS,
+    CONTENT_TYPE, DATE, ETAG, HOST, HeaderName, REFERRER_POLICY, RETRY_AFTER, VARY,
+    X_CONTENT_TYPE_OPTIONS,
 };
 use axum::http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use bytes::Bytes;
@@ -42,6 +43,9 @@ const ALLOWED: HeaderValue = HeaderValue::from_static(
 /// a publisher that lost its server is back.
 const RETRY_SECONDS: HeaderValue = HeaderValue::from_static("1");
 
+/// Says to reverse proxies that a body is to be passed on as it comes (HT-08).
+const BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+
 /// A resource that was found.
 #[derive(Debug)]
 pub(super) struct Found {
@@ -60,6 +64,8 @@ pub(super) enum Entity {
     Text(Arc<Text>),
     /// Media bytes.
     Media(store::Media),
+    /// A segment that is still being written, each part of which may take this long.
+    Open(store::Follower, Duration),
 }
 
 impl Found {
@@ -95,6 +101,12 @@ pub(super) async fn found(
     match found.entity {
         Entity::Text(text) => Ok(of_text(&text, rule, head, request, headers)),
         Entity::Media(media) => of_media(media, head, request, headers).await,
+        Entity::Open(follower, patience) => {
+            // For proxies that would collect it first.
+            headers.insert(BUFFERING, HeaderValue::from_static("no"));
+            let payload = if head { Payload::empty() } else { Payload::open(follower, patience) };
+            Ok(response(StatusCode::OK, headers, payload))
+        }
     }
 }
 
@@ -128,7 +140,7 @@ async fn of_media(
     request: &HeaderMap,
     mut headers: HeaderMap,
 ) -> Result<Response<Payload>, Error> {
-    // Only what is complete has a tag, and only that is answered here.
+    // Only what is complete has a tag.
     let etag = media.etag.unwrap_or_default();
     if !etag.is_empty() {
         headers.insert(ETAG, header(&etag));
@@ -140,7 +152,8 @@ async fn of_media(
         Wanted::Whole => (StatusCode::OK, 0..media.len),
         Wanted::Unsatisfiable => return Err(Error::Range { len: media.len }),
         Wanted::Bytes(range) => {
-            let value = format!("bytes {}-{}/{}", range.start, range.end - 1, media.len);
+            let of = if media.open { "*".to_owned() } else { media.len.to_string() };
+            let value = format!("bytes {}-{}/{of}", range.start, range.end - 1);
             headers.insert(CONTENT_RANGE, header(&value));
             (StatusCode::PARTIAL_CONTENT, range)
         }

@@ -1,19 +1,28 @@
 //! Init segments, segments and parts: found in the store, or waited for at the live edge.
 //!
-//! The timeline says what exists ([`standing()`]), the store has the bytes. A piece that is being
-//! made is held until it is complete, for at most twice a segment's length; an open segment is
-//! answered when it is whole. Requests wait for the timeline to change and never poll.
+//! The timeline says what exists ([`standing()`]), the store has the bytes. A piece that is on its way
+//! is waited for, for at most twice a segment's length: a part until it is there, a segment until its
+//! first part is, from when on it is answered as it grows. Requests wait for the timeline to change and
+//! never poll.
+//!
+//! A range of an open segment is answered as soon as its bytes exist, if it says where it ends
+//! (`Content-Range: bytes 0-99/*`); one that does not is answered with the whole, which RFC 9110 §14.2
+//! allows for any range and spares the client a wait for the end.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::http::HeaderMap;
 use packager::time::{Rounding, Timescale};
 use packager::timeline::Snapshot;
 use tokio::time::Instant;
 
+use super::answer::Entity;
 use super::class::Class;
 use super::error::Error;
 use super::hold::Hold;
+use super::negotiate;
 use super::route::{Media, Piece};
 use super::standing::{Standing, standing};
 use crate::channel::Channel;
@@ -24,8 +33,8 @@ use crate::store::{self, ChannelStore};
 pub(super) struct Found {
     /// Picture or sound.
     pub(super) class: Class,
-    /// Its bytes.
-    pub(super) media: store::Media,
+    /// What it is.
+    pub(super) entity: Entity,
 }
 
 /// Finds a piece of media; waits for one that is on its way.
@@ -36,8 +45,10 @@ pub(super) async fn find(
     channel: &Channel,
     store: &ChannelStore,
     wanted: &Media,
+    headers: &HeaderMap,
     held: Hold<'_>,
 ) -> Result<Found, Error> {
+    let range = negotiate::closed_range(headers);
     let mut snapshots = channel.snapshot.clone();
     let mut deadline = None;
     loop {
@@ -50,10 +61,14 @@ pub(super) async fn find(
             Standing::There | Standing::Old => {
                 let media = read(store, wanted).ok_or(Error::Gone)?;
                 if !media.open {
-                    return Ok(Found { class, media });
+                    return Ok(Found { class, entity: Entity::Media(media) });
                 }
             }
-            Standing::Soon => {}
+            Standing::Soon => {
+                if let Some(entity) = growing(store, wanted, range.clone(), patience(&snapshot)) {
+                    return Ok(Found { class, entity });
+                }
+            }
             // What was on its way and can't come any more must not be remembered as gone.
             Standing::NotYet => return Err(Error::NotYet),
             Standing::Never if deadline.is_some() => return Err(Error::NotYet),
@@ -64,13 +79,35 @@ pub(super) async fn find(
     }
 }
 
+/// What can be answered of a segment that is being written: all of it as it comes, or the bytes of a
+/// range that are there.
+fn growing(
+    store: &ChannelStore,
+    wanted: &Media,
+    range: Option<Range<u64>>,
+    patience: Duration,
+) -> Option<Entity> {
+    let Piece::Segment { k } = wanted.piece else { return None };
+    match range {
+        Some(range) => {
+            let media = read(store, wanted)?;
+            (media.open && range.end <= media.len).then_some(Entity::Media(media))
+        }
+        None => {
+            let follower = store.follow(wanted.run.as_str(), wanted.rendition.as_str(), k)?;
+            Some(Entity::Open(follower, patience))
+        }
+    }
+}
+
 /// What an earlier process, or an earlier presentation, left of a channel without a timeline.
 fn left(store: &ChannelStore, wanted: &Media) -> Result<Found, Error> {
     let media = read(store, wanted).filter(|media| !media.open).ok_or(Error::NotYet)?;
     let format = store.recovered().format.as_ref();
     let mut renditions = format.iter().flat_map(|format| &format.renditions);
     let sound = renditions.any(|r| r.name == wanted.rendition.as_str() && r.size.is_none());
-    Ok(Found { class: if sound { Class::Audio } else { Class::Video }, media })
+    let class = if sound { Class::Audio } else { Class::Video };
+    Ok(Found { class, entity: Entity::Media(media) })
 }
 
 /// How long a piece that is on its way is waited for: twice a segment's length.

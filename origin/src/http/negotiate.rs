@@ -57,6 +57,19 @@ pub(super) fn range(headers: &HeaderMap, len: u64, etag: &str) -> Wanted {
     parse_range(value, len).unwrap_or(Wanted::Whole)
 }
 
+/// The range a request wants, if it says where it ends: what can be answered before the resource's
+/// length is known.
+pub(super) fn closed_range(headers: &HeaderMap) -> Option<Range<u64>> {
+    // An open segment has no tag that a condition could hold for.
+    if headers.contains_key(IF_RANGE) {
+        return None;
+    }
+    let spec = headers.get(RANGE)?.to_str().ok()?.strip_prefix("bytes=")?.trim();
+    let (first, last) = spec.split_once('-')?;
+    let (first, last) = (number(first)??, number(last)??);
+    (first <= last).then(|| first..last.saturating_add(1))
+}
+
 fn parse_range(value: &str, len: u64) -> Option<Wanted> {
     let spec = value.strip_prefix("bytes=")?.trim();
     if spec.contains(',') {
@@ -158,6 +171,24 @@ mod tests {
             ("seconds=0-1", Wanted::Whole),
         ] {
             assert_eq!(range(&headers(RANGE, value), 10, "\"a\""), wanted, "{value}");
+        }
+    }
+
+    #[test]
+    fn a_range_is_closed_if_it_says_where_it_ends() {
+        for (value, wanted) in [
+            ("bytes=0-3", Some(0..4)),
+            ("bytes=7-7", Some(7..8)),
+            ("bytes=2-", None),
+            ("bytes=-4", None),
+            ("bytes=0-1,3-4", None),
+            ("bytes=4-2", None),
+            ("seconds=0-1", None),
+        ] {
+            let mut headers = headers(RANGE, value);
+            assert_eq!(closed_range(&headers), wanted, "{value}");
+            headers.insert(IF_RANGE, "\"a\"".parse().unwrap());
+            assert_eq!(closed_range(&headers), None, "{value}");
         }
     }
 

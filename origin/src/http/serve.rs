@@ -3,18 +3,19 @@
 //! On shutdown no connection is accepted any more, the requests that wait are answered first (they
 //! see the same token), idle connections close, and what is still being written gets a moment.
 
+use std::convert::Infallible;
+use std::error::Error;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
-use axum::http::Request;
+use http_body::Body;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
-use hyper::service::Service as _;
+use hyper::service::{Service, service_fn};
+use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_io_timeout::TimeoutStream;
@@ -62,15 +63,40 @@ impl Default for Patience {
 /// How long to wait after the system refused a connection for lack of something.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 
-/// Serves `router` on `listener` until cancelled, and then until its connections have ended.
-pub(crate) async fn serve(listener: TcpListener, router: Router, cancel: CancellationToken) {
-    serve_within(Patience::default(), listener, router, cancel).await;
+/// What answers requests, and can be handed to every connection.
+pub(crate) trait Answers:
+    Service<
+        Request<Incoming>,
+        Response = Response<Self::Payload>,
+        Error = Infallible,
+        Future: Send + 'static,
+    > + Clone
+    + Send
+    + 'static
+{
+    /// The bodies of its answers.
+    type Payload: Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static;
+}
+
+impl<S, B> Answers for S
+where
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
+    S: Clone + Send + 'static,
+    S::Future: Send + 'static,
+    B: Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
+{
+    type Payload = B;
+}
+
+/// Serves `service` on `listener` until cancelled, and then until its connections have ended.
+pub(crate) async fn serve(listener: TcpListener, service: impl Answers, cancel: CancellationToken) {
+    serve_within(Patience::default(), listener, service, cancel).await;
 }
 
 async fn serve_within(
     patience: Patience,
     listener: TcpListener,
-    router: Router,
+    service: impl Answers,
     cancel: CancellationToken,
 ) {
     let tasks = TaskTracker::new();
@@ -83,8 +109,8 @@ async fn serve_within(
         };
         match accepted {
             Ok((stream, peer, slot)) => {
-                let router = router.clone();
-                let connection = connection(patience, (stream, peer), router, cancel.clone());
+                let service = service.clone();
+                let connection = connection(patience, (stream, peer), service, cancel.clone());
                 tasks.spawn(async move {
                     connection.await;
                     drop(slot);
@@ -114,7 +140,7 @@ async fn accept(
 async fn connection(
     patience: Patience,
     (stream, peer): (TcpStream, Peer),
-    router: Router,
+    service: impl Answers,
     cancel: CancellationToken,
 ) {
     // A part is sent when it is there, not when a full packet is. This fails only for a peer that
@@ -122,10 +148,9 @@ async fn connection(
     let _ = stream.set_nodelay(true);
     let mut stream = TimeoutStream::new(stream);
     stream.set_write_timeout(Some(patience.stall));
-    let router = TowerToHyperService::new(router);
-    let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
+    let service = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(peer);
-        router.call(request)
+        service.call(request)
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())

@@ -5,6 +5,7 @@ mod beacon;
 mod blocking;
 mod fixture;
 mod held;
+mod open;
 
 use axum::http::header::{
     ACCEPT_ENCODING, ACCEPT_RANGES, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,

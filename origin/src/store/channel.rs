@@ -20,7 +20,7 @@ use super::fs::Directory;
 use super::journal::{Journal, RunRecord, SegmentKey, SegmentRecord, State, StoredFormat};
 use super::live_edge::{Caps, Index, Key, Place};
 use super::writer::{Done, Job, Writer};
-use super::{Error, Limits, Media, MediaBody, Recovered, Root, Stats, io, join, spawn};
+use super::{Error, Follower, Limits, Media, MediaBody, Recovered, Root, Stats, io, join, spawn};
 
 /// Jobs a channel may have waiting for its disk: about 15 s of four renditions in parts of 0.3 s.
 /// The bytes they hold are those of the live edge. What comes when it is full is written when its
@@ -208,6 +208,12 @@ impl ChannelStore {
     /// A segment, as far as it exists.
     pub fn read(&self, run: &str, rendition: &str, k: u64) -> Option<Media> {
         self.find(run, rendition, k, None)
+    }
+
+    /// An open segment, to be read as it is written; `None` if there is no such segment that is open.
+    pub fn follow(&self, run: &str, rendition: &str, k: u64) -> Option<Follower> {
+        let found = self.shared.read().follow(run, rendition, k)?;
+        Some(Follower::new(Arc::clone(&self.shared), found))
     }
 
     /// Part `n`, from 0, of a segment.

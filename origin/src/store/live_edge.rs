@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use bytes::Bytes;
 use packager::media::{Name, RunId};
 use packager::time::{Rounding, Timescale, rescale};
+use tokio::sync::watch;
 
 /// Names a segment inside a channel. `rendition` is its position in the run.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -67,9 +68,15 @@ struct Entry {
     /// End of the last sample in nanoseconds; `None` while the segment is open.
     end: Option<i64>,
     on_disk: bool,
+    /// Tells those who follow an open segment that it has grown; dropped when it is closed.
+    grown: Option<watch::Sender<()>>,
 }
 
 impl Entry {
+    fn open() -> Self {
+        Self { grown: Some(watch::Sender::new(())), ..Self::default() }
+    }
+
     fn len(&self) -> u64 {
         self.parts.iter().sum()
     }
@@ -83,6 +90,19 @@ pub(super) struct Found {
     pub(super) len: u64,
     pub(super) open: bool,
     pub(super) place: Place,
+}
+
+/// What follows a number of parts of a segment.
+#[derive(Debug)]
+pub(super) enum Next {
+    /// Another part.
+    Part(Vec<Bytes>),
+    /// Nothing yet.
+    Open,
+    /// Nothing: the segment is whole.
+    Whole,
+    /// Bytes that are not in memory any more.
+    Gone,
 }
 
 /// Where the bytes are.
@@ -119,7 +139,7 @@ impl Index {
     /// Adds a segment that is whole on disk, with the bytes of each of its parts.
     pub(super) fn adopt(&mut self, key: &Key, parts: Vec<u64>) {
         let Some(track) = self.track_mut(key) else { return };
-        let entry = Entry { parts, memory: None, end: Some(i64::MIN), on_disk: true };
+        let entry = Entry { parts, end: Some(i64::MIN), on_disk: true, ..Entry::default() };
         track.segments.insert(key.k, entry);
     }
 
@@ -137,9 +157,12 @@ impl Index {
     pub(super) fn push(&mut self, key: &Key, pieces: Vec<Bytes>) {
         let Some(track) = self.track_mut(key) else { return };
         let len = pieces.iter().map(|piece| piece.len() as u64).sum::<u64>();
-        let entry = track.segments.entry(key.k).or_default();
+        let entry = track.segments.entry(key.k).or_insert_with(Entry::open);
         entry.parts.push(len);
         entry.memory.get_or_insert_default().push(pieces);
+        if let Some(grown) = &entry.grown {
+            grown.send_replace(());
+        }
         self.bytes += len;
     }
 
@@ -148,6 +171,7 @@ impl Index {
         let Some(track) = self.track_mut(key) else { return };
         let nanos = rescale(end, track.scale, Timescale::NANOS, Rounding::Nearest);
         let Some(entry) = track.segments.get_mut(&key.k) else { return };
+        entry.grown = None;
         if entry.end.replace(nanos).is_none() {
             self.resident.push_back(key.clone());
         }
@@ -228,6 +252,32 @@ impl Index {
         // A part is whole as soon as it can be seen.
         let open = entry.end.is_none() && part.is_none();
         Some(Found { run: id, rendition: track.name.clone(), len, open, place })
+    }
+
+    /// An open segment by its names, and what tells that it grows or is closed.
+    pub(super) fn follow(
+        &self,
+        run: &str,
+        rendition: &str,
+        k: u64,
+    ) -> Option<(Key, watch::Receiver<()>)> {
+        let (id, track) = self.named(run, rendition)?;
+        let grown = track.segments.get(&k)?.grown.as_ref()?.subscribe();
+        let tracks = &self.runs.get(run)?.renditions;
+        let rendition = tracks.iter().position(|each| each.name == track.name)?;
+        Some((Key { run: id, rendition, k }, grown))
+    }
+
+    /// What comes after the first `n` parts of a segment.
+    pub(super) fn next_of(&self, key: &Key, n: usize) -> Next {
+        let entry = self.track(key).and_then(|track| track.segments.get(&key.k));
+        let Some(Entry { parts, memory, end, .. }) = entry else { return Next::Gone };
+        match (memory.as_ref().and_then(|parts| parts.get(n)), end) {
+            (Some(part), _) => Next::Part(part.clone()),
+            (None, _) if n < parts.len() => Next::Gone,
+            (None, Some(_)) => Next::Whole,
+            (None, None) => Next::Open,
+        }
     }
 
     /// Bytes in memory.

@@ -5,7 +5,8 @@ use std::time::Duration;
 use dash_mpd_core::{MPD, UTCTiming, XsDatetime};
 
 use super::Options;
-use super::period::periods;
+use super::low_latency::service_description;
+use super::period::{REFERENCE_TIME, periods};
 use crate::time::{Rounding, Span, Timescale, Timestamp};
 use crate::timeline::{Lengths, Snapshot, State};
 
@@ -23,14 +24,16 @@ pub fn manifest(snapshot: &Snapshot, options: &Options) -> String {
     let format = &snapshot.format;
     let segments = |count: u64| {
         let ticks = format.grid.segment_ticks.saturating_mul(count);
-        duration(Span::new(ticks, format.grid.video_scale()))
+        Span::new(ticks, format.grid.video_scale())
     };
     let live = snapshot.state == State::Live;
-    let update_period = match snapshot.lengths() {
+    let lengths = snapshot.lengths();
+    let update_period = match lengths {
         Some(Lengths::Uneven) => NAMED_UPDATE_PERIOD,
         Some(Lengths::Even) | None => UPDATE_PERIOD,
     };
-    let origin = options.public_url.as_deref().unwrap_or_default();
+    let service = service_description(format, segments(DELAY_SEGMENTS), REFERENCE_TIME);
+    let low_latency = lengths != Some(Lengths::Uneven);
     let mpd = MPD {
         xmlns: Some("urn:mpeg:dash:schema:mpd:2011".into()),
         profiles: Some("urn:mpeg:dash:profile:isoff-live:2011".into()),
@@ -38,19 +41,26 @@ pub fn manifest(snapshot: &Snapshot, options: &Options) -> String {
         availabilityStartTime: date(format.publish_delay),
         publishTime: date(since_epoch(snapshot.revised)),
         minimumUpdatePeriod: live.then(|| duration(update_period)),
-        minBufferTime: Some(segments(1)),
-        timeShiftBufferDepth: Some(segments(format.window_segments())),
-        suggestedPresentationDelay: Some(segments(DELAY_SEGMENTS)),
+        minBufferTime: Some(duration(segments(1))),
+        timeShiftBufferDepth: Some(duration(segments(format.window_segments()))),
+        suggestedPresentationDelay: Some(duration(segments(DELAY_SEGMENTS))),
         maxSegmentDuration: Some(Duration::from_secs(format.grid.target_duration().into())),
+        ServiceDescription: low_latency.then_some(service).into_iter().collect(),
         periods: periods(snapshot, options),
-        UTCTiming: vec![UTCTiming {
-            schemeIdUri: "urn:mpeg:dash:utc:http-xsdate:2014".into(),
-            value: Some(format!("{origin}{}", options.clock)),
-            ..UTCTiming::default()
-        }],
+        UTCTiming: vec![clock(options)],
         ..MPD::default()
     };
     format!("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n{mpd}\n")
+}
+
+/// Where players read the clock.
+pub(super) fn clock(options: &Options) -> UTCTiming {
+    let origin = options.public_url.as_deref().unwrap_or_default();
+    UTCTiming {
+        schemeIdUri: "urn:mpeg:dash:utc:http-xsdate:2014".into(),
+        value: Some(format!("{origin}{}", options.clock)),
+        ..UTCTiming::default()
+    }
 }
 
 /// The library's type for lengths; exact to the nanosecond, which is what is printed.

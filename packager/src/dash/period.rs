@@ -2,17 +2,23 @@
 //! off for long is left out.
 
 use dash_mpd_core::{
-    AdaptationSet, AudioChannelConfiguration, Period, Representation, Role, SegmentTemplate,
-    SupplementalProperty,
+    AdaptationSet, AudioChannelConfiguration, Period, ProducerReferenceTime, Representation,
+    Resync, Role, SegmentTemplate, SupplementalProperty,
 };
 
 use super::Options;
-use super::manifest::{duration, since_epoch};
+use super::low_latency::{availability_offset, producer_reference_time, resync};
+use super::manifest::{clock, duration, since_epoch};
 use super::segment_timeline;
 use crate::grid::Grid;
 use crate::media::Rendition;
 use crate::time::{Rounding, Span, Timescale, Timestamp};
 use crate::timeline::{Lengths, ListedRun, Run, Snapshot, State};
+
+/// Id of the producer's reference time that latency is counted from: the pictures'.
+pub(super) const REFERENCE_TIME: u32 = 1;
+/// The same of the sound.
+const SOUND_REFERENCE_TIME: u32 = 2;
 
 /// One Period per stretch of a run that has media in the window, oldest first.
 pub(super) fn periods(snapshot: &Snapshot, options: &Options) -> Vec<Period> {
@@ -39,7 +45,7 @@ fn period(
         id: Some(id(run, run.stretch)),
         start: Some(duration(since_epoch(start))),
         duration: (ended && !follows).then(|| duration(length)),
-        adaptations: [pictures(snapshot, &template), sound(snapshot, options, &template)]
+        adaptations: [pictures(snapshot, options, &template), sound(snapshot, options, &template)]
             .into_iter()
             .flatten()
             .collect(),
@@ -56,7 +62,11 @@ fn id(run: &Run, stretch: u32) -> String {
 }
 
 /// The set of all rungs on offer; `None` for a channel of sound alone.
-fn pictures(snapshot: &Snapshot, template: &Template<'_>) -> Option<AdaptationSet> {
+fn pictures(
+    snapshot: &Snapshot,
+    options: &Options,
+    template: &Template<'_>,
+) -> Option<AdaptationSet> {
     let rungs = || template.run.offered().filter_map(|r| Some((r, r.video()?)));
     let index = template.run.renditions.iter().position(|r| r.video().is_some())?;
     let (first, _) = rungs().next()?;
@@ -80,6 +90,8 @@ fn pictures(snapshot: &Snapshot, template: &Template<'_>) -> Option<AdaptationSe
             1 => rate.num.to_string(),
             den => format!("{}/{den}", rate.num),
         }),
+        ProducerReferenceTime: template.reference_time(REFERENCE_TIME, options),
+        Resync: template.resync(index),
         SegmentTemplate: Some(template.of(index)),
         representations,
         ..set("1", "video", template.run)
@@ -107,6 +119,8 @@ fn sound(snapshot: &Snapshot, options: &Options, template: &Template<'_>) -> Opt
         .collect();
     Some(AdaptationSet {
         lang: Some(options.language.clone()),
+        ProducerReferenceTime: template.reference_time(SOUND_REFERENCE_TIME, options),
+        Resync: template.resync(index),
         SegmentTemplate: Some(template.of(index)),
         representations,
         ..set("2", "audio", template.run)
@@ -158,6 +172,20 @@ struct Template<'a> {
 }
 
 impl Template<'_> {
+    /// The length of the chunks of the set whose first rendition is the one at `index`, where they can
+    /// be played while their segment is written.
+    fn resync(&self, index: usize) -> Vec<Resync> {
+        let scale = whole_segment_scale(self.run.scale(index), self.grid);
+        let even = self.run.lengths == Lengths::Even;
+        even.then(|| resync(self.grid, scale)).into_iter().collect()
+    }
+
+    /// What latency counts from, where it is low.
+    fn reference_time(&self, id: u32, options: &Options) -> Vec<ProducerReferenceTime> {
+        let even = self.run.lengths == Lengths::Even;
+        even.then(|| producer_reference_time(id, clock(options))).into_iter().collect()
+    }
+
     /// The template of the set whose first rendition is the one at `index`.
     fn of(&self, index: usize) -> SegmentTemplate {
         let scale = self.run.scale(index);
@@ -190,6 +218,8 @@ impl Template<'_> {
         SegmentTemplate {
             // The library's type; a u32 is exact in it.
             duration: u32::try_from(duration).ok().map(f64::from),
+            availabilityTimeOffset: Some(availability_offset(self.grid)),
+            availabilityTimeComplete: Some(false),
             ..self.addresses(scale)
         }
     }

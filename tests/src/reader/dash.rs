@@ -53,6 +53,8 @@ pub struct Representation {
     pub end_number: Option<u64>,
     /// `@presentationTimeOffset` in ticks.
     pub time_offset: u64,
+    /// `@availabilityTimeOffset` in nanoseconds: how long before its end a segment can be asked for.
+    pub early_ns: i64,
 }
 
 impl Representation {
@@ -67,6 +69,18 @@ impl Representation {
             discontinuity: false,
             gap: false,
         }
+    }
+
+    /// Number of the newest segment that the manifest announces at `now_ns`, be it written or still to
+    /// be.
+    pub fn announced(&self, manifest: &Manifest, now_ns: i64) -> Option<u64> {
+        self.available(manifest, now_ns.saturating_add(self.early_ns)).pop()
+    }
+
+    /// Nominal start of segment `k`, in nanoseconds since the Unix epoch, and its nominal length.
+    pub fn time_of(&self, manifest: &Manifest, k: u64) -> (i64, i64) {
+        let length = self.nanos(i128::from(self.duration));
+        (manifest.available_from_ns + self.start_ns(k), length)
     }
 
     /// The segment with that number, where segments are named.
@@ -192,6 +206,7 @@ fn representation(
         start_number: number("startNumber")?.unwrap_or(1),
         end_number: number("endNumber")?,
         time_offset: number("presentationTimeOffset")?.unwrap_or(0),
+        early_ns: find("availabilityTimeOffset").and_then(decimal_ns).unwrap_or(0),
         id,
     })
 }

@@ -1,8 +1,9 @@
-//! Rules for DASH manifests: rows DM-*.
+//! Rules for DASH manifests: rows DM-* and DL-*.
 //!
 //! The XML is read as a tree of names and attributes, so that what a typed reader would drop or
 //! repair is judged as it stands.
 
+mod low_latency;
 mod manifest;
 mod schema;
 mod sequence;

@@ -63,7 +63,7 @@ impl Class {
     }
 }
 
-/// Judges an answer of status 200 to a request without header fields (HT-01 to HT-05, HT-07), or
+/// Judges an answer of status 200 to a request without header fields (HT-01 to HT-05, HT-07, HT-08), or
 /// one that should have been one (HM-15, HT-17).
 pub fn check(path: &str, answer: &Response) -> Vec<Violation> {
     let mut findings = Findings::default();
@@ -89,8 +89,14 @@ pub fn check(path: &str, answer: &Response) -> Vec<Violation> {
         let encoding = header("content-encoding");
         findings.expect("HT-02", encoding.is_empty(), || format!("media is {encoding}"));
         let tag = header("etag");
-        findings.expect("HT-05", tag.starts_with('"') && tag.len() > 2, || {
-            format!("the ETag {tag:?} is not strong")
+        // An open segment has neither length nor tag.
+        let open = header("transfer-encoding").contains("chunked");
+        findings.expect("HT-05", open != (tag.starts_with('"') && tag.len() > 2), || {
+            format!("the ETag {tag:?} is not strong, or of an open segment")
+        });
+        let unbuffered = header("x-accel-buffering") == "no";
+        findings.expect("HT-08", open == unbuffered, || {
+            format!("in chunks: {open}, to be passed on at once: {unbuffered}")
         });
     }
     if class.is_manifest() {
@@ -155,6 +161,7 @@ mod tests {
 
     const LIST: &str = "/live/a/96p/index.m3u8";
     const SEGMENT: &str = "/live/a/1a2/96p/7.m4s";
+    const OPEN: &str = "/live/a/1a2/96p/8.m4s";
 
     fn answer(headers: &[(&str, &str)]) -> Response {
         let common =
@@ -182,6 +189,15 @@ mod tests {
         ])
     }
 
+    fn open() -> Response {
+        answer(&[
+            ("content-type", "video/mp4"),
+            ("cache-control", "public, max-age=31536000, immutable"),
+            ("transfer-encoding", "chunked"),
+            ("x-accel-buffering", "no"),
+        ])
+    }
+
     fn with(mut answer: Response, name: &str, value: &str) -> Response {
         answer.headers.retain(|(known, _)| known != name);
         if !value.is_empty() {
@@ -194,6 +210,7 @@ mod tests {
     fn one_planted_fault_in_a_good_answer_is_one_row() {
         assert_eq!(check(LIST, &list()), []);
         assert_eq!(check(SEGMENT, &segment()), []);
+        assert_eq!(check(OPEN, &open()), []);
         for (row, path, bad) in [
             ("HT-01", LIST, with(list(), "content-type", "text/plain")),
             ("HT-01", SEGMENT, with(segment(), "content-type", "audio/mp4")),
@@ -204,6 +221,8 @@ mod tests {
             ("HT-03", SEGMENT, with(segment(), "cache-control", "no-store")),
             ("HT-04", LIST, with(list(), "access-control-allow-origin", "")),
             ("HT-05", SEGMENT, with(segment(), "etag", "W/\"1\"")),
+            ("HT-05", OPEN, with(open(), "etag", "\"1\"")),
+            ("HT-08", OPEN, with(open(), "x-accel-buffering", "")),
             ("HT-07", LIST, with(list(), "date", "")),
             ("HT-17", SEGMENT, with(segment(), "location", "/elsewhere")),
         ] {

@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
-use super::{Broken, Record, Seen, Told, Track, Violation, Watch, answers, judge, waiter};
+use super::{
+    Broken, Record, Seen, Stream, Told, Track, Violation, Watch, answers, judge, streams, waiter,
+};
 use crate::client::{Client, Response};
 use crate::reader::dash::{self, Manifest};
 use crate::reader::hls::Playlist;
@@ -39,6 +41,8 @@ pub(super) struct Eyes {
     /// When the last update was asked for.
     updated: Instant,
     waiter: Option<JoinHandle<Vec<Violation>>>,
+    /// The segment that is being fetched while it is made.
+    streaming: Option<JoinHandle<Result<Stream>>>,
     record: Record,
 }
 
@@ -52,6 +56,7 @@ impl Eyes {
             left: Vec::new(),
             updated: Instant::now(),
             waiter: None,
+            streaming: None,
             record: Record::default(),
         }
     }
@@ -62,6 +67,9 @@ impl Eyes {
             std::thread::sleep(self.watch.look_every);
         }
         self.look();
+        if let Some(last) = self.streaming.take() {
+            self.note_stream(last);
+        }
         self.look_back();
         if let Some(waiter) = self.waiter.take() {
             match waiter.join() {
@@ -390,7 +398,26 @@ impl Eyes {
         for (invariant, text) in judge::manifest(&self.record.tracks, &manifest, now_ns) {
             self.violation(invariant, text);
         }
+        self.look_at_stream(&manifest, now_ns);
         self.newest_of(&manifest, now_ns)
+    }
+
+    /// Fetches one segment at a time while it is made, of each representation in turn.
+    fn look_at_stream(&mut self, manifest: &Manifest, now_ns: i64) {
+        if let Some(ended) = self.streaming.take_if(|streaming| streaming.is_finished()) {
+            self.note_stream(ended);
+        }
+        let newest = manifest.representations.last().map(|last| &last.period);
+        let open: Vec<_> =
+            manifest.representations.iter().filter(|r| Some(&r.period) == newest).collect();
+        let turn = self.record.streams.len() % open.len().max(1);
+        let Some(representation) = open.get(turn).filter(|r| r.end_number.is_none()) else {
+            return;
+        };
+        let goes_on = !self.told.stop.load(Ordering::Relaxed);
+        if self.watch.low_latency && goes_on && self.streaming.is_none() {
+            self.streaming = streams::fetch(&self.client, manifest, representation, now_ns);
+        }
     }
 
     /// I12: the newest segment that the MPD implies exists, half a second after it says so.
@@ -408,6 +435,15 @@ impl Eyes {
             }
         }
         Ok(())
+    }
+
+    fn note_stream(&mut self, ended: JoinHandle<Result<Stream>>) {
+        // A body that breaks off is that of a server that was killed: nobody takes it for whole.
+        if let Ok(Ok(stream)) = ended.join() {
+            self.judge(&stream.url, &stream.streamed.response);
+            self.broken(&stream.url, streams::judge(&stream));
+            self.record.streams.push(stream);
+        }
     }
 
     /// I20: the state that is told is the one that the test knows.

@@ -2,8 +2,10 @@
 
 use std::net::SocketAddr;
 
+use axum::Router;
 use axum::extract::State;
 use axum::routing::get;
+use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::task::JoinHandle;
 
@@ -37,7 +39,8 @@ impl Server {
             .route("/wait", get(wait))
             .route("/large", get(async || vec![0; LARGE]))
             .with_state(cancel.clone());
-        let task = tokio::spawn(serve_within(patience, listener, router, cancel.clone()));
+        let service = TowerToHyperService::new(router);
+        let task = tokio::spawn(serve_within(patience, listener, service, cancel.clone()));
         Self { address, cancel, task }
     }
 

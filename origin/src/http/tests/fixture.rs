@@ -6,12 +6,12 @@ use std::io::Read as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use axum::Router;
 use axum::body::Body;
 use axum::http::header::{AsHeaderName, HeaderName};
-use axum::http::{HeaderMap, Method, Request, StatusCode};
+use axum::http::{HeaderMap, Method, Request, Response, StatusCode};
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
+use hyper::service::Service as _;
 use packager::cmaf::Chunk;
 use packager::grid::Grid;
 use packager::media::{
@@ -23,11 +23,11 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use tower::ServiceExt as _;
 
 use crate::channel::{Channel, Channels, Health, SourceStatus, Status};
 use crate::clock::ManualClock;
-use crate::http::{Context, Options, router, serve_connections};
+use crate::http::body::Payload;
+use crate::http::{Context, Options, Service, serve_connections};
 use crate::store::{ChannelStore, Limits, Store};
 use crate::telemetry::metrics::Metrics;
 use crate::viewers::Viewers;
@@ -75,7 +75,7 @@ impl Answer {
 pub(super) struct Fixture {
     pub(super) cancel: CancellationToken,
     pub(super) metrics: Arc<Metrics>,
-    router: Router,
+    service: Service,
     timeline: Timeline,
     renditions: Arc<[Rendition]>,
     grid: Grid,
@@ -91,6 +91,11 @@ pub(super) struct Fixture {
 impl Fixture {
     /// A channel whose source has just come: a run, no segment.
     pub(super) fn starting() -> Self {
+        Self::within(Limits::default())
+    }
+
+    /// The same with a store of these limits.
+    pub(super) fn within(limits: Limits) -> Self {
         let rate = FrameRate::new(30, 1);
         let grid = Grid::choose(rate, 48_000, Span::millis(2_000), Span::millis(300));
         let format = Format { grid, window: WINDOW, publish_delay: Span::millis(150) };
@@ -98,7 +103,7 @@ impl Fixture {
         let mut timeline = Timeline::new(Arc::new(format), Arc::clone(&renditions), None);
         let run = timeline.begin_run(RunId::parse(RUN).unwrap(), FIRST_K, inits(RUN));
         let root = tempfile::tempdir().unwrap();
-        let store = Store::open(root.path(), Limits::default()).unwrap();
+        let store = Store::open(root.path(), limits).unwrap();
         let names = ["demo", "idle"].map(|name| Name::parse(name).unwrap());
         let stores: BTreeMap<_, _> =
             names.iter().map(|name| (name.clone(), store.channel(name).unwrap())).collect();
@@ -125,7 +130,7 @@ impl Fixture {
         };
         let cancel = CancellationToken::new();
         Self {
-            router: router(context, cancel.clone()),
+            service: Service::new(context, cancel.clone()),
             cancel,
             metrics,
             timeline,
@@ -143,12 +148,17 @@ impl Fixture {
     /// A live channel with `count` segments.
     pub(super) async fn live(count: u64) -> Self {
         let mut fixture = Self::starting();
-        for k in FIRST_K..FIRST_K + count {
-            fixture.push_all(k).await;
-        }
-        fixture.publish();
-        fixture.state(Health::Live);
+        fixture.go_live(count).await;
         fixture
+    }
+
+    /// Adds `count` segments and goes on the air.
+    pub(super) async fn go_live(&mut self, count: u64) {
+        for k in FIRST_K..FIRST_K + count {
+            self.push_all(k).await;
+        }
+        self.publish();
+        self.state(Health::Live);
     }
 
     /// Begins another run.
@@ -264,26 +274,57 @@ impl Fixture {
         path: &str,
         headers: &[(HeaderName, &str)],
     ) -> Answer {
-        ask(self.router.clone(), method, path, headers).await
+        ask(self.service.clone(), method, path, headers).await
+    }
+
+    /// The answer with its body still to come.
+    pub(super) async fn respond(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(HeaderName, &str)],
+    ) -> Response<Payload> {
+        respond(self.service.clone(), method, path, headers).await
     }
 
     /// The answer to a POST.
     pub(super) async fn post(&self, path: &str, kind: &str, body: impl Into<Body>) -> Answer {
         let request = Request::post(path).header("content-type", kind).body(body.into()).unwrap();
-        answer_to(self.router.clone(), request).await
+        read(self.service.call(request).await.unwrap()).await
     }
 
     /// Asks in a task of its own.
     pub(super) fn spawn_get(&self, path: &str) -> JoinHandle<Answer> {
-        let (router, path) = (self.router.clone(), path.to_owned());
-        tokio::spawn(async move { ask(router, Method::GET, &path, &[]).await })
+        self.spawn_with(path, &[])
+    }
+
+    /// Asks with headers in a task of its own.
+    pub(super) fn spawn_with(
+        &self,
+        path: &str,
+        headers: &[(HeaderName, &str)],
+    ) -> JoinHandle<Answer> {
+        let (service, path) = (self.service.clone(), path.to_owned());
+        let headers: Vec<_> =
+            headers.iter().map(|(name, value)| (name.clone(), (*value).to_owned())).collect();
+        tokio::spawn(async move {
+            let headers: Vec<_> =
+                headers.iter().map(|(name, value)| (name.clone(), value.as_str())).collect();
+            ask(service, Method::GET, &path, &headers).await
+        })
+    }
+
+    /// Asks in a task of its own; the body of the answer is still to come.
+    pub(super) fn spawn_respond(&self, path: &str) -> JoinHandle<Response<Payload>> {
+        let (service, path) = (self.service.clone(), path.to_owned());
+        tokio::spawn(async move { respond(service, Method::GET, &path, &[]).await })
     }
 
     /// Serves on a socket; gives its address.
     pub(super) async fn listen(&self) -> SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        tokio::spawn(serve_connections(listener, self.router.clone(), self.cancel.clone()));
+        tokio::spawn(serve_connections(listener, self.service.clone(), self.cancel.clone()));
         address
     }
 
@@ -295,16 +336,29 @@ impl Fixture {
     }
 }
 
-async fn ask(router: Router, method: Method, path: &str, headers: &[(HeaderName, &str)]) -> Answer {
+async fn respond(
+    service: Service,
+    method: Method,
+    path: &str,
+    headers: &[(HeaderName, &str)],
+) -> Response<Payload> {
     let mut request = Request::builder().method(method).uri(path);
     for (name, value) in headers {
         request = request.header(name, *value);
     }
-    answer_to(router, request.body(Body::empty()).unwrap()).await
+    service.call(request.body(Body::empty()).unwrap()).await.unwrap()
 }
 
-async fn answer_to(router: Router, request: Request<Body>) -> Answer {
-    let response = router.oneshot(request).await.unwrap();
+async fn ask(
+    service: Service,
+    method: Method,
+    path: &str,
+    headers: &[(HeaderName, &str)],
+) -> Answer {
+    read(respond(service, method, path, headers).await).await
+}
+
+async fn read(response: Response<Payload>) -> Answer {
     let (head, body) = response.into_parts();
     let body = body.collect().await.unwrap().to_bytes();
     Answer { status: head.status, headers: head.headers, body }

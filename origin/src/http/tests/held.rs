@@ -104,24 +104,6 @@ async fn a_channel_that_is_ahead_has_a_clock_of_its_own() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_open_segment_is_answered_when_it_is_whole() {
-    let mut origin = Fixture::live(3).await;
-    let k = FIRST_K + 3;
-    origin.push_part(0, k).await;
-    origin.publish();
-    let waiting = origin.spawn_get(&media(&format!("96p/{k}.m4s")));
-    let part = origin.get(&media(&format!("96p/{k}.0.m4s"))).await;
-    assert_eq!(part.status, StatusCode::OK, "its part is there already");
-    origin.settle().await;
-    assert!(!waiting.is_finished());
-    origin.push(0, k).await;
-    origin.publish();
-    let answer = waiting.await.unwrap();
-    assert_eq!(answer.status, StatusCode::OK);
-    assert!(answer.body.len() > part.body.len());
-}
-
-#[tokio::test(start_paused = true)]
 async fn the_next_part_and_segment_are_waited_for() {
     let mut origin = Fixture::live(3).await;
     let k = FIRST_K + 3;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use roxmltree::{Document, Node};
 
-use super::timeline;
+use super::{low_latency, timeline};
 use crate::rules::{Findings, date_nanos, nanos};
 
 /// The largest number that a player's floating point holds exactly.
@@ -33,6 +33,7 @@ pub(super) fn check(document: &Document<'_>, findings: &mut Findings) {
     dm_17(mpd, findings);
     dm_18(mpd, findings);
     dm_20(document, findings);
+    low_latency::check(mpd, findings);
 }
 
 /// The elements of that name right below another.
@@ -68,7 +69,7 @@ pub(super) fn duration(text: &str) -> Option<u64> {
     rest.is_empty().then_some(total)
 }
 
-fn number(node: Node<'_, '_>, name: &str) -> Option<u64> {
+pub(super) fn number(node: Node<'_, '_>, name: &str) -> Option<u64> {
     node.attribute(name)?.parse().ok()
 }
 
@@ -77,7 +78,7 @@ pub(super) fn id(node: Node<'_, '_>) -> String {
 }
 
 /// The template in force for a set: its own, or the Period's.
-fn template<'a>(set: Node<'a, 'a>) -> Option<Node<'a, 'a>> {
+pub(super) fn template<'a>(set: Node<'a, 'a>) -> Option<Node<'a, 'a>> {
     let own = children(set, "SegmentTemplate").next();
     own.or_else(|| children(set.parent()?, "SegmentTemplate").next())
 }

@@ -95,9 +95,14 @@ fn dm_02_what_has_an_id_keeps_it_and_its_place() {
 
 #[test]
 fn dm_03_there_is_a_clock_that_players_can_read() {
-    breaks("DM-03", LIVE, "utc:http-xsdate:2014", "utc:sntp:2014");
-    breaks("DM-03", LIVE, "value=\"/time\"", "value=\"\"");
-    assert_finds("DM-03", &check(&without(LIVE, "UTCTiming")));
+    // The manifest's own stands behind the Periods.
+    let clock =
+        "</Period>\n<UTCTiming schemeIdUri=\"urn:mpeg:dash:utc:http-xsdate:2014\" value=\"/";
+    for (from, to) in
+        [("http-xsdate", "sntp"), ("value=\"/", "value=\"\" x=\""), ("UTCTiming", "x")]
+    {
+        breaks("DM-03", LIVE, clock, &clock.replace(from, to));
+    }
 }
 
 #[test]
@@ -126,7 +131,7 @@ fn dm_08_segments_are_addressed_in_one_way_and_whole() {
     breaks("DM-08", LIVE, " duration=\"144000\"", "");
     breaks("DM-08", LIVE, " startNumber=\"1122270751\"", "");
     breaks("DM-08", LIVE, "startNumber=", "eptDelta=\"1\" startNumber=");
-    let bare = "presentationTimeOffset=\"161606988144000\"/>";
+    let bare = " availabilityTimeOffset=\"1.333\" availabilityTimeComplete=\"false\"/>";
     let timeline = "><SegmentTimeline><S d=\"1\" n=\"2\"/></SegmentTimeline></SegmentTemplate>";
     breaks("DM-08", LIVE, bare, timeline);
     let only = mutated(&mutated(LIVE, " duration=\"144000\"", ""), bare, timeline);
@@ -276,13 +281,10 @@ fn dm_16_periods_leave_at_the_front_and_come_at_the_back() {
 
 #[test]
 fn dm_17_missing_segments_are_not_announced_by_tricks() {
-    let trick = "availabilityTimeComplete=\"false\" startNumber=";
-    breaks("DM-17", LIVE, "startNumber=", trick);
-    let low_latency = format!("availabilityTimeOffset=\"1.2\" {trick}");
-    assert_clean("DM-17", &check(&mutated(LIVE, "startNumber=", &low_latency)));
-    let bare = "presentationTimeOffset=\"161606988144000\"/>";
-    let failover =
-        "presentationTimeOffset=\"161606988144000\"><FailoverContent/></SegmentTemplate>";
+    // In low latency the trick is none.
+    breaks("DM-17", LIVE, " availabilityTimeOffset=\"1.333\"", "");
+    let bare = "availabilityTimeComplete=\"false\"/>";
+    let failover = "availabilityTimeComplete=\"false\"><FailoverContent/></SegmentTemplate>";
     breaks("DM-17", LIVE, bare, failover);
 }
 
@@ -311,4 +313,62 @@ fn dm_20_a_manifest_is_valid_and_no_id_is_there_twice() {
     }
     let bad = mutated(LIVE, "startWithSAP=\"1\"", "startWithSAP=\"9\"");
     assert_finds("DM-20", &check_schema(&schema, &bad).unwrap());
+}
+
+#[test]
+fn dl_01_the_service_says_what_latency_and_rates_it_is_meant_for() {
+    assert_finds("DL-01", &check(&without(LIVE, "ServiceDescription")));
+    breaks("DL-01", LIVE, "<PlaybackRate", "<x");
+    for (from, to) in [
+        (" target=\"950\"", ""),
+        ("target=\"950\"", "target=\"0\""),
+        ("target=\"950\"", "target=\"5000\""),
+        ("target=\"950\"", "target=\"600\""),
+        ("PlaybackRate min=\"0.95\"", "PlaybackRate min=\"1.01\""),
+        (" max=\"1.1\"", ""),
+    ] {
+        breaks("DL-01", LIVE, from, to);
+    }
+}
+
+#[test]
+fn dl_02_segments_are_announced_early_and_incomplete_by_their_set() {
+    breaks("DL-02", LIVE, " availabilityTimeOffset=\"1.333\"", "");
+    breaks("DL-02", LIVE, " availabilityTimeComplete=\"false\"", "");
+    let closed = "codecs=\"avc1.64001f\"/>";
+    let own = "codecs=\"avc1.64001f\"><SegmentTemplate availabilityTimeOffset=\"1\" \
+               availabilityTimeComplete=\"false\"/></Representation>";
+    breaks("DL-02", LIVE, closed, own);
+}
+
+#[test]
+fn dl_03_segments_are_announced_when_their_first_chunk_can_be_there() {
+    for early in ["1.6", "1.0", "x"] {
+        let to = format!("availabilityTimeOffset=\"{early}\"");
+        breaks("DL-03", LIVE, "availabilityTimeOffset=\"1.333\"", &to);
+    }
+    breaks("DL-03", LIVE, "<Resync", "<x");
+}
+
+#[test]
+fn dl_06_the_producers_clock_is_told_and_latency_counts_from_it() {
+    assert_finds("DL-06", &check(&without(LIVE, "ProducerReferenceTime")));
+    for (from, to) in [
+        ("<ProducerReferenceTime id=\"1\"", "<ProducerReferenceTime id=\"a\""),
+        ("inband=\"true\"", "inband=\"false\""),
+        ("type=\"encoder\"", "type=\"application\""),
+        (" wallClockTime=\"1970-01-01T00:00:00Z\"", ""),
+        (" presentationTime=\"0\"", ""),
+        ("value=\"/time\"", "value=\"/other\""),
+        ("referenceId=\"1\"", "referenceId=\"7\""),
+    ] {
+        breaks("DL-06", LIVE, from, to);
+    }
+}
+
+#[test]
+fn dl_13_a_list_of_whole_segments_announces_none_early() {
+    let open = "availabilityTimeComplete=\"false\"/>";
+    let listed = "availabilityTimeComplete=\"false\"><SegmentTimeline><S d=\"1\"/></SegmentTimeline></SegmentTemplate>";
+    breaks("DL-13", LIVE, open, listed);
 }

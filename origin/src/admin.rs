@@ -15,7 +15,6 @@ use axum::middleware::{self, Next};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
-use hyper_util::service::TowerToHyperService;
 use ingest::secret::Secret;
 use packager::media::Name;
 use tokio::net::TcpListener;
@@ -27,7 +26,8 @@ mod page;
 
 use crate::admission::{Admission, Capacity};
 use crate::channel::Channels;
-use crate::telemetry::metrics::Metrics;
+use crate::http::{Caps, Entrance, Limits};
+use crate::telemetry::metrics::{HttpMetrics, Metrics};
 use crate::viewers::Viewers;
 
 /// Pages load their own style sheet and nothing else.
@@ -36,6 +36,16 @@ const POLICY: &str = "default-src 'none'; style-src 'self'; img-src data:; base-
 
 /// The text format that Prometheus reads.
 const METRICS_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// What operators and monitors may hold: each has a few connections.
+const HELD: Limits = Limits {
+    all_connections: 1_024,
+    connections: 256,
+    connections_per_address: 256,
+    waiting: 0,
+    waiting_per_address: 0,
+    trusted: Vec::new(),
+};
 
 /// What the admin listener shows.
 #[derive(Clone, Debug)]
@@ -77,8 +87,10 @@ pub async fn serve(
     draining: CancellationToken,
     cancel: CancellationToken,
 ) {
-    let service = TowerToHyperService::new(router(context, draining));
-    crate::http::serve_connections(listener, service, cancel).await;
+    let router = router(context, draining);
+    let caps = Caps::new(HELD, HttpMetrics::default());
+    let entrance = Entrance { listener, tls: None };
+    crate::http::serve_connections(entrance, router, caps, cancel).await;
 }
 
 /// The admin listener as a service. The server is not ready any more once `draining` is cancelled.

@@ -48,6 +48,7 @@ mod counters;
 mod demo;
 mod doorkeeper;
 mod edge;
+mod files;
 pub use demo::demo;
 use doorkeeper::Doorkeeper;
 
@@ -79,6 +80,9 @@ pub enum Error {
     /// The demo's edge does not run.
     #[error(transparent)]
     Edge(#[from] edge::Error),
+    /// The certificate can't be used.
+    #[error("can't speak TLS")]
+    Tls(#[from] http::TlsError),
     /// The operating system refuses something basic.
     #[error("{what}")]
     System {
@@ -95,6 +99,7 @@ pub enum Error {
 /// # Errors
 /// It can't start; the message says which address or folder is the trouble.
 pub fn serve(config: &Config, guarded: bool) -> Result<(), Error> {
+    files::allow_many();
     let sockets = if guarded { Sockets::inherit()? } else { Sockets::open(config)? };
     block_on(async {
         let mut asked = Asked::listen()?;
@@ -173,6 +178,7 @@ impl Asked {
 /// A running server.
 struct Server {
     http: SocketAddr,
+    https: Option<SocketAddr>,
     rtmp: SocketAddr,
     admin: SocketAddr,
     clock: Arc<SystemClock>,
@@ -194,6 +200,10 @@ impl Server {
     fn start(config: &Config, mut sockets: Sockets) -> Result<Self, Error> {
         let mut listen = |door| listener(&mut sockets, door);
         let (http_listener, http) = listen(Door::Http)?;
+        let https_listener = match &config.http.tls {
+            Some(_) => Some(listen(Door::Https)?),
+            None => None,
+        };
         let (rtmp_listener, rtmp_address) = listen(Door::Rtmp)?;
         let (admin_listener, admin_address) = listen(Door::Admin)?;
         let failed = |source| Error::Store { path: config.store.path.clone(), source };
@@ -276,7 +286,15 @@ impl Server {
                 ..Default::default()
             },
         };
-        front.spawn(http::serve(http_listener, context, stop_http.clone()));
+        let mut entrances = vec![http::Entrance { listener: http_listener, tls: None }];
+        let https = https_listener.as_ref().map(|(_, address)| *address);
+        if let (Some(config), Some((listener, _))) = (&config.http.tls, https_listener) {
+            let (cert, key) = (config.cert.clone(), config.key.clone());
+            let tls = Arc::new(http::Tls::open(http::TlsFiles { cert, key })?);
+            entrances.push(http::Entrance { listener, tls: Some(Arc::clone(&tls)) });
+            tasks.spawn(tls.keep(metrics.http.clone(), stop_rest.clone()));
+        }
+        front.spawn(http::serve(entrances, context, held(&config.http), stop_http.clone()));
         let context = admin::Context {
             channels,
             doors: config.channels.iter().map(door_of).collect(),
@@ -291,6 +309,7 @@ impl Server {
         tasks.spawn(admin::serve(admin_listener, context, draining.clone(), stop_rest.clone()));
         Ok(Self {
             http,
+            https,
             rtmp: rtmp_address,
             admin: admin_address,
             clock,
@@ -337,6 +356,26 @@ fn limits(config: &Config) -> store::Limits {
     });
     let grace = window.max().unwrap_or_default() + LONGEST_SEGMENT;
     store::Limits { live_edge_bytes: config.store.memory, grace, ..store::Limits::default() }
+}
+
+/// What viewers may hold, by the configuration and what the system lets this process open.
+fn held(config: &config::Http) -> http::Limits {
+    let all_connections = files::for_viewers();
+    if all_connections / 4 * 3 < config.connections {
+        warn!(
+            connections = all_connections,
+            wanted = config.connections,
+            "the system lets this process open few files: fewer viewers find room"
+        );
+    }
+    http::Limits {
+        all_connections,
+        connections: config.connections,
+        connections_per_address: config.connections_per_address,
+        waiting: config.waiting,
+        waiting_per_address: config.waiting_per_address,
+        trusted: config.trusted.clone(),
+    }
 }
 
 /// A channel's clock: ours, or one that is ahead where the channel was.

@@ -17,6 +17,8 @@ use ingest::secret::Secret;
 use packager::media::Name;
 use packager::time::{FrameRate, Span};
 
+use crate::network::Network;
+
 mod file;
 mod problem;
 mod value;
@@ -54,6 +56,29 @@ pub struct Http {
     pub listen: SocketAddr,
     /// The origin's address as viewers see it, without a slash at the end; for absolute links.
     pub public_url: Option<String>,
+    /// Connections of viewers at one time; those of the trusted are counted apart.
+    pub connections: u32,
+    /// Connections from one address.
+    pub connections_per_address: u32,
+    /// Requests that wait at one time; those of the trusted are counted apart.
+    pub waiting: u32,
+    /// Requests from one address that wait.
+    pub waiting_per_address: u32,
+    /// Networks of CDNs and proxies.
+    pub trusted: Vec<Network>,
+    /// Where viewers come over TLS, if they do.
+    pub tls: Option<Tls>,
+}
+
+/// `[http.tls]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tls {
+    /// Address of the listener.
+    pub listen: SocketAddr,
+    /// The certificate and those that lead to its root, in PEM.
+    pub cert: PathBuf,
+    /// Its private key, in PEM.
+    pub key: PathBuf,
 }
 
 /// `[rtmp]`
@@ -171,7 +196,20 @@ const DEFAULT_LADDER: [u16; 3] = [720, 480, 360];
 
 impl Default for Http {
     fn default() -> Self {
-        Self { listen: SocketAddr::new(ANY, 8080), public_url: None }
+        Self {
+            listen: SocketAddr::new(ANY, 8080),
+            public_url: None,
+            // 10,000 that wait, and room for the rest.
+            connections: 16_384,
+            // Some eighty viewers behind one address: a browser opens up to six.
+            connections_per_address: 512,
+            waiting: 10_000,
+            // The same viewers: three requests each, for pictures, sound and the next part.
+            waiting_per_address: 256,
+            // What runs on this machine is the operator's: an edge, a proxy, a monitor.
+            trusted: Network::LOOPBACK.to_vec(),
+            tls: None,
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! The HTTP origin: playlists, manifests, media, the player's pages.
 //!
 //! ```text
-//! path ─► route ─► page, playlist (+ render), media (+ standing, store) ─► answer ─► body
+//! serve ─► path ─► route ─► page, playlist (+ render), media (+ standing, store) ─► answer ─► body
 //!                                 │ error                                    │ class: the one table
 //!                                 └──────────────────────────────────────────┘
 //! ```
@@ -15,17 +15,15 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::convert::Infallible;
-use std::pin::Pin;
 use std::sync::Arc;
 
+use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request, Response, Uri};
-use bytes::Bytes;
 use packager::hls::Skip;
 use packager::media::Name;
 use packager::time::{self, Timescale, Timestamp};
 use packager::timeline::Snapshot;
-use tokio::net::TcpListener;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 mod answer;
@@ -49,8 +47,8 @@ mod text;
 
 pub use answer_id::ANSWER_ID;
 pub use render::Options;
-pub use serve::Peer;
-pub(crate) use serve::serve as serve_connections;
+pub(crate) use serve::{Caps, Entrance, serve as serve_connections};
+pub use serve::{Limits, Tls, TlsError, TlsFiles};
 
 use self::answer::{Entity, Found};
 use self::answer_id::AnswerIds;
@@ -62,6 +60,7 @@ use self::playlist::Reloads;
 use self::reload::Directives;
 use self::render::{Renders, Resource};
 use self::route::Route;
+use self::serve::{Answering, Handler, Visitor};
 use self::text::Text;
 use crate::channel::{Channel, Channels};
 use crate::clock::Clock;
@@ -89,15 +88,22 @@ pub struct Context {
     pub options: Options,
 }
 
-/// Serves the origin on `listener` until cancelled, and then until its connections have ended.
-pub async fn serve(listener: TcpListener, context: Context, cancel: CancellationToken) {
-    let service = Service::new(context, cancel.clone());
-    serve::serve(listener, service, cancel).await;
+/// Serves the origin at its entrances until cancelled, and then until its connections have ended.
+pub(crate) async fn serve(
+    entrances: Vec<Entrance>,
+    context: Context,
+    limits: Limits,
+    cancel: CancellationToken,
+) {
+    let caps = Caps::new(limits, context.metrics.http.clone());
+    let origin = Origin::new(context, cancel.clone());
+    let mut doors = JoinSet::new();
+    for entrance in entrances {
+        let (origin, caps) = (Arc::clone(&origin), Arc::clone(&caps));
+        doors.spawn(serve::serve(entrance, origin, caps, cancel.clone()));
+    }
+    while doors.join_next().await.is_some() {}
 }
-
-/// The origin as a service, to be handed to every connection.
-#[derive(Clone, Debug)]
-struct Service(Arc<Origin>);
 
 #[derive(Debug)]
 struct Origin {
@@ -114,47 +120,49 @@ struct Texts {
     reloads: Reloads,
 }
 
-impl Service {
-    /// Requests that wait are answered when `cancel` is.
-    fn new(context: Context, cancel: CancellationToken) -> Self {
-        let texts = context.channels.keys().map(|name| (name.clone(), Texts::default())).collect();
-        Self(Arc::new(Origin { context, texts, ids: AnswerIds::new(), cancel }))
-    }
-}
+impl Handler for Arc<Origin> {
+    type Body = Payload;
 
-impl<B> hyper::service::Service<Request<B>> for Service
-where
-    B: http_body::Body<Data = Bytes, Error: Into<axum::BoxError>> + Send + 'static,
-{
-    type Response = Response<Payload>;
-    type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Response<Payload>, Infallible>> + Send>>;
-
-    fn call(&self, request: Request<B>) -> Self::Future {
-        let origin = Arc::clone(&self.0);
-        let request = request.map(axum::body::Body::new);
-        Box::pin(async move { Ok(origin.respond(request).await) })
+    fn handle(&self, request: Request<Body>, visitor: &Arc<Visitor>) -> Answering<Payload> {
+        let (origin, visitor) = (Self::clone(self), Arc::clone(visitor));
+        if *request.method() == Method::POST {
+            return Box::pin(async move {
+                let (request, body) = request.into_parts();
+                let mut class = None;
+                let taken = origin.take_report(&request, body, visitor.peer(), &mut class).await;
+                origin.response(taken, &request.method, request.uri.path(), class)
+            });
+        }
+        let (method, uri, headers) = negotiate::kept(request);
+        Box::pin(async move {
+            let mut class = None;
+            let found = origin.answer(&method, &uri, &headers, &visitor, &mut class).await;
+            origin.response(found, &method, uri.path(), class)
+        })
     }
 }
 
 impl Origin {
-    /// The response to a request, whatever comes of it.
-    async fn respond(&self, request: Request<axum::body::Body>) -> Response<Payload> {
-        let (request, body) = request.into_parts();
-        let mut class = None;
-        let answered = match request.method {
-            Method::POST => self.take_report(&request, body, &mut class).await,
-            _ => self.answer(&request.method, &request.uri, &request.headers, &mut class).await,
-        };
-        let mut response = match answered {
-            Ok(response) => response,
-            Err(error) => {
-                if let Error::Read(cause) = &error {
-                    tracing::error!(%cause, path = request.uri.path(), "reading the store failed");
-                }
-                answer::error(&error, &request.method)
+    /// An origin whose requests that wait are answered when `cancel` is.
+    fn new(context: Context, cancel: CancellationToken) -> Arc<Self> {
+        let texts = context.channels.keys().map(|name| (name.clone(), Texts::default())).collect();
+        Arc::new(Self { context, texts, ids: AnswerIds::new(), cancel })
+    }
+
+    /// The response to a request, whatever came of it.
+    fn response(
+        &self,
+        answered: Result<Response<Payload>, Error>,
+        method: &Method,
+        path: &str,
+        class: Option<Class>,
+    ) -> Response<Payload> {
+        let mut response = answered.unwrap_or_else(|error| {
+            if let Error::Read(cause) = &error {
+                tracing::error!(%cause, path, "reading the store failed");
             }
-        };
+            answer::error(&error, method)
+        });
         answer::everywhere(response.headers_mut(), self.context.clock.now_millis());
         response.headers_mut().insert(ANSWER_ID, self.ids.next());
         let http = &self.context.metrics.http;
@@ -169,6 +177,7 @@ impl Origin {
         method: &Method,
         uri: &Uri,
         headers: &HeaderMap,
+        visitor: &Arc<Visitor>,
         class: &mut Option<Class>,
     ) -> Result<Response<Payload>, Error> {
         match *method {
@@ -183,7 +192,8 @@ impl Origin {
             return Err(Error::UriTooLong);
         }
         let route = Route::parse(uri.path()).ok_or(Error::NoRoute)?;
-        let found = self.find(&route, (uri.query(), headers), class).await?;
+        let held = Hold { cancel: &self.cancel, visitor };
+        let found = self.find(&route, (uri.query(), headers), held, class).await?;
         *class = Some(found.class);
         answer::found(found, method, headers).await
     }
@@ -192,6 +202,7 @@ impl Origin {
         &self,
         route: &Route,
         (query, headers): (Option<&str>, &HeaderMap),
+        held: Hold<'_>,
         class: &mut Option<Class>,
     ) -> Result<Found, Error> {
         let mut is = |known| *class = Some(known);
@@ -221,25 +232,25 @@ impl Origin {
             }
             Route::Multivariant(name) => {
                 is(Class::Multivariant);
-                self.manifest(name, Class::Multivariant, Resource::Multivariant).await
+                self.manifest(name, Class::Multivariant, Resource::Multivariant, held).await
             }
             Route::Manifest(name) => {
                 is(Class::Manifest);
-                self.manifest(name, Class::Manifest, Resource::Manifest).await
+                self.manifest(name, Class::Manifest, Resource::Manifest, held).await
             }
             Route::Playlist { channel, rendition } => {
                 is(Class::Playlist);
-                self.playlist((channel, rendition), query, Resource::Playlist).await
+                self.playlist((channel, rendition), query, Resource::Playlist, held).await
             }
             Route::KeyFrames { channel, rendition } => {
                 is(Class::Playlist);
-                self.playlist((channel, rendition), query, Resource::KeyFrames).await
+                self.playlist((channel, rendition), query, Resource::KeyFrames, held).await
             }
             Route::Media(wanted) => {
                 is(Class::Video);
                 let channel = self.channel(&wanted.channel)?;
                 let store = self.context.stores.get(&wanted.channel).ok_or(Error::Gone)?;
-                let found = media::find(channel, store, wanted, headers, self.hold()).await?;
+                let found = media::find(channel, store, wanted, headers, held).await?;
                 Ok(Found { class: found.class, content_type: None, entity: found.entity })
             }
         }
@@ -253,10 +264,6 @@ impl Origin {
         Found::text(Class::Time, Text::new(now))
     }
 
-    fn hold(&self) -> Hold<'_> {
-        Hold { cancel: &self.cancel, metrics: &self.context.metrics.http }
-    }
-
     fn channel(&self, name: &Name) -> Result<&Channel, Error> {
         self.context.channels.get(name).map(Arc::as_ref).ok_or(Error::Gone)
     }
@@ -266,8 +273,9 @@ impl Origin {
         name: &Name,
         class: Class,
         resource: Resource,
+        held: Hold<'_>,
     ) -> Result<Found, Error> {
-        let snapshot = playlist::ready(self.channel(name)?, self.hold()).await?;
+        let snapshot = playlist::ready(self.channel(name)?, held).await?;
         self.rendered(name, class, resource, &snapshot)
     }
 
@@ -277,10 +285,11 @@ impl Origin {
         (channel, rendition): (&Name, &Name),
         query: Option<&str>,
         resource: fn(usize, Skip) -> Resource,
+        held: Hold<'_>,
     ) -> Result<Found, Error> {
         let Directives { mut wanted, skip } = Directives::parse(query)?;
         let live = self.channel(channel)?;
-        let snapshot = playlist::ready(live, self.hold()).await?;
+        let snapshot = playlist::ready(live, held).await?;
         let (index, about, _) = snapshot.track(rendition.as_str()).ok_or(Error::Gone)?;
         let keys = matches!(resource(index, skip), Resource::KeyFrames(..));
         if keys && about.video().is_none() {
@@ -302,7 +311,7 @@ impl Origin {
         // Not held while it waits.
         drop(snapshot);
         let key = (resource(index, skip), *wanted);
-        let waited = texts.reloads.wait(key, live, rendition.as_str(), self.hold(), render);
+        let waited = texts.reloads.wait(key, live, rendition.as_str(), held, render);
         let (class, text) = waited.await?;
         Ok(Found::text(class, text))
     }

@@ -19,6 +19,7 @@ pub mod clock;
 pub mod config;
 pub mod guardian;
 pub mod http;
+pub mod network;
 pub mod signals;
 pub mod sockets;
 pub mod store;

@@ -39,6 +39,8 @@ const BACKLOG: i32 = 4096;
 pub enum Door {
     /// Viewers and CDNs.
     Http,
+    /// The same over TLS.
+    Https,
     /// RTMP publishers.
     Rtmp,
     /// Operators and monitors.
@@ -47,12 +49,16 @@ pub enum Door {
 
 impl Door {
     /// All of them, in the order in which they are opened and handed over.
-    pub const ALL: [Self; 3] = [Self::Http, Self::Rtmp, Self::Admin];
+    pub const ALL: [Self; 4] = [Self::Http, Self::Https, Self::Rtmp, Self::Admin];
+
+    /// Those no server is without.
+    const NEEDED: [Self; 3] = [Self::Http, Self::Rtmp, Self::Admin];
 
     /// Its name in `LISTEN_FDNAMES`.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Http => "http",
+            Self::Https => "https",
             Self::Rtmp => "rtmp",
             Self::Admin => "admin",
         }
@@ -62,6 +68,7 @@ impl Door {
     const fn purpose(self) -> &'static str {
         match self {
             Self::Http => "HTTP",
+            Self::Https => "HTTPS",
             Self::Rtmp => "RTMP",
             Self::Admin => "the operator",
         }
@@ -70,17 +77,23 @@ impl Door {
     /// Stream or datagram.
     const fn kind(self) -> SocketType {
         match self {
-            Self::Http | Self::Rtmp | Self::Admin => SocketType::STREAM,
+            Self::Http | Self::Https | Self::Rtmp | Self::Admin => SocketType::STREAM,
         }
     }
 
-    /// Where the operator wants it.
-    const fn address(self, config: &Config) -> SocketAddr {
+    /// Where the operator wants it; `None`: nowhere.
+    fn address(self, config: &Config) -> Option<SocketAddr> {
         match self {
-            Self::Http => config.http.listen,
-            Self::Rtmp => config.rtmp.listen,
-            Self::Admin => config.admin.listen,
+            Self::Http => Some(config.http.listen),
+            Self::Https => config.http.tls.as_ref().map(|tls| tls.listen),
+            Self::Rtmp => Some(config.rtmp.listen),
+            Self::Admin => Some(config.admin.listen),
         }
+    }
+
+    /// Those the operator wants.
+    fn wanted(config: &Config) -> impl Iterator<Item = (Self, SocketAddr)> {
+        Self::ALL.into_iter().filter_map(|door| Some((door, door.address(config)?)))
     }
 
     fn open(self, address: SocketAddr) -> io::Result<OwnedFd> {
@@ -156,20 +169,18 @@ impl Sockets {
         let for_us =
             std::env::var("LISTEN_PID").is_ok_and(|id| id == std::process::id().to_string());
         for given in if for_us { given()? } else { Vec::new() } {
-            let door = Door::ALL
-                .into_iter()
-                .filter(|door| !doors.contains_key(door))
-                .find(|door| given.is(*door) || given.listens_for(*door, config));
+            let door = Door::wanted(config)
+                .filter(|(door, _)| !doors.contains_key(door))
+                .find(|(door, at)| given.is(*door) || given.listens_for(*door, *at));
             match door {
-                Some(door) => drop(doors.insert(door, given.fd)),
+                Some((door, _)) => drop(doors.insert(door, given.fd)),
                 None => {
                     let address = given.address().map_or_else(|| "?".into(), |at| at.to_string());
                     return Err(Error::Unwanted { name: given.name, address });
                 }
             }
         }
-        for door in Door::ALL {
-            let address = door.address(config);
+        for (door, address) in Door::wanted(config) {
             if let Entry::Vacant(vacant) = doors.entry(door) {
                 let listen = |source| Error::Listen { purpose: door.purpose(), address, source };
                 vacant.insert(door.open(address).map_err(listen)?);
@@ -181,7 +192,7 @@ impl Sockets {
     /// Takes what [`Self::hand_to`] handed to this process. Once: the descriptors have one owner.
     ///
     /// # Errors
-    /// Not every door is there.
+    /// Not every door is there that is always open.
     pub fn inherit() -> Result<Self, Error> {
         let mut doors = BTreeMap::new();
         for given in given()? {
@@ -189,7 +200,7 @@ impl Sockets {
                 doors.insert(door, given.fd);
             }
         }
-        match Door::ALL.into_iter().find(|door| !doors.contains_key(door)) {
+        match Door::NEEDED.into_iter().find(|door| !doors.contains_key(door)) {
             Some(missing) => Err(Error::Missing { purpose: missing.purpose() }),
             None => Ok(Self(doors)),
         }
@@ -264,8 +275,7 @@ impl Given {
         self.name == door.name() && self.kind == door.kind()
     }
 
-    fn listens_for(&self, door: Door, config: &Config) -> bool {
-        let wanted = door.address(config);
+    fn listens_for(&self, door: Door, wanted: SocketAddr) -> bool {
         self.kind == door.kind()
             && self.address().is_some_and(|at| {
                 // A wildcard of either family takes what any address of the machine would.

@@ -28,4 +28,5 @@ mod restart;
 mod rows;
 mod soak;
 mod timestamps;
+mod viewers;
 mod workers;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use harness::publisher::{Publisher, Source};
 use harness::reader::dash;
-use harness::rules::http;
+use harness::rules::http::{self, asked};
 use harness::server::{ChannelConfig, Server};
 use harness::wait::{Look, until};
 use harness::{Context, Result, clock};
@@ -37,6 +37,52 @@ fn hm_15_no_request_for_media_is_redirected() -> Result {
     for path in manifests.into_iter().chain(media) {
         let answer = server.client.get(&server.url(path))?.ok(path)?;
         assert_eq!(http::check(path, &answer), [], "{path}");
+    }
+    server.stop()
+}
+
+#[test]
+fn how_a_resource_is_asked_for_changes_what_it_should_and_nothing_else() -> Result {
+    let (server, _publisher) = playable(ChannelConfig::tiny("a").with("fps = \"30\""))?;
+    let (segments, init) = listed(&server)?;
+    let segment = segments.last().cloned().context("a segment")?;
+    for path in ["/live/a/index.m3u8", "/watch/a", "/nowhere", &segment, &init] {
+        let url = server.url(path);
+        let get = server.client.get(&url)?;
+        assert_eq!(asked::check_head(&get, &server.client.head(&url)?), [], "{path}");
+        let query = server.client.get(&format!("{url}?a=b&_HLS_x=1"))?;
+        assert_eq!(asked::check_same("HT-12", &get, &query), [], "{path}");
+        let told = server.client.get(&format!("{url}?CMCD=bl%3D9000%2Csid%3D%22a%22"))?;
+        assert_eq!(asked::check_same("HT-16", &get, &told), [], "{path}");
+        let fields = [("CMCD-Request", "bl=9000"), ("CMCD-Session", "sid=\"a\"")];
+        let told = server.client.get_with(&url, &fields)?;
+        assert_eq!(asked::check_same("HT-16", &get, &told), [], "{path}");
+    }
+    let url = server.url(&segment);
+    let whole = server.client.get(&url)?.ok(&url)?;
+    let end = whole.body.len();
+    for range in [0..1, 1..end, 7..end + 9, end..end + 1, 5_000_000..6_000_000] {
+        let value = format!("bytes={}-{}", range.start, range.end - 1);
+        let answer = server.client.get_with(&url, &[("Range", &value)])?;
+        assert_eq!(asked::check_range(&whole, range, &answer), [], "{value}");
+    }
+    let slack = Duration::from_secs(3);
+    for ahead in [2, 3] {
+        let newest = listed(&server)?.0.pop().context("a segment")?;
+        let (folder, file) = newest.rsplit_once('/').context("a path")?;
+        let k: u64 = file.trim_end_matches(".m4s").parse().context("a number")?;
+        let begun = std::time::Instant::now();
+        // The list grows while this is asked; by one at the most.
+        let later = k + ahead + u64::from(ahead > 2);
+        let answer = server.client.get(&server.url(&format!("{folder}/{later}.m4s")))?;
+        let found = asked::check_ahead(
+            ahead,
+            Duration::from_millis(1_600),
+            begun.elapsed(),
+            slack,
+            &answer,
+        );
+        assert_eq!(found, [], "{ahead} ahead");
     }
     server.stop()
 }

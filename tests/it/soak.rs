@@ -166,3 +166,9 @@ fn a_ladder_squeezed_to_a_third_of_a_core_keeps_its_lowest_rung_and_its_sound() 
     server.wait_more("a", 4)?;
     witness.finish()?.clean()
 }
+
+#[test]
+#[ignore = "a minute, with most of the machine's files"]
+fn fifteen_thousand_viewers_over_the_caps_are_told_to_come_again() -> Result {
+    crate::viewers::crowded(12_000, 10_000, 15_000)
+}

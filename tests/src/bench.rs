@@ -8,9 +8,11 @@ use std::time::Duration;
 use crate::clock;
 
 pub mod cpu;
+pub mod delivery;
 pub mod edges;
 pub mod ladder;
 pub mod latency;
+pub mod parked;
 pub mod passing;
 pub mod starts;
 

@@ -136,7 +136,7 @@ impl Client {
     }
 }
 
-type Answer = std::result::Result<ureq::http::Response<ureq::Body>, ureq::Error>;
+type Answer = std::result::Result<http::Response<ureq::Body>, ureq::Error>;
 
 fn read(url: &str, answer: Answer) -> Result<Response> {
     let mut answer = answer.context(url)?;
@@ -145,7 +145,7 @@ fn read(url: &str, answer: Answer) -> Result<Response> {
     Ok(Response { status, headers, body: body.into() })
 }
 
-fn headers(answer: &ureq::http::Response<ureq::Body>) -> Vec<(String, String)> {
+fn headers(answer: &http::Response<ureq::Body>) -> Vec<(String, String)> {
     let text = |value: &[u8]| String::from_utf8_lossy(value).into_owned();
     let headers = answer.headers().iter();
     headers.map(|(name, value)| (name.as_str().to_owned(), text(value.as_bytes()))).collect()

@@ -4,7 +4,7 @@
 //! 127.0.0.0/8, so that the limits per address let them in. [`assault`] sends any number of them,
 //! [`silent`] opens connections that say nothing.
 //!
-//! Not here: hostile viewers, and what a hostile stream holds inside its pictures.
+//! Hostile viewers are in [`viewers`]. Not here: what a hostile stream holds inside its pictures.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -18,6 +18,8 @@ use tokio::time::timeout;
 
 use crate::dice::Dice;
 use crate::{Context, Failure, Result};
+
+pub mod viewers;
 
 /// Peers that attack at the same time.
 const AT_ONCE: usize = 64;

@@ -23,6 +23,7 @@ pub mod edge;
 pub mod failure;
 pub mod hostile;
 pub mod liar;
+pub mod load;
 pub mod player;
 pub mod process;
 pub mod proxy;

@@ -125,12 +125,28 @@ impl Server {
     /// # Errors
     /// As [`Self::start`].
     pub fn start_in(channels: &[ChannelConfig], environment: &[(&str, &Path)]) -> Result<Self> {
+        Self::start_as(channels, "", environment)
+    }
+
+    /// The same with more lines in its `[http]` section, such as `waiting = "100"`.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn start_with(channels: &[ChannelConfig], http: &str) -> Result<Self> {
+        Self::start_as(channels, http, &[])
+    }
+
+    fn start_as(
+        channels: &[ChannelConfig],
+        lines: &str,
+        environment: &[(&str, &Path)],
+    ) -> Result<Self> {
         let tables: String = channels.iter().map(ChannelConfig::toml).collect();
         on_free_ports(environment, |[http, rtmp, admin], dir| {
             let config = dir.join("headwater.toml");
             let store = dir.join("data");
             let text = format!(
-                "[http]\nlisten = \"{http}\"\n[rtmp]\nlisten = \"{rtmp}\"\n\
+                "[http]\nlisten = \"{http}\"\n{lines}\n[rtmp]\nlisten = \"{rtmp}\"\n\
                  [admin]\nlisten = \"{admin}\"\n[store]\nkind = \"fs\"\npath = {store:?}\n{tables}"
             );
             std::fs::write(&config, text).context("configuration of the server")?;

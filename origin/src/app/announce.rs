@@ -12,6 +12,9 @@ pub(super) fn serving(server: &Server, config: &Config) {
     let (http, rtmp) = (reachable(server.http), reachable(server.rtmp));
     println!("headwater {} is up", env!("CARGO_PKG_VERSION"));
     println!("  watch     http://{http}/");
+    if let Some(https) = server.https {
+        println!("            https://{}/", reachable(https));
+    }
     println!("  publish   rtmp://{rtmp}/live/CHANNEL?key=KEY");
     println!("  operator  http://{}/   (keys, metrics, API)", reachable(server.admin));
     if config.channels.is_empty() {

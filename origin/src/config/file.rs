@@ -6,7 +6,7 @@
 //! thrown away at the end, the problems are what counts.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use ingest::secret::Secret;
@@ -14,8 +14,11 @@ use packager::time::Span;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::{Channel, Config, Fallback, Problem, Problems, Rung, value};
+use super::{Channel, Config, Fallback, Problem, Problems, Rung, Tls, value};
+use crate::network::{Network, NoNetwork};
 
+/// Where TLS is spoken unless the file says otherwise: beside 8080.
+const DEFAULT_TLS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 8443);
 /// Segments the grid can have (DESIGN §4), in milliseconds.
 const SEGMENT: (u64, u64) = (1_000, 6_000);
 /// Parts the grid can have, in milliseconds; half a segment is the other bound.
@@ -27,6 +30,10 @@ const WINDOW: (u64, u64) = (10_000, 24 * 3_600_000);
 const HOLD: (u64, u64) = (1_000, 24 * 3_600_000);
 /// Live edge of one channel: less holds no open segment, more is a slip of the unit.
 const MEMORY: (u64, u64) = (1 << 20, 16 << 30);
+/// What viewers may hold: a million is beyond what a process can open.
+const HELD: std::ops::RangeInclusive<u32> = 1..=1_000_000;
+/// Networks that are trusted: the published lists of large CDNs are shorter.
+const MAX_TRUSTED: usize = 1_024;
 /// Rungs of one ladder: each is an encoder, and no player gains from more.
 const MAX_RUNGS: usize = 8;
 /// Longest key: RTMP and SRT carry it in short strings.
@@ -85,6 +92,16 @@ impl<'a> Walk<'a> {
             http.read("public_url", &mut config.http.public_url, |t| {
                 value::public_url(t).map(Some)
             });
+            for (key, into) in [
+                ("connections", &mut config.http.connections),
+                ("connections_per_address", &mut config.http.connections_per_address),
+                ("waiting", &mut config.http.waiting),
+                ("waiting_per_address", &mut config.http.waiting_per_address),
+            ] {
+                http.read(key, into, |text| value::count(text, HELD));
+            }
+            http.trusted(&mut config.http.trusted);
+            config.http.tls = http.tls();
         });
         root.section("rtmp", |rtmp| {
             rtmp.read("listen", &mut config.rtmp.listen, value::address);
@@ -99,10 +116,7 @@ impl<'a> Walk<'a> {
                 "s3" => Err("\"s3\" is not supported yet; use \"fs\"".to_owned()),
                 other => Err(format!("{other:?} is not a kind of store; there is \"fs\"")),
             });
-            store.read("path", &mut config.store.path, |text| match text {
-                "" => Err("a path is not empty".to_owned()),
-                path => Ok(PathBuf::from(path)),
-            });
+            store.read("path", &mut config.store.path, value::path);
             store.read("memory", &mut config.store.memory, |t| value::bytes(t, MEMORY.0, MEMORY.1));
         });
         root.section("admission", |admission| {
@@ -125,7 +139,7 @@ struct Section<'w, 'a, 't> {
     /// Where it stands, for people: `channel[1]`.
     path: String,
     /// Where it stands, without positions: `channel`.
-    shape: &'static str,
+    shape: String,
     table: &'t DeTable<'t>,
     known: Vec<&'static str>,
 }
@@ -138,10 +152,10 @@ impl<'w, 'a, 't> Section<'w, 'a, 't> {
     fn new(
         walk: &'w mut Walk<'a>,
         path: impl Into<String>,
-        shape: &'static str,
+        shape: impl Into<String>,
         table: &'t DeTable<'t>,
     ) -> Self {
-        Self { walk, path: path.into(), shape, table, known: Vec::new() }
+        Self { walk, path: path.into(), shape: shape.into(), table, known: Vec::new() }
     }
 
     fn problem(&mut self, key: &str, at: usize, message: String) {
@@ -157,7 +171,7 @@ impl<'w, 'a, 't> Section<'w, 'a, 't> {
 
     /// A text and where it stands.
     fn text(&mut self, key: &'static str) -> Option<(&'t str, usize)> {
-        let name = join(self.shape, key);
+        let name = join(&self.shape, key);
         self.walk.asked.insert(name);
         let value = self.take(key)?;
         match value.get_ref() {
@@ -202,9 +216,62 @@ impl<'w, 'a, 't> Section<'w, 'a, 't> {
                 }
             },
         };
-        let mut inner = Section::new(self.walk, key, key, table);
+        let path = join(&self.path, key);
+        let mut inner = Section::new(self.walk, path, join(&self.shape, key), table);
         read(&mut inner);
         inner.finish();
+    }
+
+    /// Networks in a list.
+    fn trusted(&mut self, into: &mut Vec<Network>) {
+        const KEY: &str = "trusted";
+        self.walk.asked.insert(join(&self.shape, KEY));
+        let Some(value) = self.take(KEY) else { return };
+        let at = value.span().start;
+        let DeValue::Array(list) = value.get_ref() else {
+            let message = format!(
+                "expected a list such as [\"10.0.0.0/8\"], found {}",
+                kind(value.get_ref())
+            );
+            return self.problem(KEY, at, message);
+        };
+        if list.len() > MAX_TRUSTED {
+            return self.problem(KEY, at, format!("there are at most {MAX_TRUSTED} networks"));
+        }
+        into.clear();
+        for (index, item) in list.iter().enumerate() {
+            let network = match item.get_ref() {
+                DeValue::String(text) => text.parse().map_err(|error: NoNetwork| error.to_string()),
+                other => Err(format!("expected a text in quotes, found {}", kind(other))),
+            };
+            match network {
+                Ok(network) => into.push(network),
+                Err(message) => {
+                    self.problem(&format!("{KEY}[{index}]"), item.span().start, message);
+                }
+            }
+        }
+    }
+
+    /// `[http.tls]`, if it is there.
+    fn tls(&mut self) -> Option<Tls> {
+        const KEY: &str = "tls";
+        let at =
+            self.table.iter().find(|(name, _)| name.get_ref() == KEY).map(|(k, _)| k.span().start);
+        let (mut listen, mut cert, mut key) = (DEFAULT_TLS, None, None);
+        self.section(KEY, |tls| {
+            tls.read("listen", &mut listen, value::address);
+            for (name, into) in [("cert", &mut cert), ("key", &mut key)] {
+                tls.read(name, into, |text| value::path(text).map(Some));
+                if let (Some(at), None) = (at, &into)
+                    && !tls.table.iter().any(|(known, _)| known.get_ref() == name)
+                {
+                    tls.problem(name, at, "TLS needs a certificate and its key".to_owned());
+                }
+            }
+        });
+        at?;
+        Some(Tls { listen, cert: cert?, key: key? })
     }
 
     /// Names every key nobody asked for.
@@ -331,7 +398,7 @@ impl<'w, 'a, 't> Section<'w, 'a, 't> {
 
     fn ladder(&mut self, channel: &mut Channel) {
         const KEY: &str = "ladder";
-        self.walk.asked.insert(join(self.shape, KEY));
+        self.walk.asked.insert(join(&self.shape, KEY));
         let Some(value) = self.take(KEY) else { return };
         let at = value.span().start;
         let list = match value.get_ref() {

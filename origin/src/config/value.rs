@@ -34,6 +34,19 @@ pub(super) fn address(text: &str) -> Result<SocketAddr> {
         .map_err(|_| format!("{text:?} is not an address and port such as \"0.0.0.0:8080\""))
 }
 
+/// A number of things.
+pub(super) fn count(text: &str, within: std::ops::RangeInclusive<u32>) -> Result<u32> {
+    let count = text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok()).flatten();
+    count.filter(|count| within.contains(count)).ok_or_else(|| {
+        format!("{text:?} is not a whole number from {} to {}", within.start(), within.end())
+    })
+}
+
+/// A path of a file or folder.
+pub(super) fn path(text: &str) -> Result<PathBuf> {
+    if text.is_empty() { Err("a path is not empty".to_owned()) } else { Ok(PathBuf::from(text)) }
+}
+
 /// Cores for ladders: `auto`, `off`, or a number such as `3.5`.
 pub(super) fn cores(text: &str) -> Result<Cores> {
     match text {

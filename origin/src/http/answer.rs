@@ -194,7 +194,11 @@ pub(super) fn error(error: &Error, method: &Method) -> Response<Payload> {
         Error::Range { len } => {
             headers.insert(CONTENT_RANGE, header(&format!("bytes */{len}")));
         }
-        Error::ShuttingDown | Error::Interrupted | Error::TooMany | Error::Stalled => {
+        Error::ShuttingDown
+        | Error::Interrupted
+        | Error::Crowded
+        | Error::TooMany
+        | Error::Stalled => {
             headers.insert(RETRY_AFTER, RETRY_SECONDS);
         }
         _ => {}

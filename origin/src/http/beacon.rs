@@ -4,7 +4,7 @@
 //! `application/cmcd`, or `text/plain`, which scripts of other sites may send without asking first.
 //! No answer of it is ever cached.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use axum::body::Body;
@@ -19,7 +19,6 @@ use super::body::Payload;
 use super::class::Class;
 use super::error::Error;
 use super::route::Route;
-use super::serve::Peer;
 use super::{MAX_URI, Origin};
 use crate::viewers::Refused;
 
@@ -34,6 +33,7 @@ impl Origin {
         &self,
         request: &Parts,
         body: Body,
+        address: IpAddr,
         class: &mut Option<Class>,
     ) -> Result<Response<Payload>, Error> {
         if request.uri.path().len() > MAX_URI {
@@ -48,9 +48,6 @@ impl Origin {
             return Err(Error::Media);
         }
         let body = whole(body).await?;
-        // Without a connection (in tests) everybody is one address.
-        let peer = request.extensions.get::<Peer>();
-        let address = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0.ip());
         match self.context.viewers.take(&name, address, &body, Instant::now()) {
             Ok(()) => Ok(answer::taken()),
             Err(Refused::NoChannel) => Err(Error::Gone),

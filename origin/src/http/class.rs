@@ -142,7 +142,7 @@ const fn media(content_type: &'static str) -> Rule {
 pub(super) const fn error_cache_control(error: &Error) -> &'static str {
     match error {
         // It may come at any moment: nobody may remember that it was not there.
-        Error::NotYet | Error::ShuttingDown | Error::Interrupted => "no-store",
+        Error::NotYet | Error::ShuttingDown | Error::Interrupted | Error::Crowded => "no-store",
         // It never comes (back), but a mistake of an operator should not be remembered for long.
         Error::Gone | Error::NoRoute | Error::Method | Error::UriTooLong => "max-age=10",
         // What is too far ahead now is not in a moment.

@@ -52,6 +52,9 @@ pub(super) enum Error {
     /// The server goes down while the request waits.
     #[error("the server is shutting down")]
     ShuttingDown,
+    /// There is no room for one more request that waits.
+    #[error("too many viewers wait here")]
+    Crowded,
     /// The channel was on the air when the server died, and its publisher is not back yet.
     #[error("the channel comes back when its publisher does")]
     Interrupted,
@@ -80,7 +83,7 @@ impl Error {
             Self::UriTooLong => StatusCode::URI_TOO_LONG,
             Self::Range { .. } => StatusCode::RANGE_NOT_SATISFIABLE,
             Self::Directives(_) => StatusCode::BAD_REQUEST,
-            Self::ShuttingDown | Self::Interrupted | Self::Stalled => {
+            Self::ShuttingDown | Self::Interrupted | Self::Crowded | Self::Stalled => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
             Self::Read(_) => StatusCode::INTERNAL_SERVER_ERROR,

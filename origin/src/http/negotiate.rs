@@ -6,8 +6,31 @@
 
 use std::ops::Range;
 
-use axum::http::HeaderMap;
 use axum::http::header::{ACCEPT_ENCODING, HeaderName, IF_NONE_MATCH, IF_RANGE, RANGE};
+use axum::http::uri::PathAndQuery;
+use axum::http::{HeaderMap, HeaderValue, Method, Request, Uri};
+use bytes::Bytes;
+
+/// The headers that decide how a resource is answered.
+const ASKING: [HeaderName; 4] = [ACCEPT_ENCODING, IF_NONE_MATCH, IF_RANGE, RANGE];
+
+/// What decides the answer to a request, in memory of its own: the request lies in the connection's
+/// buffer and keeps all of it, for as long as it waits.
+pub(super) fn kept<B>(request: Request<B>) -> (Method, Uri, HeaderMap) {
+    let (request, _) = request.into_parts();
+    let mut headers = HeaderMap::new();
+    for name in ASKING {
+        for value in request.headers.get_all(&name) {
+            if let Ok(value) = HeaderValue::from_bytes(value.as_bytes()) {
+                headers.append(name.clone(), value);
+            }
+        }
+    }
+    let path =
+        request.uri.path_and_query().map(|path| Bytes::copy_from_slice(path.as_str().as_bytes()));
+    let path = path.and_then(|path| PathAndQuery::from_maybe_shared(path).ok());
+    (request.method, path.map_or_else(Uri::default, Uri::from), headers)
+}
 
 /// Whether the client reads gzip.
 pub(super) fn accepts_gzip(headers: &HeaderMap) -> bool {

@@ -149,7 +149,7 @@ impl Reloads {
                     return found;
                 }
                 Turn::Next(mut outcome) => {
-                    let _waiting = held.metrics.wait();
+                    let _waiting = held.enter()?;
                     if let Ok(outcome) = outcome.wait_for(Option::is_some).await
                         && let Some(outcome) = &*outcome
                     {

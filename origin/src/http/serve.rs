@@ -1,30 +1,47 @@
-//! Connections: accepted, served as HTTP/1.1 within limits, and ended in order.
+//! Connections: accepted, served as HTTP/1.1 or HTTP/2 within limits, and ended in order.
 //!
-//! On shutdown no connection is accepted any more, the requests that wait are answered first (they
-//! see the same token), idle connections close, and what is still being written gets a moment.
+//! ```text
+//! accept ─► caps ─► (tls) ─► connection ─► desk, wire ─► hyper (HTTP/1)
+//!             │                  └───────► streams ────► hyper (HTTP/2)
+//!             └ refusal: 503
+//! ```
+//! Accepting never waits for a client: handshakes and refusals are tasks of their own. On shutdown
+//! no connection is accepted any more, the requests that wait are answered first (they see the same
+//! token), idle connections close, and what is still being written gets a moment.
 
-use std::convert::Infallible;
-use std::error::Error;
+use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http_body::Body;
+use axum::body::Body;
+use axum::http::{Request, Response};
+use axum::{BoxError, Router};
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::{Service, service_fn};
-use hyper::{Request, Response};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use rustix::net::sockopt;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio_io_timeout::TimeoutStream;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
+use tower::Service as _;
 
-/// Connections served at one time: 10,000 parked playlist requests and room for the rest. More wait
-/// in the system's backlog.
-const MAX_CONNECTIONS: usize = 16_384;
+mod caps;
+mod connection;
+mod desk;
+mod pace;
+mod refusal;
+mod streams;
+mod tls;
+mod wire;
+
+pub use caps::Limits;
+pub(crate) use caps::{Caps, Visitor, WaitingSlot};
+pub use tls::{Error as TlsError, Files as TlsFiles, Tls};
+
+use self::connection::{House, Service};
+use crate::telemetry::metrics::Cut;
 
 /// Bytes of a request's line and headers together. Browsers with fat cookies stay below half.
 const MAX_HEADER_BYTES: usize = 16 * 1024;
@@ -32,20 +49,63 @@ const MAX_HEADER_BYTES: usize = 16 * 1024;
 /// Header lines of a request.
 const MAX_HEADERS: usize = 64;
 
-/// Where a connection comes from: an extension of each of its requests.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Peer(pub SocketAddr);
+/// How long to wait after the system refused a connection for lack of something.
+const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
+
+/// Handshakes of TLS that go on at one time. Each costs a millisecond of a core, so that more only
+/// make all of them late.
+const HANDSHAKES: usize = 256;
+
+/// When the kernel asks a silent peer whether it is still there, how often then, and when it gives up
+/// one that acknowledges nothing: whoever has vanished without a word.
+const PROBE_AFTER: Duration = Duration::from_secs(60);
+const PROBE_EVERY: Duration = Duration::from_secs(15);
+const UNACKNOWLEDGED: Duration = Duration::from_secs(30);
+
+/// The future of an answer.
+pub(crate) type Answering<B> = Pin<Box<dyn Future<Output = Response<B>> + Send>>;
+
+/// What answers requests.
+pub(crate) trait Handler: Clone + Send + Sync + 'static {
+    /// Bodies of its answers. One that ends in an error aborts the answer.
+    type Body: http_body::Body<Data: Send, Error: Into<BoxError>> + Unpin + Send + 'static;
+
+    /// The answer to a request of a visitor.
+    fn handle(&self, request: Request<Body>, visitor: &Arc<Visitor>) -> Answering<Self::Body>;
+}
+
+/// A request's body; nothing is kept where there is none.
+fn body(incoming: Incoming) -> Body {
+    if http_body::Body::is_end_stream(&incoming) { Body::empty() } else { Body::new(incoming) }
+}
+
+impl Handler for Router {
+    type Body = Body;
+
+    fn handle(&self, request: Request<Body>, _: &Arc<Visitor>) -> Answering<Body> {
+        let answering = self.clone().call(request);
+        Box::pin(async move {
+            let Ok(response) = answering.await;
+            response
+        })
+    }
+}
 
 /// How long things may take on a connection.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Patience {
-    /// For a request to arrive, counted from the end of the one before: also how long an idle
-    /// connection lives. Long enough for players, which come every segment, short enough that
-    /// silent connections do not pile up.
-    request: Duration,
-    /// For a client to take the next bytes of an answer. One that takes none holds media in memory
-    /// that has left the live edge.
-    stall: Duration,
+    /// For a TLS handshake.
+    handshake: Duration,
+    /// For the first byte.
+    first: Duration,
+    /// For a request to arrive, from its first byte.
+    head: Duration,
+    /// For the next request of a viewer: players come every segment, of six seconds at the most.
+    idle: Duration,
+    /// For that of a CDN, which keeps its connections for whoever comes next.
+    idle_trusted: Duration,
+    /// How long a client may take less than the least rate.
+    window: Duration,
     /// For what is still being written at shutdown.
     grace: Duration,
 }
@@ -53,125 +113,137 @@ pub(crate) struct Patience {
 impl Default for Patience {
     fn default() -> Self {
         Self {
-            request: Duration::from_secs(20),
-            stall: Duration::from_secs(20),
+            handshake: Duration::from_secs(5),
+            first: Duration::from_secs(10),
+            head: Duration::from_secs(10),
+            idle: Duration::from_secs(15),
+            idle_trusted: Duration::from_secs(75),
+            window: pace::WINDOW,
             grace: Duration::from_secs(3),
         }
     }
 }
 
-/// How long to wait after the system refused a connection for lack of something.
-const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
-
-/// What answers requests, and can be handed to every connection.
-pub(crate) trait Answers:
-    Service<
-        Request<Incoming>,
-        Response = Response<Self::Payload>,
-        Error = Infallible,
-        Future: Send + 'static,
-    > + Clone
-    + Send
-    + 'static
-{
-    /// The bodies of its answers.
-    type Payload: Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static;
+impl Patience {
+    const fn idle(&self, first: bool, trusted: bool) -> Duration {
+        match (first, trusted) {
+            (true, _) => self.first,
+            (false, false) => self.idle,
+            (false, true) => self.idle_trusted,
+        }
+    }
 }
 
-impl<S, B> Answers for S
-where
-    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
-    S: Clone + Send + 'static,
-    S::Future: Send + 'static,
-    B: Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
-{
-    type Payload = B;
+/// Where connections come from, and in what.
+#[derive(Debug)]
+pub(crate) struct Entrance {
+    /// The listening socket.
+    pub(crate) listener: TcpListener,
+    /// The certificate, if it is TLS that is spoken.
+    pub(crate) tls: Option<Arc<Tls>>,
 }
 
-/// Serves `service` on `listener` until cancelled, and then until its connections have ended.
-pub(crate) async fn serve(listener: TcpListener, service: impl Answers, cancel: CancellationToken) {
-    serve_within(Patience::default(), listener, service, cancel).await;
-}
-
-async fn serve_within(
-    patience: Patience,
-    listener: TcpListener,
-    service: impl Answers,
+/// Serves what `handler` answers until cancelled, and then until the connections have ended.
+pub(crate) async fn serve<H: Handler>(
+    entrance: Entrance,
+    handler: H,
+    caps: Arc<Caps>,
     cancel: CancellationToken,
 ) {
-    let tasks = TaskTracker::new();
-    let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    serve_within(Patience::default(), entrance, handler, caps, cancel).await;
+}
+
+async fn serve_within<H: Handler>(
+    patience: Patience,
+    Entrance { listener, tls }: Entrance,
+    handler: H,
+    caps: Arc<Caps>,
+    cancel: CancellationToken,
+) {
+    prepare(&listener);
+    let house = Arc::new(House { handler, patience, cancel: cancel.clone() });
+    let handshakes = Arc::new(Semaphore::new(HANDSHAKES));
+    let (mut connections, mut refusals) = (JoinSet::new(), JoinSet::new());
     loop {
         let accepted = tokio::select! {
             biased;
             () = cancel.cancelled() => break,
-            accepted = accept(&listener, &slots) => accepted,
+            Some(_) = connections.join_next() => continue,
+            Some(_) = refusals.join_next() => continue,
+            accepted = listener.accept() => accepted,
         };
-        match accepted {
-            Ok((stream, peer, slot)) => {
-                let service = service.clone();
-                let connection = connection(patience, (stream, peer), service, cancel.clone());
-                tasks.spawn(async move {
-                    connection.await;
-                    drop(slot);
-                });
-            }
+        let (stream, address): (TcpStream, SocketAddr) = match accepted {
+            Ok(accepted) => accepted,
             Err(error) => {
                 tracing::warn!(%error, "accepting a connection failed");
                 tokio::time::sleep(ACCEPT_BACKOFF).await;
+                continue;
+            }
+        };
+        let Ok(visitor) = caps.visit(address.ip()) else {
+            // A client that speaks TLS would not understand the answer.
+            if tls.is_none() && refusals.len() < refusal::AT_ONCE {
+                refusals.spawn(refusal::refuse(stream));
+            }
+            continue;
+        };
+        let stream = pace::Paced::new(stream, patience.window);
+        let service = Service { house: Arc::clone(&house), visitor };
+        match &tls {
+            None => drop(connections.spawn(connection::serve(stream, service))),
+            Some(tls) => {
+                let (tls, handshakes) = (Arc::clone(tls), Arc::clone(&handshakes));
+                connections.spawn(encrypted(tls, handshakes, stream, service));
             }
         }
     }
     drop(listener);
-    tasks.close();
-    tasks.wait().await;
+    refusals.abort_all();
+    let ended = async { while connections.join_next().await.is_some() {} };
+    if tokio::time::timeout(patience.grace, ended).await.is_err() {
+        connections.shutdown().await;
+    }
 }
 
-/// The next connection, once there is room for one.
-async fn accept(
-    listener: &TcpListener,
-    slots: &Arc<Semaphore>,
-) -> io::Result<(TcpStream, Peer, OwnedSemaphorePermit)> {
-    let slot = Arc::clone(slots).acquire_owned().await.map_err(io::Error::other)?;
-    let (stream, address) = listener.accept().await?;
-    Ok((stream, Peer(address), slot))
+/// What every connection of a listener has from the start: its sockets inherit it.
+fn prepare(listener: &TcpListener) {
+    let unacknowledged = u32::try_from(UNACKNOWLEDGED.as_millis()).unwrap_or(u32::MAX);
+    let prepared = sockopt::set_tcp_nodelay(listener, true)
+        .and_then(|()| sockopt::set_socket_keepalive(listener, true))
+        .and_then(|()| sockopt::set_tcp_keepidle(listener, PROBE_AFTER))
+        .and_then(|()| sockopt::set_tcp_keepintvl(listener, PROBE_EVERY))
+        .and_then(|()| sockopt::set_tcp_user_timeout(listener, unacknowledged));
+    if let Err(error) = prepared {
+        tracing::warn!(error = %io::Error::from(error), "setting up a listening socket failed");
+    }
 }
 
-async fn connection(
-    patience: Patience,
-    (stream, peer): (TcpStream, Peer),
-    service: impl Answers,
-    cancel: CancellationToken,
+/// Serves a connection after its handshake.
+async fn encrypted<H: Handler>(
+    tls: Arc<Tls>,
+    handshakes: Arc<Semaphore>,
+    stream: pace::Paced,
+    service: Service<H>,
 ) {
-    // A part is sent when it is there, not when a full packet is. This fails only for a peer that
-    // has left already, and the first read will say so.
-    let _ = stream.set_nodelay(true);
-    let mut stream = TimeoutStream::new(stream);
-    stream.set_write_timeout(Some(patience.stall));
-    let service = service_fn(move |mut request: Request<Incoming>| {
-        request.extensions_mut().insert(peer);
-        service.call(request)
+    let handshake = Box::pin(async {
+        let _turn = handshakes.acquire().await.map_err(io::Error::other)?;
+        tls.acceptor().accept(stream).await
     });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(patience.request)
-        .max_header_size(MAX_HEADER_BYTES)
-        .max_headers(MAX_HEADERS)
-        .serve_connection(TokioIo::new(Box::pin(stream)), service);
-    let mut connection = std::pin::pin!(connection);
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = cancel.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            match tokio::time::timeout(patience.grace, connection).await {
-                Ok(ended) => ended,
-                Err(_) => return,
+    let Ok(shaken) = tokio::time::timeout(service.house.patience.handshake, handshake).await else {
+        return service.visitor.metrics().cut(Cut::SlowRequest);
+    };
+    match shaken {
+        Ok(stream) => {
+            let http2 = stream.get_ref().1.alpn_protocol() == Some(tls::H2);
+            // Boxed: the connection hands it to and fro.
+            let stream = Box::new(stream);
+            if http2 {
+                Box::pin(streams::serve(stream, bytes::Bytes::new(), service)).await;
+            } else {
+                connection::serve(stream, service).await;
             }
         }
-    };
-    if let Err(error) = ended {
-        // Viewers go away in the middle of things: nothing to act on.
-        tracing::debug!(%error, "connection ended early");
+        Err(error) => tracing::debug!(%error, "handshake failed"),
     }
 }
 

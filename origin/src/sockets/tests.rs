@@ -31,12 +31,9 @@ fn descriptors_are_counted_from_three_and_may_have_names() {
 #[test]
 fn a_socket_is_known_by_its_name_or_by_where_it_listens() {
     let (given, address) = listening("headwater.socket");
-    let mut config = anywhere();
-    assert!(!given.is(Door::Rtmp) && !given.listens_for(Door::Rtmp, &config));
-    config.rtmp.listen = address;
-    assert!(given.listens_for(Door::Rtmp, &config) && !given.listens_for(Door::Http, &config));
-    config.rtmp.listen = SocketAddr::from(([127, 0, 0, 2], address.port()));
-    assert!(!given.listens_for(Door::Rtmp, &config), "another address");
+    assert!(!given.is(Door::Rtmp) && given.listens_for(Door::Rtmp, address));
+    let elsewhere = SocketAddr::from(([127, 0, 0, 2], address.port()));
+    assert!(!given.listens_for(Door::Rtmp, elsewhere), "another address");
     assert!(listening("admin").0.is(Door::Admin));
 }
 
@@ -47,6 +44,15 @@ fn a_port_that_is_taken_is_told_with_its_purpose() {
     config.rtmp.listen = taken.local_addr().unwrap();
     let error = Sockets::open(&config).unwrap_err();
     assert_eq!(error.to_string(), format!("can't listen on {} for RTMP", config.rtmp.listen));
+}
+
+#[test]
+fn a_door_for_tls_is_opened_where_there_is_a_certificate() {
+    let mut config = anywhere();
+    assert!(Sockets::open(&config).unwrap().listener(Door::Https).is_err());
+    let (cert, key) = ("cert.pem".into(), "key.pem".into());
+    config.http.tls = Some(crate::config::Tls { listen: config.http.listen, cert, key });
+    assert!(Sockets::open(&config).unwrap().listener(Door::Https).is_ok());
 }
 
 #[test]

@@ -48,8 +48,38 @@ pub struct Metrics {
 pub struct HttpMetrics {
     requests: Family<RequestLabels, Counter>,
     sent: Family<ClassLabel, Counter>,
+    refusals: Family<RefusalLabels, Counter>,
+    cuts: Family<CutLabels, Counter>,
+    /// Connections of viewers.
+    pub connections: Gauge,
     /// Requests that wait for the live edge.
     pub waiting: Gauge,
+    /// 1 while the certificate on disk can't be used and an older one is.
+    pub certificate_alarm: Gauge,
+}
+
+/// Why there was no room for a viewer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Refused {
+    /// All connections are taken.
+    Connections,
+    /// The address has all the connections it may have.
+    ConnectionsOfAddress,
+    /// As many requests wait as may.
+    Waiting,
+    /// As many requests of the address wait as may.
+    WaitingOfAddress,
+}
+
+/// Why a connection was cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Cut {
+    /// Its request or handshake did not come to an end.
+    SlowRequest,
+    /// It took less than the least rate.
+    SlowReader,
+    /// It gave up request after request.
+    Resets,
 }
 
 /// What the RTMP server counts.
@@ -159,6 +189,30 @@ pub struct RenditionMetrics {
 struct RequestLabels {
     class: &'static str,
     status: Status,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RefusalLabels {
+    /// What there was too much of.
+    of: &'static str,
+    /// In all, or from one address.
+    scope: &'static str,
+}
+
+impl Cut {
+    const fn labels(self) -> CutLabels {
+        let reason = match self {
+            Self::SlowRequest => "slow_request",
+            Self::SlowReader => "slow_reader",
+            Self::Resets => "resets",
+        };
+        CutLabels { reason }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CutLabels {
+    reason: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -278,6 +332,22 @@ impl HttpMetrics {
             Unit::Bytes,
             self.sent.clone(),
         );
+        registry.register("http_connections", "Connections of viewers", self.connections.clone());
+        registry.register(
+            "http_refusals",
+            "Connections and waiting requests there was no room for",
+            self.refusals.clone(),
+        );
+        registry.register(
+            "http_cut_connections",
+            "Connections ended because of what the client did",
+            self.cuts.clone(),
+        );
+        registry.register(
+            "http_certificate_alarm",
+            "1 while the certificate on disk can't be used and an older one is",
+            self.certificate_alarm.clone(),
+        );
         registry.register(
             "http_waiting_requests",
             "Requests that wait for the live edge",
@@ -291,20 +361,26 @@ impl HttpMetrics {
         self.sent.get_or_create_owned(&ClassLabel { class })
     }
 
-    /// Counts a request as waiting for as long as the guard lives.
-    pub fn wait(&self) -> Waiting {
-        self.waiting.inc();
-        Waiting(self.waiting.clone())
+    /// Counts a viewer there was no room for.
+    pub fn refused(&self, why: Refused) {
+        let (of, scope) = match why {
+            Refused::Connections => ("connections", "all"),
+            Refused::ConnectionsOfAddress => ("connections", "address"),
+            Refused::Waiting => ("waiting", "all"),
+            Refused::WaitingOfAddress => ("waiting", "address"),
+        };
+        self.refusals.get_or_create(&RefusalLabels { of, scope }).inc();
     }
-}
 
-/// A request that waits.
-#[derive(Debug)]
-pub struct Waiting(Gauge);
+    /// Counts a connection that was cut.
+    pub fn cut(&self, why: Cut) {
+        self.cuts.get_or_create(&why.labels()).inc();
+    }
 
-impl Drop for Waiting {
-    fn drop(&mut self) {
-        self.0.dec();
+    /// Connections that were cut for this reason.
+    #[cfg(test)]
+    pub(crate) fn cuts(&self, why: Cut) -> u64 {
+        self.cuts.get_or_create(&why.labels()).get()
     }
 }
 
@@ -512,7 +588,9 @@ mod tests {
         channel.store.write_errors.inc();
         metrics.http.answered("playlist", 200).inc_by(512);
         metrics.rtmp.publishers.set(1);
-        let waiting = metrics.http.wait();
+        metrics.http.waiting.inc();
+        metrics.http.refused(Refused::WaitingOfAddress);
+        metrics.http.cut(Cut::SlowReader);
         let text = metrics.encode();
         for line in [
             "headwater_build_info{version=\"1.2.3\"} 1",
@@ -533,14 +611,14 @@ mod tests {
             "headwater_http_requests_total{class=\"playlist\",status=\"200\"} 1",
             "headwater_http_sent_bytes_total{class=\"playlist\"} 512",
             "headwater_http_waiting_requests 1",
+            "headwater_http_refusals_total{of=\"waiting\",scope=\"address\"} 1",
+            "headwater_http_cut_connections_total{reason=\"slow_reader\"} 1",
             "headwater_rtmp_publishers 1",
             "# TYPE process_resident_memory_bytes gauge",
             "# TYPE process_cpu_seconds counter",
         ] {
             assert!(text.lines().any(|l| l == line), "{line} is not in\n{text}");
         }
-        drop(waiting);
-        assert!(metrics.encode().contains("headwater_http_waiting_requests 0"));
     }
 
     #[test]

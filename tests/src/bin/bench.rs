@@ -26,6 +26,10 @@ const MEASURES: &[Entry] = &[
     ("passing", "CPU seconds against nginx with its RTMP module, about 5 minutes", |_| {
         bench::passing::measure()
     }),
+    ("delivery", "answers per second of CPU time against nginx, about 3 minutes", |_| {
+        bench::delivery::measure()
+    }),
+    ("parked", "10,000 requests that wait, about 2 minutes", |_| bench::parked::measure()),
     ("starts", "first key frame to playable playlist, about a minute", |_| {
         bench::starts::measure()
     }),

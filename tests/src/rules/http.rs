@@ -5,6 +5,8 @@
 use super::{Findings, Violation, date_nanos};
 use crate::client::Response;
 
+pub mod asked;
+
 /// A class of resources (one table of the origin maps each to its headers).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Class {

@@ -11,7 +11,6 @@ use axum::http::header::{AsHeaderName, HeaderName};
 use axum::http::{HeaderMap, Method, Request, Response, StatusCode};
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
-use hyper::service::Service as _;
 use packager::cmaf::Chunk;
 use packager::grid::Grid;
 use packager::media::{
@@ -27,8 +26,9 @@ use tokio_util::sync::CancellationToken;
 use crate::channel::{Channel, Channels, Health, SourceStatus, Status};
 use crate::clock::ManualClock;
 use crate::http::body::Payload;
-use crate::http::{Context, Options, Service, serve_connections};
-use crate::store::{ChannelStore, Limits, Store};
+use crate::http::serve::Handler as _;
+use crate::http::{Caps, Context, Entrance, Limits, Options, Origin, serve_connections};
+use crate::store::{self, ChannelStore, Store};
 use crate::telemetry::metrics::Metrics;
 use crate::viewers::Viewers;
 
@@ -46,6 +46,19 @@ const WINDOW: Span = Span::millis(10_000);
 
 /// What `/time` shows: 2026-01-02T03:04:05.678Z.
 const NOW_MILLIS: i64 = 1_767_323_045_678;
+
+/// Requests of one address that may wait; all of these come from one.
+pub(super) const WAITING: u32 = 64;
+
+/// What viewers may hold.
+const LIMITS: Limits = Limits {
+    all_connections: 10_000,
+    connections: 1_000,
+    connections_per_address: 1_000,
+    waiting: 1_000,
+    waiting_per_address: WAITING,
+    trusted: Vec::new(),
+};
 
 /// An answer with its body read.
 #[derive(Debug)]
@@ -75,7 +88,8 @@ impl Answer {
 pub(super) struct Fixture {
     pub(super) cancel: CancellationToken,
     pub(super) metrics: Arc<Metrics>,
-    service: Service,
+    origin: Arc<Origin>,
+    caps: Arc<Caps>,
     timeline: Timeline,
     renditions: Arc<[Rendition]>,
     grid: Grid,
@@ -91,11 +105,11 @@ pub(super) struct Fixture {
 impl Fixture {
     /// A channel whose source has just come: a run, no segment.
     pub(super) fn starting() -> Self {
-        Self::within(Limits::default())
+        Self::within(store::Limits::default())
     }
 
     /// The same with a store of these limits.
-    pub(super) fn within(limits: Limits) -> Self {
+    pub(super) fn within(limits: store::Limits) -> Self {
         let rate = FrameRate::new(30, 1);
         let grid = Grid::choose(rate, 48_000, Span::millis(2_000), Span::millis(300));
         let format = Format { grid, window: WINDOW, publish_delay: Span::millis(150) };
@@ -130,7 +144,8 @@ impl Fixture {
         };
         let cancel = CancellationToken::new();
         Self {
-            service: Service::new(context, cancel.clone()),
+            origin: Origin::new(context, cancel.clone()),
+            caps: Caps::new(LIMITS, metrics.http.clone()),
             cancel,
             metrics,
             timeline,
@@ -274,7 +289,7 @@ impl Fixture {
         path: &str,
         headers: &[(HeaderName, &str)],
     ) -> Answer {
-        ask(self.service.clone(), method, path, headers).await
+        ask(&self.origin, &self.caps, method, path, headers).await
     }
 
     /// The answer with its body still to come.
@@ -284,13 +299,13 @@ impl Fixture {
         path: &str,
         headers: &[(HeaderName, &str)],
     ) -> Response<Payload> {
-        respond(self.service.clone(), method, path, headers).await
+        respond(&self.origin, &self.caps, method, path, headers).await
     }
 
     /// The answer to a POST.
     pub(super) async fn post(&self, path: &str, kind: &str, body: impl Into<Body>) -> Answer {
         let request = Request::post(path).header("content-type", kind).body(body.into()).unwrap();
-        read(self.service.call(request).await.unwrap()).await
+        read(response_to(&self.origin, &self.caps, request).await).await
     }
 
     /// Asks in a task of its own.
@@ -304,27 +319,31 @@ impl Fixture {
         path: &str,
         headers: &[(HeaderName, &str)],
     ) -> JoinHandle<Answer> {
-        let (service, path) = (self.service.clone(), path.to_owned());
+        let (origin, caps) = (Arc::clone(&self.origin), Arc::clone(&self.caps));
+        let path = path.to_owned();
         let headers: Vec<_> =
             headers.iter().map(|(name, value)| (name.clone(), (*value).to_owned())).collect();
         tokio::spawn(async move {
             let headers: Vec<_> =
                 headers.iter().map(|(name, value)| (name.clone(), value.as_str())).collect();
-            ask(service, Method::GET, &path, &headers).await
+            ask(&origin, &caps, Method::GET, &path, &headers).await
         })
     }
 
     /// Asks in a task of its own; the body of the answer is still to come.
     pub(super) fn spawn_respond(&self, path: &str) -> JoinHandle<Response<Payload>> {
-        let (service, path) = (self.service.clone(), path.to_owned());
-        tokio::spawn(async move { respond(service, Method::GET, &path, &[]).await })
+        let (origin, caps) = (Arc::clone(&self.origin), Arc::clone(&self.caps));
+        let path = path.to_owned();
+        tokio::spawn(async move { respond(&origin, &caps, Method::GET, &path, &[]).await })
     }
 
     /// Serves on a socket; gives its address.
     pub(super) async fn listen(&self) -> SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        tokio::spawn(serve_connections(listener, self.service.clone(), self.cancel.clone()));
+        let entrance = Entrance { listener, tls: None };
+        let (origin, caps) = (Arc::clone(&self.origin), Arc::clone(&self.caps));
+        tokio::spawn(serve_connections(entrance, origin, caps, self.cancel.clone()));
         address
     }
 
@@ -337,7 +356,8 @@ impl Fixture {
 }
 
 async fn respond(
-    service: Service,
+    origin: &Arc<Origin>,
+    caps: &Arc<Caps>,
     method: Method,
     path: &str,
     headers: &[(HeaderName, &str)],
@@ -346,16 +366,26 @@ async fn respond(
     for (name, value) in headers {
         request = request.header(name, *value);
     }
-    service.call(request.body(Body::empty()).unwrap()).await.unwrap()
+    response_to(origin, caps, request.body(Body::empty()).unwrap()).await
+}
+
+async fn response_to(
+    origin: &Arc<Origin>,
+    caps: &Arc<Caps>,
+    request: Request<Body>,
+) -> Response<Payload> {
+    let visitor = caps.visit([192, 0, 2, 1].into()).unwrap();
+    origin.handle(request, &visitor).await
 }
 
 async fn ask(
-    service: Service,
+    origin: &Arc<Origin>,
+    caps: &Arc<Caps>,
     method: Method,
     path: &str,
     headers: &[(HeaderName, &str)],
 ) -> Answer {
-    read(respond(service, method, path, headers).await).await
+    read(respond(origin, caps, method, path, headers).await).await
 }
 
 async fn read(response: Response<Payload>) -> Answer {

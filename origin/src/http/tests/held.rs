@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use axum::http::StatusCode;
-use axum::http::header::{CACHE_CONTROL, RETRY_AFTER};
+use axum::http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, RETRY_AFTER};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
-use super::fixture::{FIRST_K, Fixture, RUN};
+use super::fixture::{FIRST_K, Fixture, RUN, WAITING};
 use super::{IMMUTABLE, media};
 use crate::channel::Health;
 
@@ -223,6 +223,28 @@ async fn ht_18_shutdown_answers_waiting_requests_first() {
     assert_eq!(answer.header(CACHE_CONTROL), "no-store");
     assert_eq!(answer.header(RETRY_AFTER), "1");
     assert!(begin.elapsed() < Duration::from_millis(100));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_finds_no_room_to_wait_is_told_to_come_again_and_the_others_wait_on() {
+    let mut origin = Fixture::live(3).await;
+    let next = media(&format!("96p/{}.m4s", FIRST_K + 3));
+    let waiting: Vec<_> = (0..WAITING).map(|_| origin.spawn_get(&next)).collect();
+    origin.settle().await;
+    let begin = Instant::now();
+    let refused = origin.get(&next).await;
+    assert_eq!(refused.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(refused.header(CACHE_CONTROL), "no-store");
+    assert_eq!(refused.header(RETRY_AFTER), "1");
+    assert_eq!(refused.header(ACCESS_CONTROL_ALLOW_ORIGIN), "*");
+    assert!(begin.elapsed() < Duration::from_millis(100), "at once");
+    let there = origin.get(&media(&format!("96p/{FIRST_K}.m4s"))).await;
+    assert_eq!(there.status, StatusCode::OK, "what is there needs no room");
+    origin.push(0, FIRST_K + 3).await;
+    origin.publish();
+    for request in waiting {
+        assert_eq!(request.await.unwrap().status, StatusCode::OK);
+    }
 }
 
 #[tokio::test]

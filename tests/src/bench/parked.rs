@@ -1,0 +1,131 @@
+//! What it costs that ten thousand viewers wait for the same playlist.
+
+use std::process::Command;
+use std::time::Duration;
+
+use packager::time::FrameRate;
+
+use super::{Measure, cpu};
+use crate::load::Crowd;
+use crate::publisher::Source;
+use crate::reader::hls;
+use crate::server::{ChannelConfig, Server};
+use crate::wait::{Look, until};
+use crate::{Context, Failure, Result};
+
+/// Viewers that wait.
+const VIEWERS: u64 = 10_000;
+/// How often they are let wait: an allocator's first crowd tells nothing of the next.
+const ROUNDS: usize = 3;
+/// Most memory of the server with all of them.
+const MOST_MEMORY: u64 = 110_000_000;
+/// Longest time from the first answer to the last.
+const LONGEST: Duration = Duration::from_millis(150);
+/// How long all of them may take to come, on a machine that does other things too.
+const THERE_WITHIN: Duration = Duration::from_secs(60);
+
+/// One crowd.
+struct Round {
+    resident: u64,
+    spread: Duration,
+    cpu: Duration,
+}
+
+/// Measures it.
+///
+/// # Errors
+/// A part does not start, or a viewer is not answered.
+pub fn measure() -> Result<Vec<Measure>> {
+    // Long segments: all have to be there before the one that they wait for.
+    let channel = ChannelConfig::tiny("a").with_ladder(&["96p"]).with("segment = \"6s\"");
+    let server = Server::start(&[channel])?;
+    let _source = Source::tiny(FrameRate::new(25, 1)).publish(&server.publish_url("a", None))?;
+    server.wait_playable("a", Duration::from_secs(60))?;
+    let id = server.serving_id()?;
+    on_one_core(id)?;
+    let before = resident(id)?;
+    let mut rounds = Vec::with_capacity(ROUNDS);
+    for _ in 0..ROUNDS {
+        rounds.push(round(&server, id)?);
+    }
+    let resident = rounds.iter().map(|round| round.resident).max().unwrap_or_default();
+    let spread = rounds.iter().map(|round| round.spread).min().unwrap_or_default();
+    let spreads: Vec<_> = rounds.iter().map(|r| format!("{} ms", r.spread.as_millis())).collect();
+    let cpu = rounds.iter().map(|round| round.cpu).min().unwrap_or_default();
+    let megabytes = |bytes: u64| format!("{:.1} MB", bytes as f64 / 1e6);
+    let each = resident.saturating_sub(before) as f64 / VIEWERS as f64;
+    Ok(vec![
+        Measure {
+            name: "10,000 waiting playlist requests, memory of the server".into(),
+            ours: format!("{} ({each:.0} bytes each)", megabytes(resident)),
+            peer: "none".into(),
+            ratio: "–".into(),
+            bar: "≤ 110 MB".into(),
+            met: resident <= MOST_MEMORY,
+            method: format!(
+                "One channel of 96p in segments of 6 s; {VIEWERS} connections of one process ask \
+                 for the playlist with the segment after the next (`_HLS_msn`). Resident memory of \
+                 the server process, of which {} was there before the first crowd; the largest of \
+                 {ROUNDS} crowds, one after the other.",
+                megabytes(before)
+            ),
+        },
+        Measure {
+            name: "10,000 waiting playlist requests, first answer to last on one core".into(),
+            ours: format!("{} ms", spread.as_millis()),
+            peer: "none".into(),
+            ratio: "–".into(),
+            bar: "≤ 150 ms".into(),
+            met: spread <= LONGEST,
+            method: format!(
+                "The same crowds; the server is bound to one core. An answer's time is when its \
+                 bytes arrived at the viewer's socket, as the kernel tells afterwards in whole \
+                 milliseconds, which on loopback is when they were written. The best of the crowds \
+                 ({}), as others may want the core; the server used {} ms of CPU time for the \
+                 cheapest.",
+                spreads.join(", "),
+                cpu.as_millis()
+            ),
+        },
+    ])
+}
+
+fn round(server: &Server, id: u32) -> Result<Round> {
+    let lists = hls::fetch(&server.client, &server.url("/live/a/index.m3u8"))?;
+    let newest = lists.first().and_then(|(_, list)| list.objects.last()).context("a segment")?.k;
+    // Just after one has come there is most time.
+    server.wait_segment("a", newest + 1, Duration::from_secs(60))?;
+    let wanted = newest + 3;
+    let request =
+        format!("GET /live/a/96p/index.m3u8?_HLS_msn={wanted} HTTP/1.1\r\nHost: bench\r\n\r\n");
+    let crowd = Crowd::ask(server.http, &request, VIEWERS)?;
+    until("viewers that wait", THERE_WITHIN, || {
+        let text = server.client.text(&server.admin_url("/metrics"))?;
+        let waiting = text.lines().find_map(|l| l.strip_prefix("headwater_http_waiting_requests "));
+        let waiting = waiting.and_then(|count| count.parse::<u64>().ok()).unwrap_or(0);
+        Ok(Look::at((waiting == VIEWERS).then_some(()), format!("{waiting} wait")))
+    })?;
+    let (resident, before) = (resident(id)?, cpu::of(id)?);
+    let answers = crowd.answers(THERE_WITHIN)?;
+    let cpu = cpu::of(id)?.saturating_sub(before);
+    if answers.statuses.get(&200) != Some(&VIEWERS) {
+        return Err(Failure::new(format!("{:?}", answers.statuses)));
+    }
+    Ok(Round { resident, spread: answers.spread, cpu })
+}
+
+/// Lets all threads of a process run on the first core only.
+fn on_one_core(id: u32) -> Result {
+    let mut command = Command::new("taskset");
+    command.args(["-a", "-c", "-p", "0", &id.to_string()]);
+    let output = crate::process::run("taskset", &mut command, Duration::from_secs(10))?;
+    if output.status.success() { Ok(()) } else { Err(Failure::new(output.stderr)) }
+}
+
+/// Resident memory of a process in bytes.
+fn resident(id: u32) -> Result<u64> {
+    let text = std::fs::read_to_string(format!("/proc/{id}/status")).context("memory")?;
+    let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("VmRSS")?;
+    let kibibytes = line.split_whitespace().next().and_then(|text| text.parse::<u64>().ok());
+    Ok(kibibytes.context("VmRSS")? << 10)
+}

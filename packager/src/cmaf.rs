@@ -21,7 +21,7 @@ mod init;
 pub mod read;
 pub mod rules;
 
-pub use chunk::chunk;
+pub use chunk::{chunk, sequence};
 pub use init::init;
 
 /// The one track in every init segment and chunk.

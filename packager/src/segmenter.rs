@@ -132,6 +132,21 @@ pub enum Error {
     },
 }
 
+/// Where a rendition of a run stands that an earlier process has cut.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Position {
+    /// Number of the segment that is open, or the next one to be.
+    pub k: u64,
+    /// The parts it has.
+    pub part: u32,
+    /// Its start, in ticks of the rendition.
+    pub segment: i64,
+    /// Where its parts end, in the same ticks.
+    pub next: i64,
+    /// The newest picture that decoding can start with.
+    pub picture: Option<Sample>,
+}
+
 /// The state machine. See the module's page.
 #[derive(Debug)]
 pub struct Segmenter {
@@ -185,6 +200,27 @@ impl Segmenter {
             cutters.push(Cutter::new(&grid, each, first_k));
         }
         Self { grid, renditions, cutters, ready }
+    }
+
+    /// A segmenter that goes on with a run where an earlier process stopped, with one position per
+    /// rendition. Its encoder is [lost](Self::lose). The init segments are there already.
+    pub fn resume(grid: Grid, renditions: Arc<[Rendition]>, positions: &[Position]) -> Self {
+        let mut ready = VecDeque::new();
+        let mut cutters = Vec::new();
+        for (rendition, (each, position)) in renditions.iter().zip(positions).enumerate() {
+            let mut cutter = Cutter::new(&grid, each, position.k);
+            cutter.go_on(&grid, each, position);
+            if cutter.next >= Some(cutter.segment_end) {
+                // The process stopped between a segment's last part and its end.
+                let k = cutter.k;
+                ready.push_back(Output::SegmentClosed { rendition, k, off: false });
+                cutter.begin(&grid, each, k + 1);
+            }
+            cutters.push(cutter);
+        }
+        let mut segmenter = Self { grid, renditions, cutters, ready };
+        segmenter.lose();
+        segmenter
     }
 
     /// Takes the next sample of a rendition. Samples that end before the run's first boundary are
@@ -328,6 +364,16 @@ impl Segmenter {
         }
     }
 
+    /// Completes the segments that have been begun with filler and closes them, so that another process
+    /// can go on at a boundary.
+    pub fn complete(&mut self) {
+        let begun = |cutter: &&Cutter| cutter.part > 0 || !cutter.pending.is_empty();
+        let newest = self.cutters.iter().filter(begun).map(|cutter| cutter.k).max();
+        if let Some(newest) = newest {
+            self.fill_before(newest + 1);
+        }
+    }
+
     /// Puts filler from where a rendition is to `to`: a picture per part, or whole audio frames.
     fn fill_up(&mut self, rendition: usize, to: i64) {
         let frame = i64::from(self.grid.audio_frame);
@@ -426,6 +472,15 @@ impl Cutter {
         };
         cutter.begin(grid, rendition, k);
         cutter
+    }
+
+    /// Stands where an earlier process has.
+    fn go_on(&mut self, grid: &Grid, rendition: &Rendition, at: &Position) {
+        (self.part, self.next) = (at.part, Some(at.next));
+        self.part_end = part_end_after(grid, rendition, at.k, at.next, self.segment_end);
+        if let Some(picture) = &at.picture {
+            self.filler.note(picture);
+        }
     }
 
     /// Moves on to segment `k`.

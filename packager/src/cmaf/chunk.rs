@@ -131,7 +131,8 @@ fn ntp(ticks: i64, scale: Timescale) -> u64 {
     (seconds.cast_unsigned() << 32) | fraction
 }
 
-fn sequence(k: u64, part: u32) -> u32 {
+/// Number in the `mfhd` of a part: tells which part of which segment a chunk is.
+pub fn sequence(k: u64, part: u32) -> u32 {
     let sequence = k.wrapping_mul(SEQUENCES_PER_SEGMENT).wrapping_add(u64::from(part));
     (sequence & u64::from(u32::MAX)) as u32
 }

@@ -1,8 +1,8 @@
-//! Reading init segments and chunks back: for tests, for the witness that watches our output, and
-//! for tools.
+//! Reading init segments and chunks back: for what a process that died has left, for tests, for
+//! the witness that watches our output, and for tools.
 //!
 //! [`init`] tells what a player learns from an init segment, [`chunks`] what it learns from a part,
-//! a segment or any run of them. What is read is reported as it stands, also where it breaks a rule
+//! a segment or any run of them; [`whole_chunks`] stops where a writer has died. What is read is reported as it stands, also where it breaks a rule
 //! of CMAF, so that rules can be checked on it; an [`Error`] is only what can't be read at all. No
 //! sample's bytes are looked at, encryption and sample groups are passed over, and boxes of unknown
 //! kinds are skipped.
@@ -22,7 +22,7 @@ mod boxes;
 mod fragment;
 mod movie;
 
-pub use fragment::chunks;
+pub use fragment::{chunks, whole_chunks};
 pub use movie::init;
 
 /// Four characters that name a box or a brand.
@@ -124,6 +124,18 @@ impl Chunk {
     /// Length of all samples, in ticks.
     pub fn duration(&self) -> u64 {
         self.samples.iter().map(|sample| u64::from(sample.duration)).sum()
+    }
+
+    /// Where a sample's bytes lie in the input; `None` if that is outside of this chunk's `mdat`.
+    pub fn bytes_of(&self, sample: &Sample) -> Option<Range<usize>> {
+        let from = usize::try_from(sample.offset).ok()?;
+        let to = from.checked_add(usize::try_from(sample.size).ok()?)?;
+        (from >= self.data.start && to <= self.data.end).then_some(from..to)
+    }
+
+    /// Whether there are samples, and the bytes of all of them.
+    fn holds_its_samples(&self) -> bool {
+        !self.samples.is_empty() && self.samples.iter().all(|s| self.bytes_of(s).is_some())
     }
 }
 

@@ -28,7 +28,7 @@
 
 use std::collections::VecDeque;
 
-use super::{Error, Output, Place, part_chunk};
+use super::{Error, Output, Place, Position, part_chunk};
 use crate::cmaf;
 use crate::codec::nal;
 use crate::filler::Filler;
@@ -189,6 +189,40 @@ impl SourceSegmenter {
             expected: 0,
             ready: ready.into(),
         }
+    }
+
+    /// A segmenter that goes on with a run where an earlier process stopped, its source lost. Boundaries
+    /// count from `base`, a segment and its start in video ticks. The init segments are there already.
+    pub fn resume(
+        grid: Grid,
+        (pictures, mut at): (Rendition, Position),
+        (sound, sound_at): (Rendition, Position),
+        base: (u64, i64),
+    ) -> Self {
+        let (video, audio) = (grid.video_scale(), sound.track.timescale);
+        let mut ready = VecDeque::new();
+        if sound_at.k > at.k {
+            // The cut that the sound has made is the pictures' own, though a disk may have lost it.
+            if at.part > 0 {
+                ready.push_back(Output::SegmentClosed { rendition: PICTURES, k: at.k, off: false });
+            }
+            (at.k, at.part, at.segment) = (sound_at.k, 0, at.next);
+        }
+        let start = Start { first_k: at.k, at: at.segment, mute: true };
+        let mut segmenter = Self::new(grid, pictures, sound, start);
+        segmenter.ready = ready;
+        segmenter.cuts.base = base;
+        segmenter.pictures.go_on(&at);
+        if sound_at.k < at.k {
+            // The cut that the pictures have made and the sound has not.
+            let cut = rescale(at.segment, video, audio, Rounding::Ceil);
+            segmenter.held.cuts.push_back((at.k, cut));
+        }
+        segmenter.held.start = sound_at.next;
+        segmenter.held.next = Some(sound_at.next);
+        segmenter.sound.go_on(&sound_at);
+        segmenter.lose();
+        segmenter
     }
 
     /// Takes the next sample of a rendition. Dropped are: pictures before the run's first key frame
@@ -705,6 +739,15 @@ impl Parts {
             hole: false,
             filler: Filler::new(&rendition),
             rendition,
+        }
+    }
+
+    /// Stands where an earlier process has.
+    fn go_on(&mut self, at: &Position) {
+        (self.k, self.part) = (at.k, at.part);
+        (self.start, self.next) = (at.next, Some(at.next));
+        if let Some(picture) = &at.picture {
+            self.filler.note(picture);
         }
     }
 

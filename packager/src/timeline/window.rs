@@ -4,7 +4,7 @@
 //! differ. Whatever else is missing becomes a gap: numbers are without a hole in every rendition,
 //! and a run begins at the same number in all of them.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -92,6 +92,64 @@ impl Timeline {
             outline: Outline::default(),
             revised: 0,
             version: 0,
+        }
+    }
+
+    /// A timeline that an earlier process has written. `stretches` are those of its newest run, oldest
+    /// first and at least one; `tracks` have one entry per rendition of it. Numbers that are missing
+    /// become gaps: of the run that has them in another rendition, else of the run behind them.
+    pub fn restore(format: Arc<Format>, mut stretches: Vec<Arc<Run>>, tracks: Vec<Track>) -> Self {
+        stretches.drain(..stretches.len().saturating_sub(MAX_STRETCHES));
+        let newest = stretches.last();
+        let renditions = newest.map(|run| Arc::clone(&run.renditions)).unwrap_or_default();
+        let discontinuity = newest.map(|run| run.discontinuity);
+        let mut timeline = Self::new(format, renditions, None);
+        timeline.run = stretches;
+        timeline.tracks.clear();
+        let mut runs = BTreeMap::new();
+        for track in &tracks {
+            runs.extend(track.segments.iter().map(|s| (s.k, Arc::clone(&s.run))));
+            runs.extend(track.open.iter().map(|open| (open.k, Arc::clone(&open.run))));
+        }
+        let head = runs.keys().next().copied().unwrap_or(0);
+        for (rendition, Track { segments, open }) in tracks.into_iter().enumerate() {
+            timeline.tracks.push(Writing::default());
+            let end = open.as_ref().map(|open| open.k);
+            for segment in segments {
+                timeline.fill_by(rendition, head, segment.k, &runs);
+                timeline.push_back(rendition, segment);
+            }
+            if let Some(end) = end {
+                timeline.fill_by(rendition, head, end, &runs);
+            }
+            if let Some(track) = timeline.tracks.get_mut(rendition) {
+                track.open = open.map(Arc::unwrap_or_clone);
+            }
+        }
+        timeline.last_discontinuity = discontinuity;
+        let newest = timeline.run.last().map(|run| run.id.clone());
+        for (rendition, track) in timeline.tracks.iter().enumerate() {
+            for segment in track.segments.iter().filter(|s| Some(&s.run.id) == newest.as_ref()) {
+                timeline.absence.note(rendition, segment.gap);
+            }
+        }
+        timeline
+    }
+
+    /// Lists gaps in a rendition from where it is, or `head`, to before `until`.
+    fn fill_by(&mut self, rendition: usize, head: u64, until: u64, runs: &BTreeMap<u64, Arc<Run>>) {
+        let next = |timeline: &Self| timeline.tracks.get(rendition).and_then(Writing::next_k);
+        while let k = next(self).unwrap_or(head)
+            && k < until
+            && let Some((behind, run)) = runs.range(k..).next()
+        {
+            self.fill(rendition, k, until.min(behind.saturating_add(1)), run);
+        }
+    }
+
+    fn push_back(&mut self, rendition: usize, segment: Arc<Segment>) {
+        if let Some(track) = self.tracks.get_mut(rendition) {
+            track.segments.push_back(segment);
         }
     }
 
@@ -244,6 +302,11 @@ impl Timeline {
         const SECONDS_TO_2026: i64 = 1_767_225_600;
         let seconds = ticks / i64::from(self.format.grid.video_scale().get());
         u64::try_from((seconds - SECONDS_TO_2026) / 3_600).unwrap_or(0)
+    }
+
+    /// The newest stretch of the newest run.
+    pub fn newest_run(&self) -> Option<&Arc<Run>> {
+        self.run.last()
     }
 
     /// The newest finished segment of a rendition.

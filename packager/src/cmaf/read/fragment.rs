@@ -11,6 +11,22 @@ use super::{Chunk, Error, MAX_SAMPLES, ProducerReferenceTime, Sample};
 pub fn chunks(bytes: &[u8]) -> Result<Vec<Chunk>, Error> {
     let mut input = Reader::new(bytes);
     let mut chunks = Vec::new();
+    while let Some(chunk) = next_chunk(&mut input)? {
+        chunks.push(chunk);
+    }
+    Ok(chunks)
+}
+
+/// Reads chunks up to the first that is torn or broken: what a writer that died has left. A chunk is
+/// whole if all of its samples lie in its `mdat`.
+pub fn whole_chunks(bytes: &[u8]) -> Vec<Chunk> {
+    let mut input = Reader::new(bytes);
+    let next = || next_chunk(&mut input).ok().flatten();
+    std::iter::from_fn(next).take_while(Chunk::holds_its_samples).collect()
+}
+
+/// The next chunk, or `None` where none follows.
+fn next_chunk(input: &mut Reader<'_>) -> Result<Option<Chunk>, Error> {
     let mut open = Open::default();
     while let Some(found) = input.next_box()? {
         let start = *open.start.get_or_insert(found.offset);
@@ -20,16 +36,15 @@ pub fn chunks(bytes: &[u8]) -> Result<Vec<Chunk>, Error> {
             b"prft" => open.prft = Some(producer_reference_time(found.body)?),
             b"moof" => open.moof = Some(moof(found.body, found.offset)?),
             b"mdat" => {
-                let whole = std::mem::take(&mut open);
                 let missing = Error::Invalid { what: "mdat without moof", offset: found.offset };
-                let moof = whole.moof.ok_or(missing)?;
+                let moof = open.moof.ok_or(missing)?;
                 let data = found.body.offset()..input.offset();
                 let traf = moof.first;
-                chunks.push(Chunk {
+                return Ok(Some(Chunk {
                     range: start..input.offset(),
-                    boxes: whole.boxes,
-                    brands: whole.brands,
-                    prft: whole.prft,
+                    boxes: open.boxes,
+                    brands: open.brands,
+                    prft: open.prft,
                     sequence: moof.sequence,
                     track_fragments: moof.track_fragments,
                     track_id: traf.header.track_id,
@@ -39,7 +54,7 @@ pub fn chunks(bytes: &[u8]) -> Result<Vec<Chunk>, Error> {
                     trun_version: traf.run_version,
                     samples: traf.samples,
                     data,
-                });
+                }));
             }
             _ => {}
         }
@@ -47,7 +62,7 @@ pub fn chunks(bytes: &[u8]) -> Result<Vec<Chunk>, Error> {
     if open.moof.is_some() {
         return Err(Error::Incomplete { what: "mdat", offset: input.offset() });
     }
-    Ok(chunks)
+    Ok(None)
 }
 
 const BASE_DATA_OFFSET: u32 = 0x01;

@@ -11,11 +11,11 @@
 //!
 //! A removed segment stays fetchable for [`Limits::grace`] (RFC 8216bis §6.2.2).
 //!
-//! A restart loses no name: segments of earlier processes that were closed stay fetchable for that
-//! long too, and numbers, the channel's format and whether it was on the air are remembered.
+//! A restart loses nothing: what an earlier process left of the window and of the segments that were
+//! open is read back ([`Left`]), other segments of its stay fetchable for the grace too, and numbers,
+//! the channel's format and whether it was on the air are remembered.
 //!
-//! What it does not do yet: bring the window back into playlists after a restart. It knows nothing
-//! of HTTP, and never lists a directory to answer a read.
+//! It knows nothing of HTTP, and never lists a directory to answer a read.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -34,11 +34,13 @@ mod follower;
 mod fs;
 mod journal;
 mod live_edge;
+mod recovery;
 mod writer;
 
 pub use channel::ChannelStore;
 pub use follower::{Follower, Lost};
 pub use journal::{StoredFormat, StoredRendition};
+pub use recovery::Left;
 
 use writer::Batch;
 
@@ -182,11 +184,16 @@ pub struct Recovered {
     pub live: bool,
     /// The channel's format, if it ever ran.
     pub format: Option<StoredFormat>,
+    /// When the newest segment began of which anything is left.
+    pub newest_start: Option<Timestamp>,
 }
 
 impl Recovered {
     /// When the newest segment began that any rendition has closed or begun.
     pub fn newest_start(&self) -> Option<Timestamp> {
+        if self.newest_start.is_some() {
+            return self.newest_start;
+        }
         let grid = &self.format.as_ref()?.grid;
         Some(Timestamp::new(grid.boundary(self.last_k?), grid.video_scale()))
     }

@@ -13,6 +13,7 @@ use packager::segmenter::{
     Output, PICTURES, PartChunk, Position, SOUND, Segmenter, SourceSegmenter, Start,
 };
 use packager::time::{FrameRate, Rounding, Span, Timescale, Timestamp, rescale};
+use packager::timeline::{Beginning, Lengths};
 
 const RATE: FrameRate = FrameRate::new(25, 1);
 const FIRST_K: u64 = 895_000_000;
@@ -206,7 +207,9 @@ fn a_sources_run_goes_on_from_any_part() {
     let samples = samples(&grid, start, 50);
     let keys: Vec<_> =
         samples.iter().filter(|(r, s)| *r == PICTURES && s.sync).map(|(_, s)| s.clone()).collect();
-    let begin = Start { first_k: FIRST_K, at: start, mute: false };
+    let lengths = Lengths::Even;
+    let begin = Start { first_k: FIRST_K, at: start, lengths, mute: false };
+    let base = Beginning { first_k: FIRST_K, start, lengths };
     let mut segmenter = SourceSegmenter::new(grid, all[0].clone(), all[1].clone(), begin);
     let mut rest = samples.into_iter();
     let states = states(
@@ -227,8 +230,7 @@ fn a_sources_run_goes_on_from_any_part() {
     for before in states.iter().filter(begun) {
         let mut disks = before.clone();
         let at = |rendition: usize| (all[rendition].clone(), before[rendition].position().unwrap());
-        let mut segmenter =
-            SourceSegmenter::resume(grid, at(PICTURES), at(SOUND), (FIRST_K, start));
+        let mut segmenter = SourceSegmenter::resume(grid, at(PICTURES), at(SOUND), base);
         let now = start + (SECONDS + 3) * 90_000;
         segmenter.fill(Timestamp::new(now, grid.video_scale()), LATE);
         std::iter::from_fn(|| segmenter.poll()).for_each(|output| store(&mut disks, output));

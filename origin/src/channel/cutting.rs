@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
-use packager::grid::Grid;
+use packager::grid::{Cut, Grid};
 use packager::media::{Rendition, Sample};
 use packager::segmenter::{self, Output, PICTURES, SOUND, Segmenter, SourceSegmenter, Start};
 use packager::time::{Span, Timestamp};
-use packager::timeline::Lengths;
+use packager::timeline::{Beginning, Lengths, Run};
+
+use crate::store::Left;
 
 /// See the module's page.
 #[derive(Debug)]
@@ -51,6 +53,21 @@ impl Cutting {
                 Self::Source(Box::new(segmenter))
             }
             _ => Self::Grid(Segmenter::new(grid, Arc::clone(renditions), first_k)),
+        }
+    }
+
+    /// The segmenter of a run that an earlier process has left.
+    pub(super) fn resume(grid: Grid, left: &Left) -> Self {
+        let renditions = left.run().map(|run| Arc::clone(&run.renditions)).unwrap_or_default();
+        let positions = left.positions();
+        let two = |at: usize| Some((renditions.get(at)?.clone(), positions.get(at)?.clone()));
+        match (grid.cut, two(PICTURES), two(SOUND), left.run()) {
+            (Cut::Source, Some(pictures), Some(sound), Some(run)) => {
+                let Run { first_k, start, lengths, .. } = **run;
+                let base = Beginning { first_k, start, lengths };
+                Self::Source(Box::new(SourceSegmenter::resume(grid, pictures, sound, base)))
+            }
+            _ => Self::Grid(Segmenter::resume(grid, renditions, &positions)),
         }
     }
 
@@ -141,6 +158,14 @@ impl Cutting {
         match self {
             Self::Grid(segmenter) => segmenter.fill_before(k),
             Self::Source(segmenter) => segmenter.fill_before(k),
+        }
+    }
+
+    /// Completes the open segments with filler and closes them. A source's may end anywhere.
+    pub(super) fn complete(&mut self) {
+        match self {
+            Self::Grid(segmenter) => segmenter.complete(),
+            Self::Source(segmenter) => segmenter.finish(),
         }
     }
 

@@ -81,6 +81,20 @@ impl Making {
         Self { grid: Grid::choose(rate, AUDIO_RATE, config.segment, config.part), plan }
     }
 
+    /// What a channel goes on to make whose format is stored, before it has a source; `None` if its
+    /// configuration asks for something else now.
+    pub(super) fn stored(config: &config::Channel, recovered: &Recovered) -> Option<Self> {
+        let stored = recovered.format.as_ref()?;
+        let rate = rate(config, recovered, None)?;
+        let making = if config.pass_through {
+            Self::of_source(config, recovered, rate, stored.grid.audio_rate, 1)
+        } else {
+            Self::decide(config, recovered, (0, 0), rate)
+        };
+        let same = making.grid == stored.grid && wishes(config) == stored.wishes;
+        same.then_some(making)
+    }
+
     /// What it costs the machine, from a source as large as its largest rung.
     pub(super) fn work(&self) -> Work {
         let sizes = || self.plan.rungs.iter().map(|rung| (rung.width, rung.height));
@@ -140,6 +154,7 @@ mod tests {
         let rendition = |name: &str, size| StoredRendition {
             name: name.into(),
             timescale: Timescale::MPEG,
+            rate: None,
             codec: String::new(),
             size,
             average_bitrate: 0,
@@ -149,8 +164,9 @@ mod tests {
         let mut renditions: Vec<_> =
             rungs.map(|r| rendition(r.name.as_str(), Some((r.width, r.height)))).collect();
         renditions.push(rendition("audio", None));
-        let (grid, publish_delay) = (making.grid, Span::millis(150));
-        let format = Some(StoredFormat { grid, publish_delay, wishes: wishes(config), renditions });
+        let (grid, window, publish_delay) = (making.grid, config.window, Span::millis(150));
+        let wishes = wishes(config);
+        let format = Some(StoredFormat { grid, publish_delay, window, wishes, renditions });
         Recovered { last_k, format, ..Recovered::default() }
     }
 

@@ -22,7 +22,7 @@ use tokio::sync::watch;
 use super::cutting::{Begin, Cutting};
 use super::making;
 use super::stages::Publishing;
-use crate::store::{ChannelStore, StoredFormat, StoredRendition};
+use crate::store::{ChannelStore, Left, StoredFormat, StoredRendition};
 use crate::telemetry::metrics::{ChannelMetrics, RenditionMetrics};
 
 /// How long an encoder may take to make what lies before its start, in nanoseconds: as long as it may
@@ -56,6 +56,8 @@ pub(super) struct Packaging {
 #[derive(Debug)]
 struct Current {
     run: Arc<Run>,
+    /// Its newest stretch.
+    stretch: Arc<Run>,
     renditions: Arc<[Rendition]>,
     segmenter: Cutting,
     metrics: Vec<RenditionMetrics>,
@@ -152,6 +154,45 @@ impl Packaging {
         listed.max(self.last_k.map_or(1, |k| k.saturating_add(1)))
     }
 
+    /// Goes on with what an earlier process left of the timeline, as if its encoder had been lost when
+    /// that died: [`Self::fill`] does the rest. Nothing is published before that.
+    pub(super) async fn restore(&mut self, left: &Left) {
+        let (Some(run), Some(stretch)) = (left.stretches.first().cloned(), left.run().cloned())
+        else {
+            return;
+        };
+        self.store.resume(left).await;
+        let format = Arc::clone(&self.format);
+        let timeline = Timeline::restore(format, left.stretches.clone(), left.tracks.clone());
+        self.timeline = Some(timeline);
+        self.remember_format(&run.renditions).await;
+        if left.ended || left.machine_went_down {
+            return;
+        }
+        let renditions = Arc::clone(&run.renditions);
+        let segmenter = Cutting::resume(self.format.grid, left);
+        let metrics = renditions.iter().map(|r| self.metrics.rendition(r.name.as_str())).collect();
+        let pictures = renditions.iter().filter(|r| r.video().is_some()).count();
+        let opened = vec![None; pictures];
+        self.current = Some(Current {
+            run,
+            stretch,
+            renditions,
+            segmenter,
+            metrics,
+            opened,
+            catching_up: false,
+            caught_up_by: None,
+        });
+    }
+
+    /// Publishes the timeline as it is.
+    pub(super) fn publish(&mut self) {
+        if let Some(timeline) = &mut self.timeline {
+            self.snapshots.send_replace(Some(timeline.snapshot()));
+        }
+    }
+
     /// Takes the samples of another encoder from now on, whose first segment is `first_k`, at
     /// `now_millis` since the epoch. With the init segments of the run on the air it goes on in that
     /// run, wherever filler has got to. Otherwise a new run begins: at once if there is none, else
@@ -240,7 +281,12 @@ impl Packaging {
         // Another ladder can't share a playlist with the one before: a fresh window then. A source may
         // come back otherwise than it was; its two renditions are what they are.
         let same = self.snapshots.borrow().as_ref().is_some_and(|s| match begin {
-            Begin::Grid { .. } => s.renditions == renditions,
+            // What players have read of it once.
+            Begin::Grid { .. } => {
+                let promised =
+                    |all: &[Rendition]| all.iter().map(StoredRendition::from).collect::<Vec<_>>();
+                promised(&s.renditions) == promised(&renditions)
+            }
             Begin::Source { .. } => {
                 let names =
                     |all: &[Rendition]| all.iter().map(|r| r.name.clone()).collect::<Vec<_>>();
@@ -266,6 +312,7 @@ impl Packaging {
         {
             inits.push(bytes);
         }
+        let fresh = self.timeline.is_none();
         let timeline = self.timeline.get_or_insert_with(|| {
             Timeline::new(
                 Arc::clone(&self.format),
@@ -280,12 +327,18 @@ impl Packaging {
         }
         self.last_discontinuity = Some(run.discontinuity);
         self.remember_format(&renditions).await;
-        self.store.begin_run(&run, &renditions).await;
+        if fresh {
+            self.store.begin_window(&run, &renditions).await;
+        } else {
+            self.store.begin_run(&run, &renditions).await;
+        }
         let metrics = renditions.iter().map(|r| self.metrics.rendition(r.name.as_str())).collect();
         let pictures = renditions.iter().filter(|r| r.video().is_some()).count();
         let opened = vec![None; pictures];
+        let stretch = Arc::clone(&run);
         self.current = Some(Current {
             run,
+            stretch,
             renditions,
             segmenter,
             metrics,
@@ -388,6 +441,7 @@ impl Packaging {
         let format = StoredFormat {
             grid: self.format.grid,
             publish_delay: self.format.publish_delay,
+            window: self.format.window,
             wishes: self.wishes.clone(),
             renditions: renditions.iter().map(StoredRendition::from).collect(),
         };
@@ -423,6 +477,16 @@ impl Packaging {
         Ok(())
     }
 
+    /// Completes the open segments with filler, for another process to go on behind them.
+    pub(super) async fn complete(&mut self) {
+        self.coming = None;
+        if let Some(current) = &mut self.current {
+            current.segmenter.complete();
+            self.drain(Instant::now()).await;
+            self.current = None;
+        }
+    }
+
     /// Ends the current run: its open segments are closed as they are.
     pub(super) async fn finish_run(&mut self) {
         self.coming = None;
@@ -439,8 +503,8 @@ impl Packaging {
         self.finish_run().await;
         if let Some(timeline) = &mut self.timeline {
             timeline.end();
-            self.snapshots.send_replace(Some(timeline.snapshot()));
         }
+        self.publish();
     }
 
     /// Takes the ended presentation off the air.
@@ -504,6 +568,10 @@ impl Packaging {
                     }
                     self.last_k = Some(k).max(self.last_k);
                 }
+            }
+            if let Some(newest) = timeline.newest_run().filter(|run| **run != current.stretch) {
+                current.stretch = Arc::clone(newest);
+                self.store.stretch(newest).await;
             }
         }
         if changed {

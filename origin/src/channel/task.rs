@@ -41,12 +41,13 @@ use crate::admission::{Admission, Admitted, pixels_per_second};
 use crate::backoff::Backoff;
 use crate::clock::{Ahead, Clock as _};
 use crate::config;
-use crate::store::ChannelStore;
+use crate::store::{ChannelStore, Left};
 use crate::telemetry::metrics::ChannelMetrics;
 
 mod encoding;
 mod pass_through;
 mod report;
+mod restore;
 
 /// Upper bound of the time from the end of a part to its being fetchable (DESIGN §4).
 const PUBLISH_DELAY: Span = Span::millis(150);
@@ -108,6 +109,12 @@ struct Task {
     backoff: Backoff,
     /// When an encoder that was lost may start again.
     restart_at: Option<Instant>,
+    /// When an encoder starts without a source, after a restart of the server.
+    slate_at: Option<Instant>,
+    /// Whether the next encoder can't go on in the run that is on the air.
+    next_run: bool,
+    /// What an earlier process left, until the channel goes on with it.
+    left: Option<Left>,
     /// When a channel without a source ends, or an ended one goes off the air.
     deadline: Option<Instant>,
     incidents: Incidents,
@@ -145,6 +152,7 @@ pub(crate) fn run(
 async fn attend(mut task: Task, mut subscription: Subscription, cancelled: CancellationToken) {
     let mut tick = tokio::time::interval(STATUS_EVERY);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+    task.restore().await;
     loop {
         let fill_at = task.fill_at();
         tokio::select! {
@@ -161,6 +169,7 @@ async fn attend(mut task: Task, mut subscription: Subscription, cancelled: Cance
             },
             () = at(fill_at) => task.fill().await,
             () = at(task.restart_at) => task.start_encoder(),
+            () = at(task.slate_at) => task.start_encoder(),
             () = at(task.deadline) => task.pass_deadline().await,
             _ = tick.tick() => task.look_around(),
         }
@@ -188,14 +197,17 @@ impl Task {
     fn new(context: Context) -> Self {
         let mut status = Status { since: context.clock.now_millis(), ..Status::default() };
         let mut incidents = Incidents::default();
-        let left = left_of_hold(&context);
-        if let Some(left) = left {
+        let left = restore::restorable(&context);
+        let wait = left_of_hold(&context, left.as_ref());
+        if left.is_some() || wait.is_some() {
+            (status.state, status.interrupted) = (Health::Holding, true);
+        }
+        if let Some(wait) = wait {
             info!(
                 channel = %context.config.name,
-                seconds = left.as_secs(),
+                seconds = wait.as_secs(),
                 "the channel was on the air; it waits for its source"
             );
-            (status.state, status.interrupted) = (Health::Holding, true);
             let words = "the server was started again; the source has not come back yet";
             incidents.open(Cause::SourceLost, status.since, words);
         }
@@ -210,7 +222,10 @@ impl Task {
             encoding: false,
             backoff: Backoff::up_to(LONGEST_PAUSE),
             restart_at: None,
-            deadline: left.map(|left| Instant::now() + left),
+            slate_at: None,
+            next_run: false,
+            left,
+            deadline: wait.map(|wait| Instant::now() + wait),
             incidents,
             ahead_until: None,
             stages: Stages::default(),
@@ -255,6 +270,7 @@ impl Task {
             packaging.forget_window();
         }
         self.deadline = None;
+        self.slate_at = None;
         self.enter(if self.on_air() { Health::Live } else { Health::Starting });
         self.report();
     }
@@ -314,7 +330,7 @@ impl Task {
             return true;
         }
         let Some(source) = &self.source else { return false };
-        let Context { config, store, admission, .. } = &self.context;
+        let Context { config, store, .. } = &self.context;
         let rate = making::rate(config, store.recovered(), source.found);
         let (Some(video), Some(rate)) = (source.intake.video(), rate) else { return false };
         let size = (video.width, video.height);
@@ -328,14 +344,21 @@ impl Task {
             "format decided"
         );
         let packaging = self.context.packaging(making.grid);
-        let costs = making.plan.rungs.iter().map(|r| pixels_per_second((r.width, r.height), rate));
+        self.fix(making, packaging);
+        true
+    }
+
+    /// Fixes what the channel makes.
+    fn fix(&mut self, making: Making, packaging: Packaging) {
+        let Context { config, admission, .. } = &self.context;
+        let rungs = making.plan.rungs.iter();
+        let costs = rungs.map(|r| pixels_per_second((r.width, r.height), making.grid.rate));
         let mut overload = Overload::new(&costs.collect::<Vec<_>>(), now());
         if admission.admitted(&config.name) == Some(Admitted::Reduced) {
             overload.reduce();
         }
         self.overload = Some(overload);
         self.making = Some((making, packaging));
-        true
     }
 
     /// The source is gone; what is on the air goes on without it until `hold` has passed.
@@ -374,7 +397,7 @@ impl Task {
     async fn end(&mut self) {
         self.encoder = None;
         self.encoding = false;
-        self.restart_at = None;
+        (self.restart_at, self.slate_at, self.next_run) = (None, None, false);
         self.ahead_until = None;
         self.context.admission.release(&self.context.config.name);
         self.incidents.close_all(self.context.clock.now_millis());
@@ -404,7 +427,7 @@ impl Task {
         }
         self.encoder = None;
         if let Some((_, packaging)) = &mut self.making {
-            packaging.finish_run().await;
+            packaging.complete().await;
         }
         self.context.store.flush().await;
     }
@@ -417,10 +440,11 @@ fn now() -> std::time::Instant {
 
 /// How long a channel that was on the air when an earlier process ended still waits for its source,
 /// as if it had lost it then; `None` if it does not.
-fn left_of_hold(context: &Context) -> Option<Duration> {
+fn left_of_hold(context: &Context, left: Option<&Left>) -> Option<Duration> {
     let recovered = context.store.recovered();
-    let begun = recovered.newest_start().filter(|_| recovered.live)?;
-    context.config.hold.checked_sub(until(begun, context.clock.now()))
+    let end = left.and_then(Left::end).or_else(|| recovered.newest_start());
+    let end = end.filter(|_| recovered.live)?;
+    context.config.hold.checked_sub(until(end, context.clock.now()))
 }
 
 /// How long from one instant to another; nothing if that has passed.

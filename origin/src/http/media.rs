@@ -28,6 +28,9 @@ use super::standing::{Standing, standing};
 use crate::channel::Channel;
 use crate::store::{self, ChannelStore};
 
+/// How long a piece is waited for while a channel goes on after a restart of the server.
+const RESTORED_WITHIN: Duration = Duration::from_secs(3);
+
 /// A piece of media, ready to be sent.
 #[derive(Debug)]
 pub(super) struct Found {
@@ -53,7 +56,14 @@ pub(super) async fn find(
     let mut deadline = None;
     loop {
         let Some(snapshot) = snapshots.borrow_and_update().clone() else {
-            return left(store, wanted);
+            let found = left(store, wanted);
+            if found.is_ok() || !channel.status.borrow().interrupted {
+                return found;
+            }
+            // The server was started again, and the channel's timeline is being read back.
+            let deadline = *deadline.get_or_insert_with(|| Instant::now() + RESTORED_WITHIN);
+            held.until(deadline, snapshots.changed()).await?;
+            continue;
         };
         let (index, rendition, _) = snapshot.track(wanted.rendition.as_str()).ok_or(Error::Gone)?;
         let class = if rendition.track.config.is_video() { Class::Video } else { Class::Audio };

@@ -3,8 +3,9 @@
 //!
 //! A starting channel's playlists are held until every rendition has its first complete segment,
 //! because hls.js gives up on a playlist without one. A channel nobody publishes to is answered at
-//! once; but one that was on the air when the server died is waited for until its publisher is back:
-//! players that are attached ask again after a 503, and give up on a 404.
+//! once; but one that was on the air when the server died is waited for, until its window has been read
+//! back or, where that is not to be had, its publisher is back: players that are attached ask again
+//! after a 503, and give up on a 404.
 //!
 //! A media playlist may be asked for with something that it does not have yet (RFC 8216bis §6.2.5.2).
 //! However many ask for the same, one of them watches the channel and renders the answer, and the

@@ -3,7 +3,7 @@
 //! The methods that change it hand a job to the writing thread, wait a moment for it and go on;
 //! the ones that read look into the index. It decides nothing about segments.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -12,13 +12,15 @@ use std::time::Instant;
 
 use packager::cmaf::Chunk;
 use packager::media::{Name, Rendition, RunId};
-use packager::time::Timescale;
 use packager::timeline::{Run, Segment};
 use tokio::sync::oneshot;
 
-use super::fs::Directory;
-use super::journal::{Journal, RunRecord, SegmentKey, SegmentRecord, State, StoredFormat};
+use super::fs::{Directory, Files};
+use super::journal::{
+    Journal, Record, RunRecord, SegmentKey, SegmentRecord, State, StoredFormat, StoredRendition,
+};
 use super::live_edge::{Caps, Index, Key, Place};
+use super::recovery::{self, Left};
 use super::writer::{Done, Job, Writer};
 use super::{Error, Follower, Limits, Media, MediaBody, Recovered, Root, Stats, io, join, spawn};
 
@@ -35,6 +37,7 @@ pub struct ChannelStore {
     directory: Directory,
     shared: Arc<Shared>,
     recovered: Recovered,
+    left: Mutex<Option<Left>>,
     limits: Limits,
     jobs: Option<SyncSender<Job>>,
     thread: Option<JoinHandle<()>>,
@@ -58,16 +61,35 @@ impl ChannelStore {
         let mut journal =
             Journal::open(journal_path.clone()).map_err(io("open the journal", &journal_path))?;
         let runs = directory.runs().map_err(io("read", path))?;
+        for segment in recovery::unrecorded(journal.state(), &directory, &runs) {
+            tracing::warn!(channel = %name, key = ?segment.key, "a segment was not in the journal");
+            journal
+                .append(Record::Segment(segment))
+                .map_err(io("write the journal", &journal_path))?;
+        }
+        let mut left = recovery::read_back(journal.state(), &directory, &runs);
+        if let Some(id) = recovery::boot_id()
+            && journal.state().boot.as_ref() != Some(&id)
+        {
+            if journal.state().boot.is_some() {
+                left = left.map(Left::after_power_cut);
+            }
+            journal.append(Record::Boot { id }).map_err(io("write the journal", &journal_path))?;
+        }
+        let going_on = left.as_ref().and_then(Left::run).map(|run| run.id.clone());
         let age = i64::try_from(limits.live_edge.as_nanos()).unwrap_or(i64::MAX);
         let mut index = Index::new(Caps { age, bytes: limits.live_edge_bytes });
         let mut adopted = Adopted::default();
-        for (run, _) in &runs {
-            if !adopted.take(journal.state(), &directory, run, &mut index) {
+        for Files { run, .. } in &runs {
+            let has_media = adopted.take(journal.state(), &directory, run, &mut index);
+            if going_on.as_ref() == Some(run) {
+                adopted.runs.insert(run.to_string());
+            } else if !has_media {
                 directory.remove_run(run).map_err(io("delete an old run in", path))?;
             }
         }
-        let last_k = runs.iter().map(|(_, k)| *k).max().flatten();
-        let last_run = runs.iter().map(|(run, _)| run.to_string()).max();
+        let last_k = runs.iter().filter_map(Files::last_k).max();
+        let last_run = runs.iter().map(|files| files.run.to_string()).max();
         journal
             .reconcile(last_k, last_run, &adopted.runs)
             .map_err(io("write the journal", &journal_path))?;
@@ -78,6 +100,7 @@ impl ChannelStore {
             last_run: state.last_run.as_deref().and_then(RunId::parse),
             live: state.live,
             format: state.format.clone(),
+            newest_start: left.as_ref().and_then(Left::newest_start),
         };
 
         let due = Instant::now() + limits.grace;
@@ -101,6 +124,7 @@ impl ChannelStore {
             directory,
             shared,
             recovered,
+            left: Mutex::new(left),
             limits,
             jobs: Some(jobs),
             thread: Some(thread),
@@ -114,6 +138,36 @@ impl ChannelStore {
         &self.recovered
     }
 
+    /// What an earlier process left of the channel's timeline; once.
+    pub fn take_left(&self) -> Option<Left> {
+        self.left.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Goes on with what an earlier process left: what is in its window stays, and parts can be
+    /// appended to the segments that are open.
+    pub async fn resume(&self, left: &Left) {
+        let Some(run) = left.run() else { return };
+        *self.shared.current.lock().unwrap_or_else(PoisonError::into_inner) = Some(run.id.clone());
+        let mut window = HashSet::new();
+        for (rendition, track) in left.tracks.iter().enumerate() {
+            let key = |s: &Arc<Segment>| Key { run: s.run.id.clone(), rendition, k: s.k };
+            window.extend(track.segments.iter().map(key));
+        }
+        self.shared.keep(&window);
+        for (&rendition, parts) in &left.open {
+            let open = left.tracks.get(rendition).and_then(|track| track.open.as_ref());
+            let Some(open) = open else { continue };
+            let key = Key { run: open.run.id.clone(), rendition, k: open.k };
+            {
+                let mut index = self.shared.write();
+                parts.iter().for_each(|part| index.push(&key, vec![part.clone()]));
+            }
+            let len = parts.iter().map(|part| part.len() as u64).sum();
+            let parts = parts.len();
+            self.hand_over(|done| Job::Resume { key, len, parts, done }).await;
+        }
+    }
+
     /// Remembers the channel's format across restarts.
     pub async fn fix_format(&self, format: StoredFormat) {
         self.hand_over(|done| Job::Format(format, done)).await;
@@ -122,6 +176,15 @@ impl ChannelStore {
     /// Begins a run: its init segments, one per rendition and in that order, can be read from now
     /// on, and its segments be appended.
     pub async fn begin_run(&self, run: &Run, renditions: &[Rendition]) {
+        self.begin(run, renditions, false).await;
+    }
+
+    /// The same for a run that opens a window: playlists list nothing from before it.
+    pub async fn begin_window(&self, run: &Run, renditions: &[Rendition]) {
+        self.begin(run, renditions, true).await;
+    }
+
+    async fn begin(&self, run: &Run, renditions: &[Rendition], fresh: bool) {
         let tracks = renditions
             .iter()
             .zip(&run.inits)
@@ -129,8 +192,14 @@ impl ChannelStore {
             .collect();
         self.shared.write().begin_run(&run.id, tracks);
         *self.shared.current.lock().unwrap_or_else(PoisonError::into_inner) = Some(run.id.clone());
-        let (id, record) = (run.id.clone(), RunRecord::new(run, renditions));
+        let (id, record) = (run.id.clone(), RunRecord::new(run, renditions, fresh));
         self.hand_over(|done| Job::Begin { id, record, done }).await;
+    }
+
+    /// Remembers another stretch of a run.
+    pub async fn stretch(&self, run: &Run) {
+        let record = Record::Stretch { run: run.id.to_string(), stretch: run.into() };
+        self.hand_over(|done| Job::Stretch { record, done }).await;
     }
 
     /// Adds a part to segment `k` of a rendition, which begins with its first part. When this
@@ -319,11 +388,10 @@ impl Adopted {
     ) -> bool {
         let id = run.as_str();
         let Some(record) = state.runs.get(id) else { return false };
-        let track = |name: &String| {
-            let name = Name::parse(name).ok()?;
+        let track = |stored: &StoredRendition| {
+            let name = Name::parse(&stored.name).ok()?;
             let init = directory.read_init(run, &name).ok()?;
-            // The times of what is closed are looked at no more.
-            Some((name, Timescale::NANOS, init))
+            Some((name, stored.timescale, init))
         };
         let Some(tracks) = record.renditions.iter().map(track).collect::<Option<Vec<_>>>() else {
             return false;
@@ -331,13 +399,13 @@ impl Adopted {
         let names: Vec<_> = tracks.iter().map(|(name, ..)| name.clone()).collect();
         index.begin_run(run, tracks);
         let before = self.segments.len();
-        for (at, segment) in state.segments.iter().filter(|(at, s)| at.run == id && !s.gap) {
+        for (at, segment) in state.segments.iter().filter(|(at, s)| at.run == id && s.has_media()) {
             let rendition = names.iter().position(|name| name.as_str() == at.rendition);
             let Some((rendition, name)) = rendition.and_then(|n| Some((n, names.get(n)?))) else {
                 continue;
             };
             let key = Key { run: run.clone(), rendition, k: at.k };
-            index.adopt(&key, segment.parts.iter().map(|(_, bytes, _)| (*bytes).into()).collect());
+            index.adopt(&key, segment.parts.iter().map(|(_, bytes, ..)| (*bytes).into()).collect());
             self.segments.push((key, name.clone()));
         }
         if self.segments.len() == before {
@@ -367,6 +435,12 @@ impl Shared {
 
     pub(super) fn write(&self) -> RwLockWriteGuard<'_, Index> {
         self.index.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes these off the list of what was removed.
+    fn keep(&self, window: &HashSet<Key>) {
+        let mut removed = self.removed.lock().unwrap_or_else(PoisonError::into_inner);
+        removed.retain(|(_, key, _)| !window.contains(key));
     }
 
     /// The next removed segment whose time is up at `now`.

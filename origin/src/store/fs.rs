@@ -8,6 +8,8 @@
 //! ```
 //! Every name in a path went through [`Name`] or [`RunId`]: nothing here can leave the root.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, IoSlice, Write};
 use std::path::{Path, PathBuf};
@@ -70,33 +72,59 @@ impl Directory {
         ignore_absent(fs::remove_dir_all(self.run(run)))
     }
 
-    /// The runs that left something here, with the highest segment number of any file.
-    pub(super) fn runs(&self) -> io::Result<Vec<(RunId, Option<u64>)>> {
+    /// The runs that left something here.
+    pub(super) fn runs(&self) -> io::Result<Vec<Files>> {
         let mut runs = Vec::new();
         for entry in fs::read_dir(&self.0)? {
             let entry = entry?;
             let name = entry.file_name();
             let Some(run) = name.to_str().and_then(RunId::parse) else { continue };
-            let mut last = None;
+            let mut tracks = BTreeMap::new();
             for rendition in fs::read_dir(entry.path())? {
-                let Ok(segments) = fs::read_dir(rendition?.path()) else { continue };
-                let numbers = segments.filter_map(|file| number(&file.ok()?.path()));
-                last = last.max(numbers.max());
+                let rendition = rendition?;
+                let Ok(segments) = fs::read_dir(rendition.path()) else { continue };
+                let numbers = segments.filter_map(|file| number(&file.ok()?.file_name()));
+                if let Some(name) = rendition.file_name().to_str().and_then(|n| Name::parse(n).ok())
+                {
+                    tracks.insert(name, numbers.collect());
+                }
             }
-            runs.push((run, last));
+            runs.push(Files { run, tracks });
         }
         Ok(runs)
     }
 }
 
+/// The files of a run.
+#[derive(Debug)]
+pub(super) struct Files {
+    pub(super) run: RunId,
+    /// Segment numbers by rendition.
+    pub(super) tracks: BTreeMap<Name, BTreeSet<u64>>,
+}
+
+impl Files {
+    /// The highest number of any.
+    pub(super) fn last_k(&self) -> Option<u64> {
+        self.tracks.values().filter_map(|numbers| numbers.last().copied()).max()
+    }
+}
+
 /// The number in a segment's file name.
-fn number(path: &Path) -> Option<u64> {
-    path.file_name()?.to_str()?.strip_suffix(".m4s")?.parse().ok()
+fn number(name: &OsStr) -> Option<u64> {
+    name.to_str()?.strip_suffix(".m4s")?.parse().ok()
 }
 
 /// Begins a segment's file; an older one of that name is emptied.
 pub(super) fn create_segment(path: &Path) -> io::Result<File> {
     OpenOptions::new().write(true).create(true).truncate(true).open(path)
+}
+
+/// Opens the file of a segment that goes on behind its first `len` bytes; what lies there is cut.
+pub(super) fn reopen_segment(path: &Path, len: u64) -> io::Result<File> {
+    let file = OpenOptions::new().append(true).open(path)?;
+    file.set_len(len)?;
+    Ok(file)
 }
 
 /// Deletes a file; one that is not there is deleted already.

@@ -4,28 +4,29 @@
 //! file   = magic[8] record*
 //! record = length u32le · crc32 u32le (over the length's bytes and the payload) · payload (JSON)
 //! ```
-//! A record is whole or it is not there: reading stops at the first one that is cut short or does
-//! not match its checksum, and the file goes on from that place. JSON, because a person must be
-//! able to read it on the worst day, and because fields can be added. When removed segments make
-//! up most of the file it is written anew beside the old one and renamed over it.
+//! A record is whole or it is not there: one that does not match its checksum is left out where the
+//! next one follows it, and reading stops where a record is cut short; the file goes on from that
+//! place. JSON, because a person must be able to read it on the worst day, and because fields can be
+//! added. When removed segments make up most of the file it is written anew beside the old one and
+//! renamed over it, so that its size, and the time it takes to read, are bounded by the window.
 //!
 //! It knows no clock and decides nothing; [`State`] is what the records add up to.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use packager::grid::Grid;
-use packager::media::{Config, Rendition};
-use packager::time::{Rounding, Span, Timescale, Timestamp};
-use packager::timeline::{Run, Segment};
-use serde::{Deserialize, Serialize};
+mod record;
+mod state;
+pub(super) use record::{Record, RunRecord, SegmentKey, SegmentRecord, StretchRecord};
+pub use record::{StoredFormat, StoredRendition};
+pub(super) use state::State;
 
 /// First bytes of a journal; the last one is the version of the format.
-const MAGIC: [u8; 8] = *b"HWJRNL\0\x01";
+const MAGIC: [u8; 8] = *b"HWJRNL\0\x02";
 /// Bytes before a record's payload.
 const HEAD: usize = 8;
 /// Largest payload. A segment of 6 s in parts of 0.2 s takes under 1 kB; a length beyond this is
@@ -33,222 +34,10 @@ const HEAD: usize = 8;
 const MAX_PAYLOAD: usize = 1 << 20;
 /// A journal below this is not worth writing anew.
 const COMPACT_ABOVE: u64 = 1 << 20;
+/// Records that a journal may hold beyond need when it is opened.
+const COMPACT_RECORDS: usize = 1_000;
 /// How many times its size after the last rewrite a journal may reach.
 const COMPACT_RATIO: u64 = 4;
-
-/// What a channel is for players, fixed when it first ran and changed by its operator only.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct StoredFormat {
-    /// Segment and part lengths, frame and sample rate.
-    pub grid: Grid,
-    /// Upper bound of the time between the end of a part and its being fetchable.
-    pub publish_delay: Span,
-    /// Names of the rungs the operator wished for, made or not.
-    #[serde(default)]
-    pub wishes: Vec<String>,
-    /// The renditions, in the order of the timeline.
-    pub renditions: Vec<StoredRendition>,
-}
-
-impl StoredFormat {
-    /// The last number that counts as used on another grid where `last_k` was the last on this one:
-    /// the one before the first segment that begins at or after the end of `last_k`.
-    pub fn renumbered(&self, last_k: u64, grid: &Grid) -> u64 {
-        let end =
-            Timestamp::new(self.grid.boundary(last_k.saturating_add(1)), self.grid.video_scale());
-        let end = end.ticks_in(grid.video_scale(), Rounding::Ceil);
-        grid.number_at(end.saturating_sub(1))
-    }
-}
-
-/// A rendition as the multivariant playlist promised it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct StoredRendition {
-    /// Its name.
-    pub name: String,
-    /// What a tick of its times is worth.
-    pub timescale: Timescale,
-    /// RFC 6381 codec string.
-    pub codec: String,
-    /// Width and height in pixels; `None` for sound.
-    pub size: Option<(u16, u16)>,
-    /// Bits per second over a long time.
-    pub average_bitrate: u32,
-    /// Bits per second at the most.
-    pub peak_bitrate: u32,
-}
-
-impl From<&Rendition> for StoredRendition {
-    fn from(rendition: &Rendition) -> Self {
-        let size = match &rendition.track.config {
-            Config::Video(video) => Some((video.width, video.height)),
-            Config::Audio(_) => None,
-        };
-        Self {
-            name: rendition.name.to_string(),
-            timescale: rendition.track.timescale,
-            codec: rendition.track.config.codec_string().to_owned(),
-            size,
-            average_bitrate: rendition.average_bitrate,
-            peak_bitrate: rendition.peak_bitrate,
-        }
-    }
-}
-
-/// One thing that happened.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "record", rename_all = "lowercase")]
-pub(super) enum Record {
-    /// The channel's format was fixed.
-    Format(StoredFormat),
-    /// What is known of records that are gone: the highest numbers and the last run's id that were
-    /// ever used, and whether the channel is on the air.
-    Mark {
-        last_k: Option<u64>,
-        last_discontinuity: Option<u64>,
-        #[serde(default)]
-        last_run: Option<String>,
-        #[serde(default)]
-        live: bool,
-    },
-    /// A run began: the channel is on the air.
-    Run(RunRecord),
-    /// The channel ended: no segment follows the ones there are.
-    Ended,
-    /// A segment was closed.
-    Segment(SegmentRecord),
-    /// A segment was deleted.
-    Removed(SegmentKey),
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct RunRecord {
-    pub(super) id: String,
-    pub(super) first_k: u64,
-    pub(super) discontinuity: u64,
-    pub(super) renditions: Vec<String>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub(super) struct SegmentKey {
-    pub(super) run: String,
-    pub(super) rendition: String,
-    pub(super) k: u64,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct SegmentRecord {
-    #[serde(flatten)]
-    pub(super) key: SegmentKey,
-    /// Decode time of the first sample, in ticks of the rendition's timescale.
-    pub(super) start: i64,
-    /// Length in the same ticks.
-    pub(super) duration: u64,
-    /// Of each part: length in ticks, bytes, whether decoding can start with it.
-    pub(super) parts: Vec<(u32, u32, bool)>,
-    /// Bytes up to the end of the first sample: what a list of key frames points to.
-    #[serde(default)]
-    pub(super) first_sample: u32,
-    /// Whether there is no media.
-    pub(super) gap: bool,
-}
-
-impl RunRecord {
-    pub(super) fn new(run: &Run, renditions: &[Rendition]) -> Self {
-        Self {
-            id: run.id.to_string(),
-            first_k: run.first_k,
-            discontinuity: run.discontinuity,
-            renditions: renditions.iter().map(|r| r.name.to_string()).collect(),
-        }
-    }
-}
-
-impl SegmentRecord {
-    pub(super) fn new(key: SegmentKey, segment: &Segment) -> Self {
-        let parts = segment.parts.iter().map(|p| (p.duration, p.bytes, p.independent)).collect();
-        let Segment { start, duration, .. } = *segment;
-        let first_sample = segment.first_sample();
-        Self { key, start, duration, parts, first_sample, gap: !segment.has_media() }
-    }
-}
-
-/// What the records add up to.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct State {
-    pub(super) format: Option<StoredFormat>,
-    pub(super) last_k: Option<u64>,
-    pub(super) last_discontinuity: Option<u64>,
-    /// Ids sort by time.
-    pub(super) last_run: Option<String>,
-    /// Whether a run has begun since the channel last ended.
-    pub(super) live: bool,
-    pub(super) runs: BTreeMap<String, RunRecord>,
-    pub(super) segments: BTreeMap<SegmentKey, SegmentRecord>,
-}
-
-impl State {
-    /// Adds a record.
-    pub(super) fn apply(&mut self, record: Record) {
-        match record {
-            Record::Format(format) => {
-                let before = self.format.as_ref().filter(|before| before.grid != format.grid);
-                if let Some(before) = before {
-                    // Numbers and media so far are those of the grid before, of an earlier process.
-                    self.last_k = self.last_k.map(|k| before.renumbered(k, &format.grid));
-                    self.forget_media();
-                }
-                self.format = Some(format);
-            }
-            Record::Mark { last_k, last_discontinuity, last_run, live } => {
-                self.last_k = self.last_k.max(last_k);
-                self.last_discontinuity = self.last_discontinuity.max(last_discontinuity);
-                self.last_run = self.last_run.take().max(last_run);
-                self.live = live;
-            }
-            Record::Run(run) => {
-                self.last_discontinuity = self.last_discontinuity.max(Some(run.discontinuity));
-                self.last_run = self.last_run.take().max(Some(run.id.clone()));
-                self.live = true;
-                self.runs.insert(run.id.clone(), run);
-            }
-            Record::Ended => self.live = false,
-            Record::Segment(segment) => {
-                self.last_k = self.last_k.max(Some(segment.key.k));
-                self.segments.insert(segment.key.clone(), segment);
-            }
-            Record::Removed(key) => {
-                self.segments.remove(&key);
-                self.drop_empty_runs();
-            }
-        }
-    }
-
-    /// Forgets every run and segment, and keeps the numbers they used.
-    fn forget_media(&mut self) {
-        self.runs.clear();
-        self.segments.clear();
-    }
-
-    /// Runs without a segment say nothing any more, except the newest: its first is to come.
-    fn drop_empty_runs(&mut self) {
-        let used: BTreeSet<&str> = self.segments.keys().map(|key| key.run.as_str()).collect();
-        let newest = self.runs.keys().next_back().cloned();
-        self.runs.retain(|id, _| used.contains(id.as_str()) || Some(id) == newest.as_ref());
-    }
-
-    /// The fewest records that add up to this.
-    fn records(&self) -> impl Iterator<Item = Record> + '_ {
-        let Self { last_k, last_discontinuity, live, .. } = *self;
-        let last_run = self.last_run.clone();
-        let mark = Record::Mark { last_k, last_discontinuity, last_run, live };
-        let format = self.format.iter().cloned().map(Record::Format);
-        let runs = self.runs.values().cloned().map(Record::Run);
-        let segments = self.segments.values().cloned().map(Record::Segment);
-        // The mark comes last: it knows whether the channel has ended since its last run began.
-        format.chain(runs).chain(segments).chain(std::iter::once(mark))
-    }
-}
 
 fn encode(record: &Record, out: &mut Vec<u8>) -> io::Result<()> {
     let payload = serde_json::to_vec(record)?;
@@ -266,22 +55,41 @@ fn encode(record: &Record, out: &mut Vec<u8>) -> io::Result<()> {
     Ok(())
 }
 
-/// The whole records at the beginning of `bytes`, and how many bytes they take. `None` when the
-/// text is no journal of this version.
-fn decode(bytes: &[u8]) -> Option<(Vec<Record>, usize)> {
-    let Some(mut rest) = bytes.strip_prefix(&MAGIC) else {
-        // A file that was being begun.
-        return MAGIC.starts_with(bytes).then(|| (Vec::new(), 0));
-    };
-    let mut records = Vec::new();
-    while let Some((record, after)) = decode_one(rest) {
-        records.push(record);
-        rest = after;
-    }
-    Some((records, bytes.len() - rest.len()))
+/// What a journal's bytes hold.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Read {
+    records: Vec<Record>,
+    /// Up to where they could be read.
+    whole: usize,
+    /// Records that do not match their checksums and were left out.
+    broken: usize,
 }
 
-fn decode_one(bytes: &[u8]) -> Option<(Record, &[u8])> {
+/// Reads records up to the first that is cut short. `None` when the text is no journal of this
+/// version.
+fn decode(bytes: &[u8]) -> Option<Read> {
+    let Some(mut rest) = bytes.strip_prefix(&MAGIC) else {
+        // A file that was being begun.
+        return MAGIC.starts_with(bytes).then(Read::default);
+    };
+    let mut read = Read { whole: MAGIC.len(), ..Read::default() };
+    while let Some((payload, after)) = decode_one(rest) {
+        match payload.and_then(|payload| serde_json::from_slice(payload).ok()) {
+            Some(record) => read.records.push(record),
+            // A length that is broken leads nowhere, and this was the tail.
+            None => match decode_one(after) {
+                Some((Some(_), _)) => read.broken += 1,
+                _ => break,
+            },
+        }
+        rest = after;
+        read.whole = bytes.len() - rest.len();
+    }
+    Some(read)
+}
+
+/// The payload of the first record, `None` if it does not match its checksum, and what follows.
+fn decode_one(bytes: &[u8]) -> Option<(Option<&[u8]>, &[u8])> {
     let (head, rest) = bytes.split_first_chunk::<HEAD>()?;
     let [l0, l1, l2, l3, crc @ ..] = *head;
     let length = [l0, l1, l2, l3];
@@ -290,10 +98,7 @@ fn decode_one(bytes: &[u8]) -> Option<(Record, &[u8])> {
     let mut sum = crc32fast::Hasher::new();
     sum.update(&length);
     sum.update(payload);
-    if sum.finalize() != u32::from_le_bytes(crc) {
-        return None;
-    }
-    Some((serde_json::from_slice(payload).ok()?, after))
+    Some(((sum.finalize() == u32::from_le_bytes(crc)).then_some(payload), after))
 }
 
 /// The journal's file, open for its one writer.
@@ -318,28 +123,50 @@ impl Journal {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
             Err(error) => return Err(error),
         };
-        let (records, whole) = match decode(&bytes) {
-            Some(read) => read,
-            None => {
-                let aside = path.with_extension("broken");
-                tracing::error!(
-                    journal = %path.display(), aside = %aside.display(),
-                    "not a journal of this version: set aside, numbers begin anew"
-                );
-                std::fs::rename(&path, &aside)?;
-                (Vec::new(), 0)
-            }
+        let Some(Read { records, whole, broken }) = decode(&bytes) else {
+            let aside = path.with_extension("broken");
+            tracing::error!(
+                journal = %path.display(), aside = %aside.display(),
+                "not a journal of this version: set aside, numbers begin anew"
+            );
+            std::fs::rename(&path, &aside)?;
+            return Self::anew(path, State::default());
         };
-        if whole < bytes.len() && whole > 0 {
+        if broken > 0 {
+            tracing::warn!(journal = %path.display(), broken, "left broken records out");
+        }
+        let torn = bytes.len() - whole;
+        if torn > 0 && whole > 0 {
             tracing::warn!(
-                journal = %path.display(), offset = whole, bytes = bytes.len() - whole,
+                journal = %path.display(), offset = whole, bytes = torn,
                 "cut a torn tail off the journal"
             );
         }
+        let count = records.len();
         let mut state = State::default();
         records.into_iter().for_each(|record| state.apply(record));
+        if broken > 0 || whole == 0 || count > 2 * state.len().max(COMPACT_RECORDS) {
+            return Self::anew(path, state);
+        }
+        // Nothing is waited for where nothing is wrong: a restart must be fast.
+        let file = File::options().write(true).open(&path)?;
+        file.set_len(whole as u64)?;
+        let (file, len) = (Arc::new(file), whole as u64);
+        Ok(Self { path, file, len, len_after_rewrite: len / 2, behind: false, state })
+    }
+
+    fn anew(path: PathBuf, state: State) -> io::Result<Self> {
         let (file, len) = write_anew(&path, &state)?;
         Ok(Self { path, file: Arc::new(file), len, len_after_rewrite: len, behind: false, state })
+    }
+
+    /// What a journal of these bytes says.
+    #[cfg(test)]
+    pub(super) fn state_of(bytes: &[u8]) -> State {
+        let mut state = State::default();
+        let records = decode(bytes).map_or_else(Vec::new, |read| read.records);
+        records.into_iter().for_each(|record| state.apply(record));
+        state
     }
 
     /// What the journal says.
@@ -367,9 +194,11 @@ impl Journal {
     ) -> io::Result<()> {
         self.state.runs.retain(|id, _| left.contains(id));
         self.state.segments.retain(|key, _| left.contains(&key.run));
+        if last_k <= self.state.last_k && last_run <= self.state.last_run {
+            return Ok(());
+        }
         let (live, last_discontinuity) = (self.state.live, None);
-        self.state.apply(Record::Mark { last_k, last_discontinuity, last_run, live });
-        self.rewrite()
+        self.append(Record::Mark { last_k, last_discontinuity, last_run, live })
     }
 
     /// Adds a record. One that can't be written is remembered and comes with the next that can.

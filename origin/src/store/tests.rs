@@ -281,6 +281,7 @@ async fn numbers_and_format_survive_a_restart() {
             packager::time::Span::millis(300),
         ),
         publish_delay: packager::time::Span::millis(150),
+        window: packager::time::Span::millis(600_000),
         renditions: vec![StoredRendition::from(&rendition("high"))],
     };
     let first_run = run(1, 10);

@@ -38,6 +38,18 @@ pub(super) enum Job {
         record: RunRecord,
         done: Done,
     },
+    /// A segment goes on that an earlier process has begun.
+    Resume {
+        key: Key,
+        len: u64,
+        parts: usize,
+        done: Done,
+    },
+    /// A run goes on in another stretch.
+    Stretch {
+        record: Record,
+        done: Done,
+    },
     Append {
         key: Key,
         part: usize,
@@ -155,6 +167,8 @@ impl Writer {
                 let recorded = self.record(Record::Run(record));
                 (begun.and(recorded), done)
             }
+            Job::Resume { key, len, parts, done } => (self.resume(key, len, parts), done),
+            Job::Stretch { record, done } => (self.record(record), done),
             Job::Append { key, part, pieces, done } => (self.append(key, part, &pieces), done),
             Job::Close { key, record, done } => (self.close(&key, record), done),
             Job::End(done) => (self.record(Record::Ended), done),
@@ -186,6 +200,16 @@ impl Writer {
         open.spoiled = written.is_err();
         open.parts += 1;
         written
+    }
+
+    /// Opens the file of a segment that goes on behind its first `len` bytes. What can't be is written
+    /// whole when the segment is closed, like any other.
+    fn resume(&mut self, key: Key, len: u64, parts: usize) -> io::Result<()> {
+        let Some(name) = self.shared.read().name(&key) else { return Ok(()) };
+        let path = self.directory.segment(&key.run, &name, key.k);
+        let file = fs::reopen_segment(&path, len)?;
+        self.open.insert(key, Open { file, parts, spoiled: false });
+        Ok(())
     }
 
     /// Begins a segment's file, and its run's directories too if they could not be made before.
@@ -248,8 +272,9 @@ impl Writer {
         let run_is_empty = self.shared.write().remove(key);
         let journal_key =
             SegmentKey { run: key.run.to_string(), rendition: name.to_string(), k: key.k };
-        self.record(Record::Removed(journal_key))?;
+        // A file without a record is one that was open, or whose record is lost.
         fs::remove_file(&self.directory.segment(&key.run, name, key.k))?;
+        self.record(Record::Removed(journal_key))?;
         if run_is_empty && self.shared.is_over(&key.run) {
             self.shared.write().remove_run(&key.run);
             self.directory.remove_run(&key.run)?;

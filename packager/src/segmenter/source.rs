@@ -191,13 +191,13 @@ impl SourceSegmenter {
         }
     }
 
-    /// A segmenter that goes on with a run where an earlier process stopped, its source lost. Boundaries
-    /// count from `base`, a segment and its start in video ticks. The init segments are there already.
+    /// A segmenter that goes on with a run where an earlier process stopped, its source lost. Its newest
+    /// stretch began at `base`. The init segments are there already.
     pub fn resume(
         grid: Grid,
         (pictures, mut at): (Rendition, Position),
         (sound, sound_at): (Rendition, Position),
-        base: (u64, i64),
+        base: Beginning,
     ) -> Self {
         let (video, audio) = (grid.video_scale(), sound.track.timescale);
         let mut ready = VecDeque::new();
@@ -208,10 +208,11 @@ impl SourceSegmenter {
             }
             (at.k, at.part, at.segment) = (sound_at.k, 0, at.next);
         }
-        let start = Start { first_k: at.k, at: at.segment, mute: true };
+        let lengths = base.lengths;
+        let start = Start { first_k: at.k, at: at.segment, lengths, mute: true };
         let mut segmenter = Self::new(grid, pictures, sound, start);
         segmenter.ready = ready;
-        segmenter.cuts.base = base;
+        segmenter.cuts.base = (base.first_k, base.start);
         segmenter.pictures.go_on(&at);
         if sound_at.k < at.k {
             // The cut that the pictures have made and the sound has not.

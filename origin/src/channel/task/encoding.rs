@@ -26,27 +26,31 @@ const LEAD_IN: Duration = Duration::from_secs(1);
 impl Task {
     /// Starts an encoder and hands it the backlog. Without a source it goes on from there.
     pub(super) fn start_encoder(&mut self) {
-        self.restart_at = None;
+        (self.restart_at, self.slate_at) = (None, None);
         let Some((making, packaging)) = &self.making else { return };
         self.context.admission.planned(&self.context.config.name, making.work());
-        // In a run that is on the air a worker goes on inside the open segment.
-        let resume = packaging.is_on_air() && !self.encoding;
+        // In a run that is on the air a worker goes on inside the open segment, unless another run has
+        // to begin: filler must not get there before that.
+        let on_air = packaging.is_on_air() && !self.encoding;
+        let resume = on_air && !self.next_run;
         // Numbers of a source's run are not those of the grid, times are.
         let behind = packaging.source_end().map_or(0, |end| {
             let end = end.ticks_in(making.grid.video_scale(), Rounding::Ceil);
             making.grid.number_at(end) + 1
         });
+        let first_k_min = match (self.encoding, on_air, resume) {
+            (true, ..) => behind,
+            (false, true, true) => packaging.next_k().saturating_sub(1),
+            (false, true, false) => packaging.next_k().saturating_add(1),
+            (false, false, _) => packaging.next_k(),
+        };
         let config = LadderConfig {
             program: self.context.program.clone(),
             channel: self.context.config.name.to_string(),
             slate: self.context.config.slate.as_ref().map(|slate| slate.image.clone()),
             rungs: making.plan.rungs.clone(),
             grid: making.grid,
-            first_k_min: match (self.encoding, resume) {
-                (true, _) => behind,
-                (false, true) => packaging.next_k().saturating_sub(1),
-                (false, false) => packaging.next_k(),
-            },
+            first_k_min,
             resume,
             clock: ClockBase {
                 utc_minus_monotonic_nanos: self.context.clock.utc_minus_monotonic_nanos(),
@@ -167,9 +171,13 @@ impl Task {
         } else {
             match packaging.begin(Arc::clone(&renditions), first_k, millis).await {
                 Ok(begun) => begun,
-                Err(error) => return self.lose_encoder(&error.to_string()),
+                Err(error) => {
+                    self.next_run = true;
+                    return self.lose_encoder(&error.to_string());
+                }
             }
         };
+        self.next_run = false;
         self.status.renditions = renditions.iter().map(describe).collect();
         let (what, words) = match begun {
             Begun::New => (Happening::RunBegan, "a run began"),

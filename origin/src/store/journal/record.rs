@@ -1,0 +1,191 @@
+//! What a journal's records say.
+
+use std::sync::Arc;
+
+use packager::grid::Grid;
+use packager::media::{Config, Rendition};
+use packager::time::{FrameRate, Rounding, Span, Timescale, Timestamp};
+use packager::timeline::{Lengths, Part, Run, Segment};
+use serde::{Deserialize, Serialize};
+
+/// What a channel is for players, fixed when it first ran and changed by its operator only.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredFormat {
+    /// Segment and part lengths, frame and sample rate.
+    pub grid: Grid,
+    /// Upper bound of the time between the end of a part and its being fetchable.
+    pub publish_delay: Span,
+    /// How far back a live playlist reaches.
+    pub window: Span,
+    /// Names of the rungs the operator wished for, made or not.
+    pub wishes: Vec<String>,
+    /// The renditions, in the order of the timeline.
+    pub renditions: Vec<StoredRendition>,
+}
+
+impl StoredFormat {
+    /// The last number that counts as used on another grid where `last_k` was the last on this one:
+    /// the one before the first segment that begins at or after the end of `last_k`.
+    pub fn renumbered(&self, last_k: u64, grid: &Grid) -> u64 {
+        let end =
+            Timestamp::new(self.grid.boundary(last_k.saturating_add(1)), self.grid.video_scale());
+        let end = end.ticks_in(grid.video_scale(), Rounding::Ceil);
+        grid.number_at(end.saturating_sub(1))
+    }
+}
+
+/// A rendition as the multivariant playlist promised it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredRendition {
+    /// Its name.
+    pub name: String,
+    /// What a tick of its times is worth.
+    pub timescale: Timescale,
+    /// Frames per second; `None` for sound.
+    pub rate: Option<FrameRate>,
+    /// RFC 6381 codec string.
+    pub codec: String,
+    /// Width and height in pixels; `None` for sound.
+    pub size: Option<(u16, u16)>,
+    /// Bits per second over a long time.
+    pub average_bitrate: u32,
+    /// Bits per second at the most.
+    pub peak_bitrate: u32,
+}
+
+impl From<&Rendition> for StoredRendition {
+    fn from(rendition: &Rendition) -> Self {
+        let size = match &rendition.track.config {
+            Config::Video(video) => Some((video.width, video.height)),
+            Config::Audio(_) => None,
+        };
+        Self {
+            name: rendition.name.to_string(),
+            timescale: rendition.track.timescale,
+            rate: rendition.rate,
+            codec: rendition.track.config.codec_string().to_owned(),
+            size,
+            average_bitrate: rendition.average_bitrate,
+            peak_bitrate: rendition.peak_bitrate,
+        }
+    }
+}
+
+/// One thing that happened.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "record", rename_all = "lowercase")]
+pub(in crate::store) enum Record {
+    /// The channel's format was fixed.
+    Format(StoredFormat),
+    /// What is known of records that are gone: the highest numbers and the last run's id that were
+    /// ever used, and whether the channel is on the air.
+    Mark {
+        last_k: Option<u64>,
+        last_discontinuity: Option<u64>,
+        last_run: Option<String>,
+        live: bool,
+    },
+    /// What follows was written since the machine was last started: its boot id.
+    Boot { id: String },
+    /// A run began: the channel is on the air.
+    Run(RunRecord),
+    /// A run goes on in another stretch.
+    Stretch { run: String, stretch: StretchRecord },
+    /// The channel ended: no segment follows the ones there are.
+    Ended,
+    /// A segment was closed.
+    Segment(SegmentRecord),
+    /// A segment was deleted.
+    Removed(SegmentKey),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(in crate::store) struct RunRecord {
+    pub(in crate::store) id: String,
+    pub(in crate::store) discontinuity: u64,
+    /// Whether it opens a window of its own: playlists list nothing from before it.
+    pub(in crate::store) fresh: bool,
+    /// Its stretches, oldest first.
+    pub(in crate::store) stretches: Vec<StretchRecord>,
+    pub(in crate::store) renditions: Vec<StoredRendition>,
+}
+
+/// What makes a [`Run`] this stretch of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(in crate::store) struct StretchRecord {
+    pub(in crate::store) stretch: u32,
+    pub(in crate::store) left_out: Vec<usize>,
+    pub(in crate::store) lengths: Lengths,
+    pub(in crate::store) first_k: u64,
+    /// In video ticks.
+    pub(in crate::store) start: i64,
+}
+
+impl From<&Run> for StretchRecord {
+    fn from(run: &Run) -> Self {
+        let Run { stretch, ref left_out, lengths, first_k, start, .. } = *run;
+        Self { stretch, left_out: left_out.clone(), lengths, first_k, start }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(in crate::store) struct SegmentKey {
+    pub(in crate::store) run: String,
+    pub(in crate::store) rendition: String,
+    pub(in crate::store) k: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(in crate::store) struct SegmentRecord {
+    #[serde(flatten)]
+    pub(in crate::store) key: SegmentKey,
+    /// Decode time of the first sample, in ticks of the rendition's timescale.
+    pub(in crate::store) start: i64,
+    /// Length in the same ticks.
+    pub(in crate::store) duration: u64,
+    /// Of each part: length in ticks, bytes, whether decoding can start with it, and bytes up to the end
+    /// of its first sample.
+    pub(in crate::store) parts: Vec<(u32, u32, bool, u32)>,
+    /// Whether players are told to play another rendition here.
+    pub(in crate::store) gap: bool,
+}
+
+impl RunRecord {
+    pub(in crate::store) fn new(run: &Run, renditions: &[Rendition], fresh: bool) -> Self {
+        Self {
+            id: run.id.to_string(),
+            discontinuity: run.discontinuity,
+            fresh,
+            stretches: vec![StretchRecord::from(run)],
+            renditions: renditions.iter().map(StoredRendition::from).collect(),
+        }
+    }
+}
+
+impl SegmentRecord {
+    pub(in crate::store) fn new(key: SegmentKey, segment: &Segment) -> Self {
+        let part = |p: &Part| (p.duration, p.bytes, p.independent, p.first_sample);
+        let parts = segment.parts.iter().map(part).collect();
+        let Segment { start, duration, gap, .. } = *segment;
+        Self { key, start, duration, parts, gap }
+    }
+
+    /// Whether there is a file.
+    pub(in crate::store) fn has_media(&self) -> bool {
+        !self.parts.is_empty()
+    }
+
+    /// The segment, of this run.
+    pub(in crate::store) fn segment(&self, run: Arc<Run>) -> Segment {
+        let Self { ref key, start, duration, gap, .. } = *self;
+        let part = |&(duration, bytes, independent, first_sample): &_| Part {
+            duration,
+            bytes,
+            independent,
+            first_sample,
+            gap,
+        };
+        let parts = self.parts.iter().map(part).collect();
+        Segment { k: key.k, run, start, duration, parts, gap }
+    }
+}

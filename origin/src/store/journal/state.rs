@@ -1,0 +1,128 @@
+//! What a journal's records add up to.
+
+use std::collections::BTreeMap;
+
+use super::record::{Record, RunRecord, SegmentKey, SegmentRecord, StoredFormat, StoredRendition};
+
+/// What the records add up to.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(in crate::store) struct State {
+    pub(in crate::store) format: Option<StoredFormat>,
+    pub(in crate::store) last_k: Option<u64>,
+    pub(in crate::store) last_discontinuity: Option<u64>,
+    /// Ids sort by time.
+    pub(in crate::store) last_run: Option<String>,
+    /// Whether a run has begun since the channel last ended.
+    pub(in crate::store) live: bool,
+    /// Boot id of the machine when the newest record was written.
+    pub(in crate::store) boot: Option<String>,
+    pub(in crate::store) runs: BTreeMap<String, RunRecord>,
+    pub(in crate::store) segments: BTreeMap<SegmentKey, SegmentRecord>,
+}
+
+impl State {
+    /// Adds a record.
+    pub(in crate::store) fn apply(&mut self, record: Record) {
+        match record {
+            Record::Format(format) => {
+                let before = self.format.as_ref().filter(|before| before.grid != format.grid);
+                if let Some(before) = before {
+                    // Numbers and media so far are those of the grid before, of an earlier process.
+                    self.last_k = self.last_k.map(|k| before.renumbered(k, &format.grid));
+                    self.forget_media();
+                }
+                self.format = Some(format);
+            }
+            Record::Mark { last_k, last_discontinuity, last_run, live } => {
+                self.last_k = self.last_k.max(last_k);
+                self.last_discontinuity = self.last_discontinuity.max(last_discontinuity);
+                self.last_run = self.last_run.take().max(last_run);
+                self.live = live;
+            }
+            Record::Run(run) => {
+                self.last_discontinuity = self.last_discontinuity.max(Some(run.discontinuity));
+                self.last_run = self.last_run.take().max(Some(run.id.clone()));
+                self.live = true;
+                let before = self.runs.keys().next_back().cloned();
+                self.runs.insert(run.id.clone(), run);
+                if let Some(before) = before {
+                    self.drop_if_empty(&before);
+                }
+            }
+            Record::Stretch { run, stretch } => {
+                if let Some(run) = self.runs.get_mut(&run) {
+                    // One that was given up before anything was in it has the same number.
+                    run.stretches.retain(|before| before.stretch < stretch.stretch);
+                    run.stretches.push(stretch);
+                }
+            }
+            Record::Boot { id } => self.boot = Some(id),
+            Record::Ended => self.live = false,
+            Record::Segment(segment) => {
+                self.last_k = self.last_k.max(Some(segment.key.k));
+                self.segments.insert(segment.key.clone(), segment);
+            }
+            Record::Removed(key) => {
+                self.segments.remove(&key);
+                self.drop_if_empty(&key.run);
+            }
+        }
+    }
+
+    /// Forgets every run and segment, and keeps the numbers they used.
+    pub(in crate::store) fn forget_media(&mut self) {
+        self.runs.clear();
+        self.segments.clear();
+    }
+
+    /// A run without a segment says nothing any more, except the newest: its first is to come. Nor do
+    /// stretches that lie before all segments.
+    fn drop_if_empty(&mut self, id: &str) {
+        let Some(run) = self.runs.get(id) else { return };
+        let first = |rendition: &StoredRendition| {
+            self.track(id, &rendition.name).next().map(|segment| segment.key.k)
+        };
+        let lowest = run.renditions.iter().filter_map(first).min();
+        let newest = self.runs.keys().next_back().is_some_and(|newest| newest == id);
+        match (lowest, self.runs.get_mut(id)) {
+            (Some(lowest), Some(run)) => {
+                let needed = run.stretches.partition_point(|s| s.first_k <= lowest);
+                run.stretches.drain(..needed.saturating_sub(1));
+            }
+            (None, _) if !newest => drop(self.runs.remove(id)),
+            _ => {}
+        }
+    }
+
+    /// The segments of a rendition of a run, lowest number first.
+    pub(in crate::store) fn track<'a>(
+        &'a self,
+        run: &'a str,
+        rendition: &'a str,
+    ) -> impl Iterator<Item = &'a SegmentRecord> {
+        let key = |k| SegmentKey { run: run.to_owned(), rendition: rendition.to_owned(), k };
+        self.segments.range(key(0)..=key(u64::MAX)).map(|(_, segment)| segment)
+    }
+
+    /// How many records these are at the most.
+    pub(in crate::store) fn len(&self) -> usize {
+        self.runs.len().saturating_add(self.segments.len()).saturating_add(3)
+    }
+
+    /// The fewest records that add up to this.
+    pub(in crate::store) fn records(&self) -> impl Iterator<Item = Record> + '_ {
+        let Self { last_k, last_discontinuity, live, .. } = *self;
+        let last_run = self.last_run.clone();
+        let mark = Record::Mark { last_k, last_discontinuity, last_run, live };
+        let format = self.format.iter().cloned().map(Record::Format);
+        // Each with its segments, since a run without one is forgotten when the next one begins.
+        let runs = self.runs.values().flat_map(|run| {
+            let tracks = run.renditions.iter().flat_map(|r| self.track(&run.id, &r.name));
+            let segments = tracks.cloned().map(Record::Segment);
+            std::iter::once(Record::Run(run.clone())).chain(segments)
+        });
+        // The mark comes last: it knows whether the channel has ended since its last run began.
+        let boot = self.boot.iter().cloned().map(|id| Record::Boot { id });
+        format.chain(boot).chain(runs).chain(std::iter::once(mark))
+    }
+}

@@ -1,0 +1,320 @@
+//! What an earlier process left of a channel's timeline, read back from its journal and its spool.
+//!
+//! ```text
+//! journal ─► runs, closed segments ──────┐
+//! spool ───► segments without a record ──┴─► Left: window, open segments, newest pictures
+//! ```
+//! The journal says what was closed. A segment's file without a record was open when the process
+//! died, or a disk has lost its record. It is made of chunks, each of which says which part of which
+//! segment it is ([`spooled`]), and is read up to the first that is torn or out of place. What can't
+//! be had is left out, and becomes a gap. The window is the one that was listed last: its head never
+//! goes back, whatever is configured now.
+//!
+//! A process that dies leaves everything it has listed in the system's memory. When the machine goes
+//! down (its boot id changes), the last second may be lost: then the open segments are given up, and
+//! the run is not gone on with, since its next names may have been used.
+//!
+//! It changes nothing. Whether the channel goes on with what is found is its task's decision.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use packager::cmaf::read;
+use packager::media::{Name, Rendition, RunId, Sample, Track as Coding};
+use packager::segmenter::Position;
+use packager::time::{Rounding, Timescale, Timestamp};
+use packager::timeline::{Format, OpenSegment, Run, Segment, Track};
+
+use super::fs::{Directory, Files};
+use super::journal::{
+    RunRecord, SegmentRecord, State, StoredFormat, StoredRendition, StretchRecord,
+};
+
+mod spooled;
+use spooled::Spooled;
+
+/// How many of a rendition's newest segments are looked at: whether their files are as long as the
+/// journal says, which a power cut may have prevented, and for a picture to go on with.
+const NEWEST: usize = 32;
+
+/// What an earlier process left of a channel's timeline.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Left {
+    /// The newest run's stretches, oldest first; at least one.
+    pub stretches: Vec<Arc<Run>>,
+    /// The window of each rendition of that run.
+    pub tracks: Vec<Track>,
+    /// Of each rendition the newest picture that decoding can start with; `None` for sound.
+    pub pictures: Vec<Option<Sample>>,
+    /// Whether the channel had ended.
+    pub ended: bool,
+    /// Whether the machine went down with the process: what was listed last may be lost, and its names
+    /// must not be used again. No segment is open then.
+    pub machine_went_down: bool,
+    /// The bytes of each part of the open segments, by rendition.
+    pub(super) open: BTreeMap<usize, Vec<Bytes>>,
+}
+
+impl Left {
+    /// The same after the machine went down.
+    pub(super) fn after_power_cut(mut self) -> Self {
+        self.machine_went_down = true;
+        self.open.clear();
+        self.tracks.iter_mut().for_each(|track| track.open = None);
+        self
+    }
+
+    /// The newest run.
+    pub fn run(&self) -> Option<&Arc<Run>> {
+        self.stretches.last()
+    }
+
+    /// Where each rendition of the newest run stands.
+    pub fn positions(&self) -> Vec<Position> {
+        let position = |(track, picture): (&Track, &Option<Sample>)| {
+            let picture = picture.clone();
+            if let Some(open) = &track.open {
+                let part = u32::try_from(open.parts.len()).unwrap_or(u32::MAX);
+                let length = open.parts.iter().map(|part| i64::from(part.duration)).sum();
+                let next = open.start.saturating_add(length);
+                return Some(Position { k: open.k, part, segment: open.start, next, picture });
+            }
+            let last = track.segments.last()?;
+            let (k, end) = (last.k.saturating_add(1), last.end());
+            Some(Position { k, part: 0, segment: end, next: end, picture })
+        };
+        self.tracks.iter().zip(&self.pictures).filter_map(position).collect()
+    }
+
+    /// Where everything that is there ends.
+    pub fn end(&self) -> Option<Timestamp> {
+        let run = self.run()?;
+        let positions = self.positions();
+        let ends = positions.iter().enumerate();
+        latest(ends.map(|(index, at)| Timestamp::new(at.next, run.scale(index))))
+    }
+
+    /// When the newest segment began of which there is anything.
+    pub fn newest_start(&self) -> Option<Timestamp> {
+        let run = self.run()?;
+        let start = |(index, track): (usize, &Track)| {
+            let open = track.open.as_ref().map(|open| open.start);
+            let start = open.or_else(|| track.segments.last().map(|segment| segment.start))?;
+            Some(Timestamp::new(start, run.scale(index)))
+        };
+        latest(self.tracks.iter().enumerate().filter_map(start))
+    }
+}
+
+fn latest(instants: impl Iterator<Item = Timestamp>) -> Option<Timestamp> {
+    instants.max_by_key(|at| at.ticks_in(Timescale::NANOS, Rounding::Ceil))
+}
+
+/// Closed segments whose records are not there. That a segment was closed is shown by the one behind
+/// it, which begins where it ends, or by the run behind its own.
+pub(super) fn unrecorded(
+    state: &State,
+    directory: &Directory,
+    runs: &[Files],
+) -> Vec<SegmentRecord> {
+    let mut found = Vec::new();
+    for files in runs.iter().filter(|files| state.runs.contains_key(files.run.as_str())) {
+        for (name, numbers) in &files.tracks {
+            let recorded = state.track(files.run.as_str(), name.as_str());
+            let mut starts: BTreeMap<u64, i64> = recorded.map(|s| (s.key.k, s.start)).collect();
+            let missing = numbers.iter().filter(|k| !starts.contains_key(k));
+            let read: Vec<_> =
+                missing.filter_map(|k| Spooled::read(directory, &files.run, name, *k)).collect();
+            starts.extend(read.iter().map(|spooled| (spooled.k, spooled.start)));
+            let is_over = state.runs.keys().next_back().is_some_and(|id| id != files.run.as_str());
+            let is_closed = |s: &&Spooled| {
+                is_over || starts.get(&s.k.saturating_add(1)).copied() == Some(s.end())
+            };
+            let closed = read.iter().filter(is_closed);
+            found.extend(closed.map(|spooled| spooled.record(&files.run, name)));
+        }
+    }
+    found
+}
+
+/// Reads back what there is to go on with; `None` if that is nothing.
+pub(super) fn read_back(state: &State, directory: &Directory, runs: &[Files]) -> Option<Left> {
+    let format = state.format.as_ref()?;
+    let records: Vec<&RunRecord> = state.runs.values().collect();
+    let fresh = records.iter().rposition(|record| record.fresh).unwrap_or(0);
+    let of = |record: &RunRecord| runs.iter().find(|files| files.run.as_str() == record.id);
+    let listed = records.into_iter().skip(fresh);
+    let listed: Vec<_> =
+        listed.filter_map(|run| Recorded::new(run, of(run)?, state, directory)).collect();
+    // Of a run that a rendition has nothing of yet, nothing was listed; and it can't go on.
+    let newest = listed.iter().rposition(Recorded::is_whole)?;
+    let (newest, older) = listed.get(..=newest)?.split_last()?;
+    let same = older.iter().filter(|run| run.names.iter().eq(&newest.names)).chain([newest]);
+    let same: Vec<_> = same.collect();
+    let (mut tracks, mut pictures, mut open) = (Vec::new(), Vec::new(), BTreeMap::new());
+    for index in 0..newest.names.len() {
+        let mut track = Track { segments: Vec::new(), open: None };
+        track.segments.extend(same.iter().flat_map(|run| run.segments(index)));
+        let spooled = newest.open(index);
+        pictures.push(newest.picture(index, spooled.as_ref()));
+        if let Some(spooled) = spooled {
+            let (k, start) = (spooled.k, spooled.start);
+            let (parts, bytes) = spooled.into_parts();
+            let run = newest.stretch(k)?;
+            track.open = Some(Arc::new(OpenSegment { k, run, start, parts }));
+            open.insert(index, bytes);
+        }
+        tracks.push(track);
+    }
+    trim(format, &mut tracks);
+    let stretches = newest.stretches.clone();
+    let (ended, machine_went_down) = (!state.live, false);
+    Some(Left { stretches, tracks, pictures, ended, machine_went_down, open })
+}
+
+/// The id of this start of the machine; `None` where the system does not tell.
+pub(super) fn boot_id() -> Option<String> {
+    let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    Some(id.trim().to_owned()).filter(|id| !id.is_empty())
+}
+
+/// Drops what was not in the window any more, by the rule of
+/// [`Timeline::trim`](packager::timeline::Timeline::trim).
+fn trim(stored: &StoredFormat, tracks: &mut [Track]) {
+    let StoredFormat { grid, window, publish_delay, .. } = *stored;
+    let keep = Format { grid, window, publish_delay }.window_segments();
+    let last = |track: &Track| track.segments.last().map_or(0, |segment| segment.k);
+    let slowest = tracks.iter().map(last).min().unwrap_or(0);
+    let fastest = tracks.iter().map(last).max().unwrap_or(0);
+    let newest = slowest.max(fastest.saturating_sub(keep));
+    let head = newest.saturating_add(1).saturating_sub(keep);
+    for track in tracks {
+        track.segments.retain(|segment| segment.k >= head);
+    }
+}
+
+/// A run with its files.
+struct Recorded<'a> {
+    id: &'a RunId,
+    names: Vec<Name>,
+    stretches: Vec<Arc<Run>>,
+    files: &'a Files,
+    state: &'a State,
+    directory: &'a Directory,
+}
+
+impl<'a> Recorded<'a> {
+    /// `None` if an init segment is lost: without it nothing of the run can be played.
+    fn new(
+        record: &RunRecord,
+        files: &'a Files,
+        state: &'a State,
+        directory: &'a Directory,
+    ) -> Option<Self> {
+        let (mut renditions, mut inits) = (Vec::new(), Vec::new());
+        for stored in &record.renditions {
+            let name = Name::parse(&stored.name).ok()?;
+            let init = directory.read_init(&files.run, &name).ok()?;
+            renditions.push(rendition(stored, name, &init)?);
+            inits.push(init);
+        }
+        let names = renditions.iter().map(|rendition| rendition.name.clone()).collect();
+        let renditions: Arc<[Rendition]> = renditions.into();
+        let stretch = |record_of: &StretchRecord| {
+            let StretchRecord { stretch, ref left_out, lengths, first_k, start } = *record_of;
+            Arc::new(Run {
+                id: files.run.clone(),
+                discontinuity: record.discontinuity,
+                stretch,
+                left_out: left_out.clone(),
+                lengths,
+                first_k,
+                start,
+                renditions: Arc::clone(&renditions),
+                inits: inits.clone(),
+            })
+        };
+        let stretches = record.stretches.iter().map(stretch).collect();
+        Some(Self { id: &files.run, names, stretches, files, state, directory })
+    }
+
+    /// Whether there is something of every rendition.
+    fn is_whole(&self) -> bool {
+        let has = |index| {
+            let mut closed = self.segments(index).into_iter();
+            closed.any(|segment| segment.has_media()) || self.open(index).is_some()
+        };
+        !self.names.is_empty() && (0..self.names.len()).all(has)
+    }
+
+    /// The numbers of a rendition's files.
+    fn numbers(&self, name: &Name) -> Option<&BTreeSet<u64>> {
+        self.files.tracks.get(name)
+    }
+
+    /// The stretch that a number belongs to.
+    fn stretch(&self, k: u64) -> Option<Arc<Run>> {
+        let behind = self.stretches.partition_point(|run| run.first_k <= k);
+        self.stretches.get(behind.saturating_sub(1)).cloned()
+    }
+
+    /// Its closed segments, without those that are lost.
+    fn segments(&self, index: usize) -> Vec<Arc<Segment>> {
+        let Some(name) = self.names.get(index) else { return Vec::new() };
+        let has = |k| self.numbers(name).is_some_and(|numbers| numbers.contains(&k));
+        let records = self.state.track(self.id.as_str(), name.as_str());
+        let there = records.filter(|record| !record.has_media() || has(record.key.k));
+        let mut segments: Vec<_> = there
+            .filter_map(|record| Some(Arc::new(record.segment(self.stretch(record.key.k)?))))
+            .collect();
+        let newest = segments.split_off(segments.len().saturating_sub(NEWEST));
+        segments.extend(newest.into_iter().filter(|segment| {
+            let path = self.directory.segment(self.id, name, segment.k);
+            let len = std::fs::metadata(path).map_or(0, |file| file.len());
+            len >= segment.bytes()
+        }));
+        segments
+    }
+
+    /// The segment of a rendition that was open.
+    fn open(&self, index: usize) -> Option<Spooled> {
+        let name = self.names.get(index)?;
+        let last = self.state.track(self.id.as_str(), name.as_str()).last();
+        let behind = last.map_or(0, |last| last.key.k.saturating_add(1));
+        let mut numbers = self.numbers(name)?.range(behind..).rev();
+        numbers.find_map(|k| Spooled::read(self.directory, self.id, name, *k))
+    }
+
+    /// The newest picture of a rendition that decoding can start with.
+    fn picture(&self, index: usize, open: Option<&Spooled>) -> Option<Sample> {
+        let name = self.names.get(index)?;
+        let rendition = self.stretches.first()?.renditions.get(index)?;
+        rendition.video()?;
+        let closed = self.segments(index);
+        let newest = closed.iter().rev().take(NEWEST).filter(|segment| segment.has_media());
+        open.and_then(Spooled::picture).or_else(|| {
+            newest
+                .filter_map(|s| Spooled::read(self.directory, self.id, name, s.k))
+                .find_map(|spooled| spooled.picture())
+        })
+    }
+}
+
+/// A rendition by its record and its init segment.
+fn rendition(stored: &StoredRendition, name: Name, init: &[u8]) -> Option<Rendition> {
+    let config = read::init(init).ok()?.config;
+    if config.codec_string() != stored.codec {
+        return None;
+    }
+    Some(Rendition {
+        name,
+        track: Coding { timescale: stored.timescale, config },
+        rate: stored.rate,
+        average_bitrate: stored.average_bitrate,
+        peak_bitrate: stored.peak_bitrate,
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,468 @@
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use packager::codec::{aac, h264};
+use packager::grid::Grid;
+use packager::media::Config;
+use packager::segmenter::{Output, PartChunk, Segmenter};
+use packager::time::{FrameRate, Span};
+use packager::timeline::{Part, Snapshot, Timeline};
+
+use super::super::journal::Journal;
+use super::super::{ChannelStore, Limits, Store};
+use super::*;
+
+const RATE: FrameRate = FrameRate::new(30, 1);
+const FIRST_K: u64 = 1_122_270_751;
+/// x264 of Debian's FFmpeg 5.1: 1280x720, high profile.
+const AVC: &str = "0164001fffe1001a6764001facd9405005bb0110000003001000000303c0f18319600100\
+    0468ef8fcbfdf8f800";
+
+fn name(text: &str) -> Name {
+    Name::parse(text).unwrap()
+}
+
+fn grid() -> Grid {
+    Grid::choose(RATE, 48_000, Span::millis(2_000), Span::millis(300))
+}
+
+fn renditions() -> Arc<[Rendition]> {
+    let record = AVC
+        .as_bytes()
+        .chunks(2)
+        .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap());
+    let video = h264::config(record.collect()).unwrap();
+    let audio = aac::config(Bytes::from_static(&[0x11, 0x90])).unwrap();
+    let rendition = |text, timescale, config, rate| Rendition {
+        name: name(text),
+        track: Coding { timescale, config },
+        rate,
+        average_bitrate: 1_000_000,
+        peak_bitrate: 1_500_000,
+    };
+    [
+        rendition("720p", grid().video_scale(), Config::Video(video), Some(RATE)),
+        rendition("audio", grid().audio_scale(), Config::Audio(audio), None),
+    ]
+    .into()
+}
+
+/// A channel that is written as its task does it.
+struct Channel {
+    root: tempfile::TempDir,
+    store: Store,
+    channel: Arc<ChannelStore>,
+    timeline: Timeline,
+    segmenter: Segmenter,
+    run: Arc<Run>,
+    runs: u64,
+}
+
+fn limits() -> Limits {
+    Limits { patience: Duration::from_secs(30), ..Limits::default() }
+}
+
+fn format() -> Arc<Format> {
+    let (window, publish_delay) = (Span::millis(16_000), Span::millis(150));
+    Arc::new(Format { grid: grid(), window, publish_delay })
+}
+
+impl Channel {
+    async fn new() -> Self {
+        let root = tempfile::tempdir().unwrap();
+        let store = Store::open(root.path(), limits()).unwrap();
+        let channel = store.channel(&name("news")).unwrap();
+        let Format { grid, window, publish_delay } = *format();
+        let all = renditions();
+        let stored = StoredFormat {
+            grid,
+            publish_delay,
+            window,
+            wishes: vec!["720p".into()],
+            renditions: all.iter().map(StoredRendition::from).collect(),
+        };
+        channel.fix_format(stored).await;
+        let mut timeline = Timeline::new(format(), Arc::clone(&all), None);
+        let (segmenter, run) = Self::run(&mut timeline, FIRST_K, 1);
+        channel.begin_window(&run, &all).await;
+        Self { root, store, channel, timeline, segmenter, run, runs: 1 }
+    }
+
+    fn run(timeline: &mut Timeline, first_k: u64, id: u64) -> (Segmenter, Arc<Run>) {
+        let inits = renditions().iter().map(packager::cmaf::init).collect();
+        let run = timeline.begin_run(RunId::from_millis(id), first_k, inits);
+        (Segmenter::new(grid(), renditions(), first_k), run)
+    }
+
+    /// Another run, from the number `first_k` on.
+    async fn next_run(&mut self, first_k: u64) {
+        self.segmenter.finish();
+        self.drain().await;
+        self.runs += 1;
+        (self.segmenter, self.run) = Self::run(&mut self.timeline, first_k, self.runs);
+        self.channel.begin_run(&self.run, &renditions()).await;
+    }
+
+    /// Makes segment `k`, or only the first part of it that lasts `millis`.
+    async fn make(&mut self, k: u64, millis: i64) {
+        let frame = i64::from(RATE.frame_ticks());
+        let (from, end) = (grid().boundary(k), grid().boundary(k + 1));
+        let to = end.min(from + millis * i64::from(grid().video_scale().get()) / 1_000);
+        for n in 0..(to - from) / frame {
+            let dts = from + n * frame;
+            let data = Bytes::from(format!("picture {n} of {k}"));
+            let duration = RATE.frame_ticks();
+            let sample = Sample { dts, pts: dts, duration, sync: n == 0, data };
+            self.segmenter.push(0, sample).unwrap();
+        }
+        let audio_end = grid().audio_frame_at_or_after(to);
+        let mut dts = grid().audio_boundary(k);
+        while dts < audio_end {
+            let data = Bytes::from(format!("sound at {dts}"));
+            let sample = Sample { dts, pts: dts, duration: 1_024, sync: true, data };
+            self.segmenter.push(1, sample).unwrap();
+            dts += 1_024;
+        }
+        self.drain().await;
+    }
+
+    async fn drain(&mut self) {
+        while let Some(output) = self.segmenter.poll() {
+            match output {
+                Output::Init { .. } | Output::Shifted { .. } => {}
+                Output::Chunk(PartChunk {
+                    rendition,
+                    k,
+                    start,
+                    duration,
+                    independent,
+                    first_sample,
+                    chunk,
+                    ..
+                }) => {
+                    let bytes = u32::try_from(chunk.len()).unwrap();
+                    self.channel.append(&self.run.id, rendition, k, &chunk).await;
+                    let part = Part { duration, bytes, independent, first_sample, gap: false };
+                    self.timeline.push_part(rendition, k, start, part);
+                }
+                Output::SegmentClosed { rendition, k, .. } => {
+                    self.timeline.close(rendition);
+                    let segment = self.timeline.last_segment(rendition).unwrap();
+                    self.channel.close(&self.run.id, rendition, k, segment).await;
+                }
+            }
+        }
+        for removed in self.timeline.trim() {
+            let segment = &removed.segment;
+            self.channel.remove(&segment.run.id, removed.rendition, segment.k);
+        }
+    }
+
+    /// Everything dies: what was listed last, and what is on the disk.
+    fn die(mut self) -> (Arc<Snapshot>, tempfile::TempDir) {
+        let snapshot = self.timeline.snapshot();
+        drop((self.channel, self.store));
+        (snapshot, self.root)
+    }
+}
+
+/// Five segments of a run, then three more of another and the beginning of a fourth.
+async fn two_runs() -> (Arc<Snapshot>, tempfile::TempDir) {
+    let mut channel = Channel::new().await;
+    for k in FIRST_K..FIRST_K + 5 {
+        channel.make(k, 10_000).await;
+    }
+    channel.next_run(FIRST_K + 5).await;
+    for k in FIRST_K + 5..FIRST_K + 8 {
+        channel.make(k, 10_000).await;
+    }
+    channel.make(FIRST_K + 8, 900).await;
+    channel.die()
+}
+
+/// What a journal of these bytes and the files under `root` come to.
+fn recover(journal: &[u8], root: &Path) -> Option<Left> {
+    let mut state = Journal::state_of(journal);
+    let directory = Directory::new(root, &name("news"));
+    let runs = directory.runs().unwrap();
+    for segment in unrecorded(&state, &directory, &runs) {
+        state.apply(super::super::journal::Record::Segment(segment));
+    }
+    read_back(&state, &directory, &runs)
+}
+
+type Told = (u64, RunId, i64, Vec<Part>);
+
+/// What players were told of each rendition: number, run, start and parts, closed or not.
+fn told(tracks: &[Track]) -> Vec<Vec<Told>> {
+    let told = |track: &Track| {
+        let closed =
+            track.segments.iter().map(|s| (s.k, s.run.id.clone(), s.start, s.parts.clone()));
+        let open = track.open.iter().map(|s| (s.k, s.run.id.clone(), s.start, s.parts.clone()));
+        closed.chain(open).collect()
+    };
+    tracks.iter().map(told).collect()
+}
+
+fn journal_of(root: &Path) -> Vec<u8> {
+    std::fs::read(root.join("news/journal")).unwrap()
+}
+
+#[tokio::test]
+async fn what_is_read_back_is_what_was_listed() {
+    let (before, root) = two_runs().await;
+    let left = recover(&journal_of(root.path()), root.path()).unwrap();
+    assert_eq!(left.tracks, before.tracks);
+    assert_eq!(left.stretches, [Arc::clone(&before.tracks[0].segments.last().unwrap().run)]);
+    assert!(!left.ended);
+    let picture = left.pictures[0].clone().unwrap();
+    assert_eq!(picture.data, format!("picture 0 of {}", FIRST_K + 8));
+    assert_eq!(picture.dts, grid().boundary(FIRST_K + 8));
+    assert_eq!(left.pictures[1], None);
+    let open = before.tracks[0].open.as_ref().unwrap();
+    let position = &left.positions()[0];
+    assert_eq!((position.k, position.part as usize), (open.k, open.parts.len()));
+    let again = Timeline::restore(format(), left.stretches, left.tracks).snapshot();
+    assert_eq!((&again.tracks, &again.renditions), (&before.tracks, &before.renditions));
+}
+
+#[tokio::test]
+async fn a_journal_cut_at_any_byte_loses_nothing_that_was_listed() {
+    let (before, root) = two_runs().await;
+    let journal = journal_of(root.path());
+    // Without its format, or the record of the newest run, a channel begins anew.
+    let needed = find(&journal, br#""id":"00000000002""#).unwrap() + 2_000;
+    let needed = (needed - 2_000..needed)
+        .find(|cut| recover(&journal[..*cut], root.path()).is_some_and(|l| newest(&l) == 2))
+        .unwrap();
+    for cut in 0..needed {
+        // The newest run is unknown: its files are not gone on with, and nothing panics.
+        if cut % 11 == 0 {
+            let left = recover(&journal[..cut], root.path());
+            assert!(left.is_none_or(|left| newest(&left) == 1), "cut at {cut}");
+        }
+    }
+    for cut in needed..=journal.len() {
+        if cut % 7 == 0 || cut + 700 > journal.len() {
+            let left = recover(&journal[..cut], root.path()).unwrap();
+            assert_eq!(told(&left.tracks), told(&before.tracks), "cut at {cut}");
+        }
+    }
+}
+
+fn newest(left: &Left) -> u64 {
+    left.run().unwrap().id.millis()
+}
+
+fn find(bytes: &[u8], part: &[u8]) -> Option<usize> {
+    bytes.windows(part.len()).position(|window| window == part)
+}
+
+#[tokio::test]
+async fn a_broken_record_of_a_segment_is_made_up_from_its_file() {
+    let (before, root) = two_runs().await;
+    let journal = journal_of(root.path());
+    let mut hits = 0;
+    let mut from = 0;
+    while let Some(at) = find(&journal[from..], br#""record":"segment""#) {
+        from += at + 1;
+        hits += 1;
+        let mut broken = journal.clone();
+        broken[from + 30] ^= 4;
+        let left = recover(&broken, root.path()).unwrap();
+        assert_eq!(told(&left.tracks), told(&before.tracks), "record {hits}");
+    }
+    assert_eq!(hits, 16, "eight segments of two renditions");
+}
+
+#[tokio::test]
+async fn a_part_torn_at_any_byte_is_cut_and_those_before_it_stay() {
+    let (before, root) = two_runs().await;
+    let journal = journal_of(root.path());
+    let open = before.tracks[0].open.as_ref().unwrap();
+    let path = root.path().join(format!("news/{}/720p/{}.m4s", open.run.id, open.k));
+    let whole = std::fs::read(&path).unwrap();
+    let ends: Vec<usize> = open
+        .parts
+        .iter()
+        .scan(0, |end, part| {
+            *end += part.bytes as usize;
+            Some(*end)
+        })
+        .collect();
+    for cut in (0..=whole.len()).rev().step_by(5) {
+        std::fs::write(&path, &whole[..cut]).unwrap();
+        let left = recover(&journal, root.path()).unwrap();
+        let parts = left.tracks[0].open.as_ref().map_or(&[][..], |open| &open.parts);
+        let count = ends.iter().filter(|end| **end <= cut).count();
+        assert_eq!(parts, &open.parts[..count], "cut at {cut}");
+        let bytes: Vec<u8> = left.open.get(&0).into_iter().flatten().flatten().copied().collect();
+        assert_eq!(bytes, whole[..count.checked_sub(1).map_or(0, |last| ends[last])]);
+    }
+    // Garbage and zeros where a power cut left them.
+    for tail in [vec![0; 4_096], vec![0xff; 300], whole.clone()] {
+        std::fs::write(&path, [whole.as_slice(), &tail].concat()).unwrap();
+        let left = recover(&journal, root.path()).unwrap();
+        assert_eq!(left.tracks[0].open, before.tracks[0].open);
+    }
+}
+
+#[tokio::test]
+async fn what_the_disk_has_lost_is_a_gap_and_nothing_else() {
+    let (before, root) = two_runs().await;
+    let journal = journal_of(root.path());
+    let victims = [(1, FIRST_K + 2), (2, FIRST_K + 6)];
+    for (run, k) in victims {
+        let run = RunId::from_millis(run);
+        let path = root.path().join(format!("news/{run}/audio/{k}.m4s"));
+        std::fs::remove_file(path).unwrap();
+    }
+    let left = recover(&journal, root.path()).unwrap();
+    let after = Timeline::restore(format(), left.stretches, left.tracks).snapshot();
+    assert_eq!(after.tracks[0], before.tracks[0]);
+    for (now, then) in after.tracks[1].segments.iter().zip(&before.tracks[1].segments) {
+        let lost = victims.iter().any(|(_, k)| *k == now.k);
+        assert_eq!((now.k, &now.run, now.start), (then.k, &then.run, then.start));
+        assert_eq!((now.gap, now.has_media()), (lost, !lost), "{}", now.k);
+    }
+}
+
+#[tokio::test]
+async fn the_windows_head_does_not_go_back_when_a_longer_window_is_configured() {
+    let mut channel = Channel::new().await;
+    for k in FIRST_K..FIRST_K + 20 {
+        channel.make(k, 10_000).await;
+    }
+    let (before, root) = channel.die();
+    assert_eq!(before.tracks[0].segments.len(), 10);
+    let left = recover(&journal_of(root.path()), root.path()).unwrap();
+    assert_eq!(told(&left.tracks), told(&before.tracks));
+}
+
+#[tokio::test]
+async fn a_run_that_had_not_begun_in_every_rendition_is_passed_over() {
+    let mut channel = Channel::new().await;
+    for k in FIRST_K..FIRST_K + 3 {
+        channel.make(k, 10_000).await;
+    }
+    channel.next_run(FIRST_K + 3).await;
+    let frame = RATE.frame_ticks();
+    for n in 0..20 {
+        let dts = grid().boundary(FIRST_K + 3) + n * i64::from(frame);
+        let data = Bytes::from_static(b"picture");
+        let sample = Sample { dts, pts: dts, duration: frame, sync: n == 0, data };
+        channel.segmenter.push(0, sample).unwrap();
+    }
+    channel.drain().await;
+    let (before, root) = channel.die();
+    assert!(before.tracks[0].open.is_some() && before.tracks[1].open.is_none());
+    let left = recover(&journal_of(root.path()), root.path()).unwrap();
+    assert_eq!(newest(&left), 1);
+    let last: Vec<_> = left.tracks.iter().map(|t| t.segments.last().unwrap().k).collect();
+    assert_eq!(last, [FIRST_K + 2, FIRST_K + 2]);
+}
+
+#[tokio::test]
+async fn a_process_goes_on_inside_the_open_segment_with_the_same_bytes() {
+    let (before, root) = two_runs().await;
+    let store = Store::open(root.path(), limits()).unwrap();
+    let channel = store.channel(&name("news")).unwrap();
+    let left = channel.take_left().unwrap();
+    assert_eq!(left.tracks, before.tracks);
+    assert!(channel.take_left().is_none(), "once");
+    channel.resume(&left).await;
+    let open = before.tracks[0].open.as_ref().unwrap();
+    let id = open.run.id.clone();
+    let path = root.path().join(format!("news/{id}/720p/{}.m4s", open.k));
+    let begun = std::fs::read(&path).unwrap();
+    let media = channel.read(id.as_str(), "720p", open.k).unwrap();
+    assert!(media.open && media.len == begun.len() as u64);
+    // The rest of the segment is filler.
+    let run = left.run().unwrap();
+    let mut segmenter = Segmenter::resume(grid(), Arc::clone(&run.renditions), &left.positions());
+    let mut timeline = Timeline::restore(format(), left.stretches.clone(), left.tracks.clone());
+    segmenter.complete();
+    let mut rows = BTreeMap::new();
+    while let Some(output) = segmenter.poll() {
+        match output {
+            Output::Chunk(part) => {
+                let PartChunk {
+                    rendition,
+                    k,
+                    start,
+                    duration,
+                    independent,
+                    first_sample,
+                    chunk,
+                    ..
+                } = part;
+                assert_eq!(k, open.k);
+                channel.append(&id, rendition, k, &chunk).await;
+                let bytes = u32::try_from(chunk.len()).unwrap();
+                let part = Part { duration, bytes, independent, first_sample, gap: false };
+                timeline.push_part(rendition, k, start, part);
+            }
+            Output::SegmentClosed { rendition, k, .. } => {
+                timeline.close(rendition);
+                let segment = timeline.last_segment(rendition).unwrap();
+                channel.close(&id, rendition, k, segment).await;
+                rows.insert(rendition, segment.end());
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    let ends = [grid().boundary(open.k + 1), grid().audio_boundary(open.k + 1)];
+    assert_eq!(rows.into_values().collect::<Vec<_>>(), ends);
+    channel.flush().await;
+    let whole = std::fs::read(&path).unwrap();
+    assert!(whole.starts_with(&begun) && whole.len() > begun.len());
+    let chunks = read::chunks(&whole).unwrap();
+    assert_eq!(chunks.iter().map(read::Chunk::duration).sum::<u64>(), grid().segment_ticks);
+    drop((channel, store));
+    // And the next process finds it closed.
+    let store = Store::open(root.path(), limits()).unwrap();
+    let left = store.channel(&name("news")).unwrap().take_left().unwrap();
+    assert_eq!(told(&left.tracks), told(&timeline.snapshot().tracks));
+    assert!(left.tracks.iter().all(|track| track.open.is_none()));
+}
+
+#[tokio::test]
+async fn after_a_power_cut_the_run_is_not_gone_on_with() {
+    let (before, root) = two_runs().await;
+    let mut journal = Journal::open(root.path().join("news/journal")).unwrap();
+    assert!(journal.state().boot.is_some());
+    let id = "the start before".to_owned();
+    journal.append(super::super::journal::Record::Boot { id }).unwrap();
+    drop(journal);
+    let store = Store::open(root.path(), limits()).unwrap();
+    let left = store.channel(&name("news")).unwrap().take_left().unwrap();
+    assert!(left.machine_went_down && left.open.is_empty());
+    for (now, then) in left.tracks.iter().zip(&before.tracks) {
+        assert_eq!((&now.segments, &now.open), (&then.segments, &None));
+    }
+    drop(store);
+    // The next process of this start of the machine sees nothing strange.
+    let store = Store::open(root.path(), limits()).unwrap();
+    let left = store.channel(&name("news")).unwrap().take_left().unwrap();
+    assert!(!left.machine_went_down);
+}
+
+#[tokio::test]
+async fn a_window_of_ten_minutes_is_small_in_the_journal_and_read_without_its_media() {
+    let mut channel = Channel::new().await;
+    let limits = Limits { grace: Duration::ZERO, ..limits() };
+    let segments = 375;
+    for k in FIRST_K..FIRST_K + segments {
+        channel.make(k, 10_000).await;
+    }
+    let (_, root) = channel.die();
+    let journal = journal_of(root.path());
+    println!("{} bytes of journal for {segments} segments of two renditions", journal.len());
+    assert!(journal.len() as u64 / (2 * segments) < 300, "{}", journal.len());
+    let began = std::time::Instant::now();
+    let store = Store::open(root.path(), limits).unwrap();
+    let left = store.channel(&name("news")).unwrap().take_left();
+    println!("read back within {:?}", began.elapsed());
+    assert!(left.is_some());
+}

@@ -203,7 +203,9 @@ impl Server {
         arguments: &[OsString],
         environment: &[(&str, &Path)],
     ) -> Result<Self> {
-        let mut command = Command::new(workspace::headwater()?);
+        // A hangup that is ignored where the tests run, as under nohup, is none that the program heeds.
+        let mut command = Command::new("env");
+        command.arg("--default-signal=HUP").arg(workspace::headwater()?);
         command.envs(environment.iter().copied());
         command.args(arguments).current_dir(dir.path());
         let log = dir.path().join("log");

@@ -81,6 +81,9 @@ pub struct Watch {
     pub look_every: Duration,
     /// Whether segments may be declared missing, as in a rung that was switched off.
     pub gaps_allowed: bool,
+    /// Whether the server is killed meanwhile: an answer that was on its way then is cut off, and what
+    /// was asked is asked once more. A connection that is refused is a violation all the same.
+    pub kills: bool,
     /// Whether everything is decoded at the end (I24).
     pub decodes: bool,
     /// Whether parts are fetched, hints followed, the next part always waited for, and segments fetched
@@ -99,6 +102,7 @@ impl Watch {
             answers_within: Duration::from_millis(3_500),
             look_every: Duration::from_millis(200),
             gaps_allowed: false,
+            kills: false,
             decodes: true,
             low_latency: true,
         }
@@ -113,6 +117,14 @@ impl Watch {
     /// The same for a channel of which segments may be declared missing.
     pub fn with_gaps(mut self) -> Self {
         self.gaps_allowed = true;
+        self
+    }
+
+    /// The same for a server that is killed and started again within `dead`.
+    pub fn with_kills(mut self, dead: Duration) -> Self {
+        self.kills = true;
+        self.slack += dead;
+        self.answers_within += dead;
         self
     }
 

@@ -16,7 +16,7 @@ use crate::client::{Client, Response};
 use crate::reader::dash::{self, Manifest};
 use crate::reader::hls::Playlist;
 use crate::reader::{Object, ffmpeg, fragments, hls};
-use crate::{Context, Result, clock, rules};
+use crate::{Context, Failure, Result, clock, rules};
 
 /// Violations after which it says no more: the first ones tell the story.
 const MOST_VIOLATIONS: usize = 40;
@@ -49,9 +49,9 @@ pub(super) struct Eyes {
 impl Eyes {
     pub(super) fn new(watch: Watch, told: Arc<Told>) -> Self {
         Self {
+            client: if watch.kills { Client::afresh() } else { Client::new() },
             watch,
             told,
-            client: Client::new(),
             hashes: BTreeMap::new(),
             left: Vec::new(),
             updated: Instant::now(),
@@ -81,6 +81,16 @@ impl Eyes {
             self.decode();
         }
         self.record
+    }
+
+    /// An answer; to a question asked twice if the server may have died over the first.
+    fn ask(&self, ask: impl Fn(&Client) -> Result<Response>) -> Result<Response> {
+        let answer = ask(&self.client);
+        let refused = |failure: &Failure| failure.to_string().contains("refused");
+        match answer {
+            Err(failure) if self.watch.kills && !refused(&failure) => ask(&self.client),
+            answer => answer,
+        }
     }
 
     fn violation(&mut self, invariant: &'static str, text: impl Into<String>) {
@@ -136,7 +146,7 @@ impl Eyes {
     /// Reads the multivariant playlist for the first time, if there is one.
     fn arrive(&mut self) -> Result {
         let url = self.watch.url("index.m3u8");
-        let answer = self.client.get(&url)?;
+        let answer = self.ask(|client| client.get(&url))?;
         if answer.status == 404 {
             return Ok(());
         }
@@ -155,7 +165,7 @@ impl Eyes {
     /// A playlist or manifest; `None` if the server asks to come again.
     fn reload(&mut self, url: &str) -> Result<Option<String>> {
         let asked = Instant::now();
-        let answer = self.client.get(url)?;
+        let answer = self.ask(|client| client.get(url))?;
         let took = asked.elapsed();
         if took > self.watch.answers_within {
             self.violation("I13", format!("{url}: a plain reload was held for {took:?}"));
@@ -346,7 +356,7 @@ impl Eyes {
 
     /// Gets a media object: I6 it is there, I1 it is what it was, I15 it may be kept for ever.
     fn object(&mut self, url: &str) -> Result<Bytes> {
-        let answer = self.client.get(url)?;
+        let answer = self.ask(|client| client.get(url))?;
         self.judge(url, &answer);
         let answer = answer.ok(url)?;
         self.broken(url, answers::media(&answer));
@@ -428,7 +438,7 @@ impl Eyes {
                 continue;
             };
             let object = representation.object(k);
-            let answer = self.client.head(&object.url)?;
+            let answer = self.ask(|client| client.head(&object.url))?;
             if answer.status != 200 {
                 let text = format!("{}: implied by the MPD, status {}", object.url, answer.status);
                 self.violation("I12", text);
@@ -452,7 +462,7 @@ impl Eyes {
         let bound = TOLD_WITHIN + self.watch.slack;
         let url = self.watch.url("status.json");
         let asked = Instant::now();
-        let answer = self.client.get(&url)?;
+        let answer = self.ask(|client| client.get(&url))?;
         let Some(text) = self.text(&url, answer)? else { return Ok(()) };
         let told: serde_json::Value = serde_json::from_str(&text).context(&url)?;
         // What was asked before the time was up, or while the test changed its mind, counts not.

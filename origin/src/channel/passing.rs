@@ -280,15 +280,19 @@ impl Passing {
         check(known, video, self.audio.as_ref(), rate)?;
         let offset = waiting.offset();
         let keys = waiting.samples.iter().filter(|sample| sample.is_key());
-        let mut starts = keys.map(|key| (key.arrived.dts, key.arrived.dts.saturating_add(offset)));
+        let starts = keys.map(|key| (key.arrived.dts, key.arrived.dts.saturating_add(offset)));
+        let fitting = |remnant: Remnant| {
+            starts.clone().find(|(_, at)| {
+                let at = Timestamp::new(*at, Timescale::NANOS);
+                known.on_air.is_none_or(|segmenter| segmenter.may_end_at(at, remnant))
+            })
+        };
         // A segment of filler waits half as long again for a run.
         let patient = known.grid.is_some_and(|grid| waited < nanos(grid.segment()) / 2 * 3);
-        let start = starts.find(|(_, at)| {
-            known.on_air.is_none_or(|segmenter| {
-                let at = Timestamp::new(*at, Timescale::NANOS);
-                segmenter.may_end_at(at, if patient { Remnant::Long } else { Remnant::Any })
-            })
-        });
+        let start = match fitting(Remnant::Long) {
+            None if !patient => fitting(Remnant::Any),
+            found => found,
+        };
         let Some((first, start)) = start else { return Ok(None) };
         let measured = (waited >= MEASURED_OVER).then(|| waiting.bitrates(waited));
         let bitrates = measured.or(self.bitrates).unwrap_or([UNKNOWN_BITRATE, 128_000]);

@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use super::decimal::seconds;
 use super::delta::{self, Skip};
-use crate::grid::Grid;
+use crate::grid::{Grid, PART_HOLD_BACK};
 use crate::time::{Rounding, Span, Timescale};
 use crate::timeline::{Snapshot, Track};
 
@@ -14,9 +14,6 @@ pub(super) const VERSION: usize = 6;
 /// How far from the end players without low latency stay, in target durations: the least that is
 /// allowed, and what they would do unasked (§4.4.3.8).
 const HOLD_BACK: u64 = 3;
-/// How far from the end players with low latency stay, in part targets: the least that Apple's
-/// allow (APL 14.3).
-const PART_HOLD_BACK: u64 = 3;
 /// Segments this many target durations from the end may be left out: the least (§4.4.3.8).
 pub(super) const SKIP_UNTIL: u64 = 6;
 

@@ -45,12 +45,12 @@ check: setup-test player ## Formatting, lints, documentation
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --quiet
 
+# The whole workspace at once: of a part of it, cargo would build everything anew with other features.
 .PHONY: test
 test: check ## Everything CI runs
 	cd player-demo && npm test --silent
-	cargo build --locked -p headwater-origin
-	cargo test --locked --workspace --exclude headwater-tests
-	cargo test --locked -p headwater-tests -- --test-threads=2
+	cargo build --locked --workspace --all-targets
+	cargo test --locked --workspace -- --test-threads=2
 
 .PHONY: soak
 soak: setup-test build ## The long real-time runs (about 20 minutes)

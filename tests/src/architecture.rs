@@ -50,7 +50,8 @@ const ORIGIN_MAY_NAME: &[(&str, &[&str])] = &[
     ),
     ("cli", &["cdn_check", "config", "telemetry"]),
     ("cdn_check", &["http"]),
-    ("config", &[]),
+    ("config", &["network"]),
+    ("network", &[]),
     ("backoff", &[]),
     ("clock", &[]),
     ("signals", &[]),
@@ -59,7 +60,7 @@ const ORIGIN_MAY_NAME: &[(&str, &[&str])] = &[
     ("viewers", &["telemetry"]),
     ("store", &["clock", "telemetry"]),
     ("channel", &["admission", "backoff", "clock", "config", "store", "telemetry"]),
-    ("http", &["channel", "clock", "store", "telemetry", "viewers"]),
+    ("http", &["channel", "clock", "network", "store", "telemetry", "viewers"]),
     ("admin", &["admission", "channel", "clock", "http", "store", "telemetry", "viewers"]),
 ];
 

@@ -82,8 +82,9 @@ fn dl_03(set: Node<'_, '_>, findings: &mut Findings) {
         return;
     };
     let early = seconds(template, "availabilityTimeOffset").unwrap_or(-1);
-    // The chunks of sound and picture differ by an audio frame at the most, and the offset is one.
-    let frame = 25_000_000;
+    // Chunks are told by the longest that may come, an audio frame more than the offset is made for: up
+    // to 46.44 ms, and what rounding adds.
+    let frame = 47_000_000;
     let allowed = length - chunk - frame..=length - chunk + frame;
     findings.expect("DL-03", allowed.contains(&early), || {
         format!("{}: segments are announced {early} ns early, allowed are {allowed:?}", id(set))

@@ -35,12 +35,13 @@ pub(crate) fn plays_well(seen: &Value, seconds: u64) {
     assert!(seen["latencySamples"].as_u64() >= Some(seconds), "the clock was not read: {whole}");
 }
 
-/// A picture of low latency is no older, on a machine that is shared.
-const CLOSE_MS: f64 = 4_000.0;
+/// A picture of low latency is no older, on a machine that is shared and with parts that are long for
+/// its sake.
+const CLOSE_MS: f64 = 6_000.0;
 
 fn plays_in(format: &str) -> Result {
     const SECONDS: u64 = 20;
-    let server = Server::start(&[ChannelConfig::tiny("a")])?;
+    let server = Server::start(&[ChannelConfig::tiny("a").patient()])?;
     let mut publisher =
         Source::tiny(FrameRate::new(30, 1)).publish(&server.publish_url("a", None))?;
     server.wait_playable("a", Duration::from_secs(10))?;

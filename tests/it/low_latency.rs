@@ -99,6 +99,7 @@ pub(crate) fn session(Session { play, away }: Session) -> Result {
 }
 
 #[test]
+#[ignore = "five players at the live edge need the machine for themselves: `make soak`"]
 fn players_play_on_through_a_crash_and_a_lost_source_and_every_manifest_is_valid() -> Result {
     session(Session { play: Duration::from_secs(6), away: Duration::from_secs(3) })
 }

@@ -126,7 +126,8 @@ fn dl_04_a_segment_comes_part_by_part_from_when_it_was_announced() -> Result {
     let manifest = dash::manifest(&url, &server.client.text(&url)?)?;
     for representation in &manifest.representations {
         let now_ns = (clock::now_ms() * 1_000_000) as i64;
-        let k = representation.announced(&manifest, now_ns).context("a segment")?;
+        // The one behind: it is waited for, and comes from its first part on.
+        let k = representation.announced(&manifest, now_ns).context("a segment")? + 1;
         let (start_ns, length_ns) = representation.time_of(&manifest, k);
         let (start_ms, length_ms) = (start_ns as u64 / 1_000_000, length_ns as u64 / 1_000_000);
         let segment = representation.object(k).url;

@@ -6,13 +6,13 @@
 
 use std::ops::Range;
 
-use axum::http::header::{ACCEPT_ENCODING, HeaderName, IF_NONE_MATCH, IF_RANGE, RANGE};
+use axum::http::header::{ACCEPT_ENCODING, HOST, HeaderName, IF_NONE_MATCH, IF_RANGE, RANGE};
 use axum::http::uri::PathAndQuery;
 use axum::http::{HeaderMap, HeaderValue, Method, Request, Uri};
 use bytes::Bytes;
 
 /// The headers that decide how a resource is answered.
-const ASKING: [HeaderName; 4] = [ACCEPT_ENCODING, IF_NONE_MATCH, IF_RANGE, RANGE];
+const ASKING: [HeaderName; 5] = [ACCEPT_ENCODING, HOST, IF_NONE_MATCH, IF_RANGE, RANGE];
 
 /// What decides the answer to a request, in memory of its own: the request lies in the connection's
 /// buffer and keeps all of it, for as long as it waits.

@@ -89,8 +89,13 @@ fn ahead(snapshot: &Snapshot, newest: Newest<'_>, run: &RunId, k: u64) -> Standi
     if snapshot.state == State::Ended {
         return Standing::NotYet;
     }
-    // The edge is the channel's: a rendition that lags behind the others is waited for.
-    let edge = snapshot.tracks.iter().filter_map(self::newest).map(|newest| newest.k).max();
+    // The edge is the channel's: a rendition that lags behind the others is waited for. Where no part
+    // of a segment is there yet, it is being made all the same.
+    let making = |track: &Track| match &track.open {
+        Some(open) => Some(open.k),
+        None => track.segments.last().map(|last| last.k.saturating_add(1)),
+    };
+    let edge = snapshot.tracks.iter().filter_map(making).max();
     if k <= edge.unwrap_or(newest.k).saturating_add(1) { Standing::Soon } else { Standing::NotYet }
 }
 

@@ -161,11 +161,11 @@ pub(super) fn agreement(tracks: &[Track]) -> Vec<Broken> {
             // begins with the frame that contains the start.
             let (late, frame) = (seen.start_ns() - same.start_ns(), seen.frame_ns());
             let text = format!("segment {k}: sound begins {late} ns after the picture");
-            if seen.object.discontinuity && late.abs() > frame + DATE_TOLERANCE_NS {
+            let before = k.checked_sub(1).and_then(|before| other.segments.get(&before));
+            let begins = before.is_none_or(|before| before.discontinuity != seen.discontinuity);
+            if begins && late.abs() > frame + DATE_TOLERANCE_NS {
                 broken.push(("I11", text));
-            } else if !seen.object.discontinuity
-                && !(-DATE_TOLERANCE_NS..=frame + DATE_TOLERANCE_NS).contains(&late)
-            {
+            } else if !begins && !(-DATE_TOLERANCE_NS..=frame + DATE_TOLERANCE_NS).contains(&late) {
                 broken.push(("I8", text));
             }
         }

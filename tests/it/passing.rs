@@ -68,7 +68,7 @@ fn a_source_without_sound_passes_through_beside_silence() -> Result {
 /// have to read the manifest for each play on.
 #[test]
 fn a_source_whose_key_frames_come_as_they_please_plays_in_dash_too() -> Result {
-    let server = Server::start(&[ChannelConfig::pass_through("a").patient()])?;
+    let server = Server::start(&[ChannelConfig::pass_through("a")])?;
     let witness = Witness::start(Watch::new(&server.url(""), "a"));
     let keys = "expr:eq(mod(n,110),0)+eq(mod(n,110),30)+eq(mod(n,110),75)";
     let source = Source::tiny(RATE).with_output_args(&["-force_key_frames", keys]);

@@ -15,3 +15,4 @@ pub mod hub;
 pub mod rtmp;
 pub mod secret;
 pub mod source;
+pub mod ts;

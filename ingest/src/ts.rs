@@ -11,6 +11,8 @@
 //! of its cue streams; times of all of them are unrolled on one common clock, and otherwise as sent:
 //! they are repaired elsewhere.
 //!
+//! No door of the server uses it yet.
+//!
 //! A stream of packets is hostile until shown otherwise. What is damaged (a sync byte, a counter, a
 //! checksum) costs the piece it is in and is counted; nothing here ends a stream. Descrambling,
 //! several programs at once and other tables than PAT and PMT are not done.

@@ -25,7 +25,7 @@ const BACK_WITHIN: Duration = Duration::from_millis(3 * (1_000 + 500));
 /// A channel with viewers whose publisher is killed for `away` and comes back with another size.
 /// Gives what the witness has seen, and how long the new picture took.
 pub(crate) fn absence(away: Duration) -> Result<Record> {
-    let (record, second) = absence_on(ChannelConfig::tiny("a"), away, &Library::ALL)?;
+    let (record, second) = absence_on(ChannelConfig::tiny("a").patient(), away, &Library::ALL)?;
     let back = first_picture(&record, &second)?;
     println!("first new picture after {back:?}");
     assert!(back <= BACK_WITHIN, "the first new picture came after {back:?}");

@@ -123,7 +123,7 @@ fn skipped(why: &str) {
 
 #[test]
 fn a_channel_is_not_there_before_its_first_publisher() -> Result {
-    let server = Server::start(&[ChannelConfig::tiny("a").with_key("k")])?;
+    let server = Server::start(&[ChannelConfig::tiny("a").patient().with_key("k")])?;
     for path in ["/live/a/index.m3u8", "/live/a/manifest.mpd", "/live/a/180p/index.m3u8"] {
         let answer = server.client.get(&server.url(path))?;
         assert_eq!(answer.status, 404, "{path}");

@@ -117,7 +117,8 @@ impl Harm {
 /// at both channels, as do `viewers` of the first. Gives how long the picture stood still after each
 /// harm was noticed.
 pub(crate) fn freezes(seed: u64, harms: &[Harm], viewers: &[Library]) -> Result<Vec<Duration>> {
-    let server = Server::start(&[ChannelConfig::tiny("a"), ChannelConfig::tiny("b")])?;
+    let server =
+        Server::start(&[ChannelConfig::tiny("a").patient(), ChannelConfig::tiny("b").patient()])?;
     let a = Source::tiny(RATE).publish(&server.publish_url("a", None))?;
     let _b = Source::tiny(RATE).publish(&server.publish_url("b", None))?;
     server.wait_playable("a", PLAYABLE_WITHIN)?;

@@ -143,7 +143,7 @@ fn killed_twice(channel: ChannelConfig) -> Result<Record> {
 
 #[test]
 fn j_11_players_play_on_when_the_server_is_killed_and_see_one_run() -> Result {
-    let record = killed_twice(ChannelConfig::tiny("a"))?;
+    let record = killed_twice(ChannelConfig::tiny("a").patient())?;
     absence::one_run(&record)
 }
 

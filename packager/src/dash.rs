@@ -8,8 +8,8 @@
 //! and again when it is back. The manifest changes when a run is first listed, leaves the window, or the
 //! channel ends; `@publishTime` is the media time of that change and never the clock's.
 //!
-//! Segments can be played while they are written ([`low_latency`]). Where a source's segments are uneven,
-//! the Period names each by a [`SegmentTimeline`](segment_timeline), the manifest changes with every
+//! Segments can be played while they are written (`low_latency`). Where a source's segments are uneven,
+//! the Period names each by a `SegmentTimeline`, the manifest changes with every
 //! segment, and there is no low latency.
 //!
 //! Nothing is decided here; what exists and what it is called is the timeline's.

@@ -1,7 +1,7 @@
 //! What an edge costs low latency: one viewer through nginx and through Varnish beside one at the
 //! origin, and two hundred through Varnish.
 //!
-//! Viewers of [`crowd`](crate::crowd): playlists that are waited for, and the parts they name. The
+//! Viewers of [`crowd`]: playlists that are waited for, and the parts they name. The
 //! same parts are timed at the same moment on all ways, so that the origin's own time is not in the
 //! difference.
 

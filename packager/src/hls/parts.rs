@@ -6,7 +6,7 @@
 use std::fmt::Write;
 
 use super::decimal::seconds;
-use crate::grid::Cut;
+use crate::grid::{Cut, LONGEST_AUDIO_FRAME_US};
 use crate::media::Rendition;
 use crate::time::{Rounding, Span, Timescale, rescale};
 use crate::timeline::{Part, Run, Segment, Snapshot, Track};
@@ -14,6 +14,11 @@ use crate::timeline::{Part, Run, Segment, Snapshot, Track};
 /// Parts are listed for this many target durations from the end: who is further back plays whole
 /// segments (§4.4.4.9).
 const LISTED: u64 = 3;
+
+/// Who adds up durations is further from the end than the timeline: the sound of a run begins with the
+/// frame that contains its start, which the run before had too.
+const OVERLAP: Span = Span::new(LONGEST_AUDIO_FRAME_US, Timescale::MICROS);
+const CEIL: Rounding = Rounding::Ceil;
 
 /// Where the parts of a rendition are listed from, in nanoseconds since the epoch: a segment that ends
 /// later has its parts listed.
@@ -23,7 +28,8 @@ pub(super) fn listed_from(snapshot: &Snapshot, index: usize) -> i64 {
     let last = track.segments.last().map(|last| end_nanos(last, index));
     let Some(end) = open.or(last) else { return i64::MAX };
     let seconds = LISTED * u64::from(snapshot.format.grid.target_duration());
-    end.saturating_sub_unsigned(seconds * u64::from(Timescale::NANOS.get()))
+    let listed = seconds * u64::from(Timescale::NANOS.get());
+    end.saturating_sub_unsigned(listed.saturating_sub(OVERLAP.ticks_in(Timescale::NANOS, CEIL)))
 }
 
 /// Where a segment of the rendition at `index` ends, in nanoseconds since the epoch: runs may differ in

@@ -171,10 +171,21 @@ impl Packaging {
         }
         let renditions = Arc::clone(&run.renditions);
         let segmenter = Cutting::resume(self.format.grid, left);
+        self.current = Some(self.writing(run, stretch, renditions, segmenter));
+    }
+
+    /// A run that is being written, by an encoder that has nothing to catch up with.
+    fn writing(
+        &self,
+        run: Arc<Run>,
+        stretch: Arc<Run>,
+        renditions: Arc<[Rendition]>,
+        segmenter: Cutting,
+    ) -> Current {
         let metrics = renditions.iter().map(|r| self.metrics.rendition(r.name.as_str())).collect();
         let pictures = renditions.iter().filter(|r| r.video().is_some()).count();
         let opened = vec![None; pictures];
-        self.current = Some(Current {
+        Current {
             run,
             stretch,
             renditions,
@@ -183,7 +194,7 @@ impl Packaging {
             opened,
             catching_up: false,
             caught_up_by: None,
-        });
+        }
     }
 
     /// Publishes the timeline as it is.
@@ -332,20 +343,9 @@ impl Packaging {
         } else {
             self.store.begin_run(&run, &renditions).await;
         }
-        let metrics = renditions.iter().map(|r| self.metrics.rendition(r.name.as_str())).collect();
-        let pictures = renditions.iter().filter(|r| r.video().is_some()).count();
-        let opened = vec![None; pictures];
         let stretch = Arc::clone(&run);
-        self.current = Some(Current {
-            run,
-            stretch,
-            renditions,
-            segmenter,
-            metrics,
-            opened,
-            catching_up: true,
-            caught_up_by: None,
-        });
+        let current = self.writing(run, stretch, renditions, segmenter);
+        self.current = Some(Current { catching_up: true, ..current });
     }
 
     /// Ends the run on the air where another one begins, and keeps what its manifests promised beyond

@@ -6,7 +6,7 @@
 use std::fmt::Write;
 
 use super::decimal::seconds;
-use crate::grid::{Cut, LONGEST_AUDIO_FRAME_US};
+use crate::grid::Cut;
 use crate::media::Rendition;
 use crate::time::{Rounding, Span, Timescale, rescale};
 use crate::timeline::{Part, Run, Segment, Snapshot, Track};
@@ -15,21 +15,25 @@ use crate::timeline::{Part, Run, Segment, Snapshot, Track};
 /// segments (§4.4.4.9).
 const LISTED: u64 = 3;
 
-/// Who adds up durations is further from the end than the timeline: the sound of a run begins with the
-/// frame that contains its start, which the run before had too.
-const OVERLAP: Span = Span::new(LONGEST_AUDIO_FRAME_US, Timescale::MICROS);
-const CEIL: Rounding = Rounding::Ceil;
-
 /// Where the parts of a rendition are listed from, in nanoseconds since the epoch: a segment that ends
-/// later has its parts listed.
+/// later has its parts listed. How far a segment is from the end is the sum of the durations behind it,
+/// which is what a reader of the playlist sees: where runs meet, their sound overlaps by less than a frame.
 pub(super) fn listed_from(snapshot: &Snapshot, index: usize) -> i64 {
     let Some(track) = snapshot.tracks.get(index) else { return i64::MAX };
-    let open = track.open.as_ref().map(|open| nanos(open.end(), open.run.scale(index)));
-    let last = track.segments.last().map(|last| end_nanos(last, index));
-    let Some(end) = open.or(last) else { return i64::MAX };
     let seconds = LISTED * u64::from(snapshot.format.grid.target_duration());
-    let listed = seconds * u64::from(Timescale::NANOS.get());
-    end.saturating_sub_unsigned(listed.saturating_sub(OVERLAP.ticks_in(Timescale::NANOS, CEIL)))
+    let limit = seconds * u64::from(Timescale::NANOS.get());
+    let length = |ticks, run: &Run| {
+        rescale(ticks, run.scale(index), Timescale::NANOS, Rounding::Nearest).unsigned_abs()
+    };
+    let open = track.open.as_ref().map(|open| length(open.end() - open.start, &open.run));
+    let mut from_end = open.unwrap_or(0);
+    for segment in track.segments.iter().rev() {
+        if from_end >= limit {
+            return end_nanos(segment, index);
+        }
+        from_end += length(segment.duration.cast_signed(), &segment.run);
+    }
+    i64::MIN
 }
 
 /// Where a segment of the rendition at `index` ends, in nanoseconds since the epoch: runs may differ in

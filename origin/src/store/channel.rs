@@ -88,7 +88,12 @@ impl ChannelStore {
                 directory.remove_run(run).map_err(io("delete an old run in", path))?;
             }
         }
-        let last_k = runs.iter().filter_map(Files::last_k).max();
+        // Files of a run that the journal has forgotten are numbered on the grid before this one.
+        let is_counted = |files: &&Files| {
+            let (state, run) = (journal.state(), files.run.as_str());
+            state.runs.contains_key(run) || state.last_run.as_deref() < Some(run)
+        };
+        let last_k = runs.iter().filter(is_counted).filter_map(Files::last_k).max();
         let last_run = runs.iter().map(|files| files.run.to_string()).max();
         journal
             .reconcile(last_k, last_run, &adopted.runs)

@@ -269,21 +269,26 @@ async fn a_second_store_on_the_same_directory_is_refused_while_the_first_lives()
     fixture.store();
 }
 
-#[tokio::test]
-async fn numbers_and_format_survive_a_restart() {
-    let fixture = Fixture::new(limits());
-    let format = StoredFormat {
+/// What is remembered of a channel whose segments last `millis`.
+fn format(millis: u64) -> StoredFormat {
+    StoredFormat {
         wishes: vec!["720p".into()],
         grid: packager::grid::Grid::choose(
             packager::time::FrameRate::new(30, 1),
             48_000,
-            packager::time::Span::millis(2_000),
+            packager::time::Span::millis(millis),
             packager::time::Span::millis(300),
         ),
         publish_delay: packager::time::Span::millis(150),
         window: packager::time::Span::millis(600_000),
         renditions: vec![StoredRendition::from(&rendition("high"))],
-    };
+    }
+}
+
+#[tokio::test]
+async fn numbers_and_format_survive_a_restart() {
+    let fixture = Fixture::new(limits());
+    let format = format(2_000);
     let first_run = run(1, 10);
     {
         let store = fixture.store();
@@ -312,6 +317,38 @@ async fn numbers_and_format_survive_a_restart() {
         let channel = store.channel(&name("news")).unwrap();
         begin(&channel, &first_run).await;
     }
+}
+
+#[tokio::test]
+async fn files_that_are_numbered_on_an_earlier_grid_do_not_raise_the_numbers() {
+    let fixture = Fixture::new(limits());
+    let (short, long) = (format(2_000), format(4_000));
+    let before = 900_000_000;
+    let first_k = short.renumbered(before, &long.grid) + 1;
+    assert!(first_k < before);
+    let (old, new) = (run(1, before), run(2, first_k));
+    {
+        let store = fixture.store();
+        let channel = store.channel(&name("news")).unwrap();
+        channel.fix_format(short).await;
+        begin(&channel, &old).await;
+        write(&channel, &old, 0, before, 1).await;
+        channel.flush().await;
+    }
+    // Its operator has made the segments twice as long. Those from before are there for their grace.
+    let file = fixture.root.path().join(format!("news/{}/high/{before}.m4s", old.id));
+    {
+        let store = fixture.store();
+        let channel = store.channel(&name("news")).unwrap();
+        assert_eq!(channel.recovered().last_k, Some(before));
+        channel.fix_format(long).await;
+        begin(&channel, &new).await;
+        write(&channel, &new, 0, first_k, 1).await;
+        channel.flush().await;
+        assert!(file.exists());
+    }
+    let store = fixture.store();
+    assert_eq!(store.channel(&name("news")).unwrap().recovered().last_k, Some(first_k));
 }
 
 #[tokio::test]

@@ -24,7 +24,7 @@ use packager::cmaf::read;
 use packager::media::{Name, Rendition, RunId, Sample, Track as Coding};
 use packager::segmenter::Position;
 use packager::time::{Rounding, Timescale, Timestamp};
-use packager::timeline::{Format, OpenSegment, Run, Segment, Track};
+use packager::timeline::{Format, OpenSegment, Run, Segment, Timeline, Track};
 
 use super::fs::{Directory, Files};
 use super::journal::{
@@ -167,28 +167,29 @@ pub(super) fn read_back(state: &State, directory: &Directory, runs: &[Files]) ->
         }
         tracks.push(track);
     }
-    trim(format, &mut tracks);
     let stretches = newest.stretches.clone();
+    trim(format, &stretches, &mut tracks);
     let (ended, machine_went_down) = (!state.live, false);
     Some(Left { stretches, tracks, pictures, ended, machine_went_down, open })
 }
 
+/// Where Linux tells the id of this start of the machine. A service that may see processes only
+/// (`ProcSubset=pid`) does not find it.
+pub(super) const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+
 /// The id of this start of the machine; `None` where the system does not tell.
 pub(super) fn boot_id() -> Option<String> {
-    let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    let id = std::fs::read_to_string(BOOT_ID).ok()?;
     Some(id.trim().to_owned()).filter(|id| !id.is_empty())
 }
 
-/// Drops what was not in the window any more, by the rule of
-/// [`Timeline::trim`](packager::timeline::Timeline::trim).
-fn trim(stored: &StoredFormat, tracks: &mut [Track]) {
+/// Drops what was not in the window any more.
+fn trim(stored: &StoredFormat, stretches: &[Arc<Run>], tracks: &mut [Track]) {
     let StoredFormat { grid, window, publish_delay, .. } = *stored;
-    let keep = Format { grid, window, publish_delay }.window_segments();
-    let last = |track: &Track| track.segments.last().map_or(0, |segment| segment.k);
-    let slowest = tracks.iter().map(last).min().unwrap_or(0);
-    let fastest = tracks.iter().map(last).max().unwrap_or(0);
-    let newest = slowest.max(fastest.saturating_sub(keep));
-    let head = newest.saturating_add(1).saturating_sub(keep);
+    let format = Arc::new(Format { grid, window, publish_delay });
+    let mut timeline = Timeline::restore(format, stretches.to_vec(), tracks.to_vec());
+    let removed = timeline.trim().into_iter().map(|removed| removed.segment.k);
+    let head = removed.max().map_or(0, |last| last.saturating_add(1));
     for track in tracks {
         track.segments.retain(|segment| segment.k >= head);
     }

@@ -1,4 +1,3 @@
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
@@ -7,7 +6,7 @@ use packager::grid::Grid;
 use packager::media::Config;
 use packager::segmenter::{Output, PartChunk, Segmenter};
 use packager::time::{FrameRate, Span};
-use packager::timeline::{Part, Snapshot, Timeline};
+use packager::timeline::{Beginning, Lengths, Part, Snapshot, Timeline};
 
 use super::super::journal::Journal;
 use super::super::{ChannelStore, Limits, Store};
@@ -70,6 +69,11 @@ fn format() -> Arc<Format> {
 
 impl Channel {
     async fn new() -> Self {
+        Self::with(Lengths::Even).await
+    }
+
+    /// A channel whose first run has segments of such lengths.
+    async fn with(lengths: Lengths) -> Self {
         let root = tempfile::tempdir().unwrap();
         let store = Store::open(root.path(), limits()).unwrap();
         let channel = store.channel(&name("news")).unwrap();
@@ -84,14 +88,20 @@ impl Channel {
         };
         channel.fix_format(stored).await;
         let mut timeline = Timeline::new(format(), Arc::clone(&all), None);
-        let (segmenter, run) = Self::run(&mut timeline, FIRST_K, 1);
+        let (segmenter, run) = Self::run(&mut timeline, lengths, FIRST_K, 1);
         channel.begin_window(&run, &all).await;
         Self { root, store, channel, timeline, segmenter, run, runs: 1 }
     }
 
-    fn run(timeline: &mut Timeline, first_k: u64, id: u64) -> (Segmenter, Arc<Run>) {
+    fn run(
+        timeline: &mut Timeline,
+        lengths: Lengths,
+        first_k: u64,
+        id: u64,
+    ) -> (Segmenter, Arc<Run>) {
         let inits = renditions().iter().map(packager::cmaf::init).collect();
-        let run = timeline.begin_run(RunId::from_millis(id), first_k, inits);
+        let beginning = Beginning { first_k, start: grid().boundary(first_k), lengths };
+        let run = timeline.begin_run_at(RunId::from_millis(id), beginning, renditions(), inits);
         (Segmenter::new(grid(), renditions(), first_k), run)
     }
 
@@ -100,7 +110,8 @@ impl Channel {
         self.segmenter.finish();
         self.drain().await;
         self.runs += 1;
-        (self.segmenter, self.run) = Self::run(&mut self.timeline, first_k, self.runs);
+        (self.segmenter, self.run) =
+            Self::run(&mut self.timeline, Lengths::Even, first_k, self.runs);
         self.channel.begin_run(&self.run, &renditions()).await;
     }
 
@@ -129,29 +140,7 @@ impl Channel {
 
     async fn drain(&mut self) {
         while let Some(output) = self.segmenter.poll() {
-            match output {
-                Output::Init { .. } | Output::Shifted { .. } => {}
-                Output::Chunk(PartChunk {
-                    rendition,
-                    k,
-                    start,
-                    duration,
-                    independent,
-                    first_sample,
-                    chunk,
-                    ..
-                }) => {
-                    let bytes = u32::try_from(chunk.len()).unwrap();
-                    self.channel.append(&self.run.id, rendition, k, &chunk).await;
-                    let part = Part { duration, bytes, independent, first_sample, gap: false };
-                    self.timeline.push_part(rendition, k, start, part);
-                }
-                Output::SegmentClosed { rendition, k, .. } => {
-                    self.timeline.close(rendition);
-                    let segment = self.timeline.last_segment(rendition).unwrap();
-                    self.channel.close(&self.run.id, rendition, k, segment).await;
-                }
-            }
+            write(&self.channel, &mut self.timeline, &self.run.id, output).await;
         }
         for removed in self.timeline.trim() {
             let segment = &removed.segment;
@@ -164,6 +153,26 @@ impl Channel {
         let snapshot = self.timeline.snapshot();
         drop((self.channel, self.store));
         (snapshot, self.root)
+    }
+}
+
+/// Writes what a segmenter made as the channel's task does: first where it is read, then where it is
+/// listed.
+async fn write(channel: &ChannelStore, timeline: &mut Timeline, run: &RunId, output: Output) {
+    match output {
+        Output::Init { .. } | Output::Shifted { .. } => {}
+        Output::Chunk(part) => {
+            let PartChunk { rendition, k, start, duration, independent, first_sample, .. } = part;
+            let bytes = u32::try_from(part.chunk.len()).unwrap();
+            channel.append(run, rendition, k, &part.chunk).await;
+            let part = Part { duration, bytes, independent, first_sample, gap: false };
+            timeline.push_part(rendition, k, start, part);
+        }
+        Output::SegmentClosed { rendition, k, .. } => {
+            timeline.close(rendition);
+            let segment = timeline.last_segment(rendition).unwrap();
+            channel.close(run, rendition, k, segment).await;
+        }
     }
 }
 
@@ -341,6 +350,18 @@ async fn the_windows_head_does_not_go_back_when_a_longer_window_is_configured() 
 }
 
 #[tokio::test]
+async fn uneven_segments_that_stay_named_behind_the_window_are_read_back() {
+    let mut channel = Channel::with(Lengths::Uneven).await;
+    for k in FIRST_K..FIRST_K + 20 {
+        channel.make(k, 10_000).await;
+    }
+    let (before, root) = channel.die();
+    assert!(before.tracks[0].segments.len() > 10, "more than the window holds");
+    let left = recover(&journal_of(root.path()), root.path()).unwrap();
+    assert_eq!(told(&left.tracks), told(&before.tracks));
+}
+
+#[tokio::test]
 async fn a_run_that_had_not_begun_in_every_rendition_is_passed_over() {
     let mut channel = Channel::new().await;
     for k in FIRST_K..FIRST_K + 3 {
@@ -383,37 +404,14 @@ async fn a_process_goes_on_inside_the_open_segment_with_the_same_bytes() {
     let mut segmenter = Segmenter::resume(grid(), Arc::clone(&run.renditions), &left.positions());
     let mut timeline = Timeline::restore(format(), left.stretches.clone(), left.tracks.clone());
     segmenter.complete();
-    let mut rows = BTreeMap::new();
     while let Some(output) = segmenter.poll() {
-        match output {
-            Output::Chunk(part) => {
-                let PartChunk {
-                    rendition,
-                    k,
-                    start,
-                    duration,
-                    independent,
-                    first_sample,
-                    chunk,
-                    ..
-                } = part;
-                assert_eq!(k, open.k);
-                channel.append(&id, rendition, k, &chunk).await;
-                let bytes = u32::try_from(chunk.len()).unwrap();
-                let part = Part { duration, bytes, independent, first_sample, gap: false };
-                timeline.push_part(rendition, k, start, part);
-            }
-            Output::SegmentClosed { rendition, k, .. } => {
-                timeline.close(rendition);
-                let segment = timeline.last_segment(rendition).unwrap();
-                channel.close(&id, rendition, k, segment).await;
-                rows.insert(rendition, segment.end());
-            }
-            other => panic!("{other:?}"),
-        }
+        assert!(matches!(output, Output::Chunk(_) | Output::SegmentClosed { .. }), "{output:?}");
+        write(&channel, &mut timeline, &id, output).await;
     }
+    let row = [0, 1].map(|rendition| timeline.last_segment(rendition).unwrap());
+    assert_eq!(row.map(|segment| segment.k), [open.k; 2]);
     let ends = [grid().boundary(open.k + 1), grid().audio_boundary(open.k + 1)];
-    assert_eq!(rows.into_values().collect::<Vec<_>>(), ends);
+    assert_eq!(row.map(|segment| segment.end()), ends);
     channel.flush().await;
     let whole = std::fs::read(&path).unwrap();
     assert!(whole.starts_with(&begun) && whole.len() > begun.len());

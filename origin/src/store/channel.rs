@@ -68,13 +68,19 @@ impl ChannelStore {
                 .map_err(io("write the journal", &journal_path))?;
         }
         let mut left = recovery::read_back(journal.state(), &directory, &runs);
-        if let Some(id) = recovery::boot_id()
-            && journal.state().boot.as_ref() != Some(&id)
-        {
-            if journal.state().boot.is_some() {
-                left = left.map(Left::after_power_cut);
+        match recovery::boot_id() {
+            Some(id) if journal.state().boot.as_ref() != Some(&id) => {
+                if journal.state().boot.is_some() {
+                    left = left.map(Left::after_power_cut);
+                }
+                let record = Record::Boot { id };
+                journal.append(record).map_err(io("write the journal", &journal_path))?;
             }
-            journal.append(Record::Boot { id }).map_err(io("write the journal", &journal_path))?;
+            Some(_) => {}
+            None => tracing::warn!(
+                channel = %name, file = recovery::BOOT_ID,
+                "can't tell whether the machine went down: names may be used twice after a power cut"
+            ),
         }
         let going_on = left.as_ref().and_then(Left::run).map(|run| run.id.clone());
         let age = i64::try_from(limits.live_edge.as_nanos()).unwrap_or(i64::MAX);

@@ -20,6 +20,10 @@ say() { printf 'setup: %s\n' "$*" >&2; }
 
 root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
 
+# Servers from Debian start themselves when installed, which a policy prevents: the tests start their
+# own on free ports.
+policy=/usr/sbin/policy-rc.d
+
 # Installs the named Debian packages that are not there yet.
 apt_install() {
   local missing=() name
@@ -28,12 +32,13 @@ apt_install() {
   done
   [ ${#missing[@]} = 0 ] && return 0
   say "installing ${missing[*]}"
-  # Servers from Debian start themselves when installed; the tests start their own on free ports.
-  local policy=/usr/sbin/policy-rc.d kept=
-  if [ ! -e "$policy" ]; then printf '#!/bin/sh\nexit 101\n' | root tee "$policy" >/dev/null; root chmod +x "$policy"; kept=1; fi
+  if [ ! -e "$policy" ]; then
+    trap 'root rm -f "$policy"' EXIT
+    printf '#!/bin/sh\nexit 101\n' | root tee "$policy" >/dev/null
+    root chmod +x "$policy"
+  fi
   root env DEBIAN_FRONTEND=noninteractive apt-get update -qq
   root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
-  [ -z "$kept" ] || root rm -f "$policy"
 }
 
 # Installs locked npm packages in a folder, once per lock file.

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use packager::media::Name;
 
+use super::broadcaster::Broadcaster;
 use super::edge::Edge;
 use super::{Asked, Error, Server, announce, block_on, broadcaster};
 use crate::cli;
@@ -24,31 +25,46 @@ pub fn demo(options: &cli::Demo) -> Result<(), Error> {
     let result = block_on(async {
         let mut asked = Asked::listen()?;
         let server = Server::start(&config, sockets)?;
-        let edge = match options.cdn {
-            Some(kind) => {
-                let origin = announce::reachable(server.http);
-                Some(Edge::start(kind, origin, options.cdn_listen).await?)
-            }
-            None => None,
+        let origin = announce::reachable(server.http);
+        let edge = options.cdn.map(|kind| Edge::start(kind, origin, options.cdn_listen));
+        let mut edge = edge.transpose()?;
+        let begun = tokio::select! {
+            begun = begin(&server, edge.as_mut()) => begun.map(Some),
+            () = asked.once() => Ok(None),
         };
-        announce::demo(&server, edge.as_ref());
-        let broadcaster = broadcaster::start(&server)?;
-        asked.once().await;
+        if let Ok(Some(_)) = begun {
+            asked.once().await;
+        }
+        let (broadcaster, result) = match begun {
+            Ok(broadcaster) => (broadcaster, Ok(())),
+            Err(error) => (None, Err(error)),
+        };
         let end = async {
-            broadcaster.stop().await;
+            if let Some(broadcaster) = broadcaster {
+                broadcaster.stop().await;
+            }
             server.stop().await;
             if let Some(edge) = edge {
                 edge.stop().await;
             }
         };
         asked.unless_again(end).await;
-        Ok(())
+        result
     });
     if let Some(scratch) = scratch {
         // What is left there is of no use to anybody, and the system clears its folder anyway.
         let _ = std::fs::remove_dir_all(scratch);
     }
     result
+}
+
+/// Says where everything is once the edge is up, and goes on the air.
+async fn begin(server: &Server, mut edge: Option<&mut Edge>) -> Result<Broadcaster, Error> {
+    if let Some(edge) = &mut edge {
+        edge.up().await?;
+    }
+    announce::demo(server, edge.as_deref());
+    broadcaster::start(server)
 }
 
 fn configuration(options: &cli::Demo, scratch: Option<PathBuf>) -> Config {

@@ -86,15 +86,12 @@ pub(super) struct Edge {
 }
 
 impl Edge {
-    /// Starts one before the origin at `origin`, and waits until it takes connections.
+    /// Starts one before the origin at `origin`. [`Self::stop`] has to end it: dropped it would be
+    /// killed, and what it has started would stay.
     ///
     /// # Errors
-    /// It is not installed, or does not come up.
-    pub(super) async fn start(
-        kind: Cdn,
-        origin: SocketAddr,
-        address: SocketAddr,
-    ) -> Result<Self, Error> {
+    /// It is not installed, or its files can't be written.
+    pub(super) fn start(kind: Cdn, origin: SocketAddr, address: SocketAddr) -> Result<Self, Error> {
         let folder = std::env::temp_dir().join(format!("headwater-edge-{}", std::process::id()));
         let log = folder.join("log");
         let failed = |what, path: &Path| {
@@ -117,21 +114,24 @@ impl Edge {
             .kill_on_drop(true)
             .spawn()
             .map_err(failed("start the edge in", &folder))?;
-        let mut edge = Self { name, address, child, folder };
-        match edge.up().await {
-            true => Ok(edge),
-            false => {
-                let said = fs::read_to_string(&log).unwrap_or_default();
-                let skip = said.lines().count().saturating_sub(TOLD_LINES);
-                let log = said.lines().skip(skip).collect::<Vec<_>>().join("\n");
-                edge.stop().await;
-                Err(Error::Down { name, address, log })
-            }
-        }
+        Ok(Self { name, address, child, folder })
     }
 
-    /// Waits until it takes connections; `false` if it does not.
-    async fn up(&mut self) -> bool {
+    /// Waits until it takes connections.
+    ///
+    /// # Errors
+    /// It does not, and says why.
+    pub(super) async fn up(&mut self) -> Result<(), Error> {
+        if self.is_up().await {
+            return Ok(());
+        }
+        let said = fs::read_to_string(self.folder.join("log")).unwrap_or_default();
+        let skip = said.lines().count().saturating_sub(TOLD_LINES);
+        let log = said.lines().skip(skip).collect::<Vec<_>>().join("\n");
+        Err(Error::Down { name: self.name, address: self.address, log })
+    }
+
+    async fn is_up(&mut self) -> bool {
         let deadline = Instant::now() + UP_WITHIN;
         while Instant::now() < deadline {
             // Looked at first: the door may be another program's, and this one gone because of it.

@@ -34,6 +34,10 @@ use crate::time::{Rounding, Span, Timescale, Timestamp, rescale};
 use crate::timeline::Beginning;
 pub use source::{PICTURES, Remnant, SOUND, SourceSegmenter, Start};
 
+/// The longest hole that a sample is believed to have before it. [`Segmenter::fill`] leaves one of a
+/// part or two open; without a bound one wrong time would be filled up to, in memory.
+const LONGEST_HOLE: Span = Span::millis(600_000);
+
 /// What the segmenter makes.
 #[derive(Clone, Debug)]
 pub enum Output {
@@ -96,7 +100,7 @@ pub enum Error {
         /// The position asked for.
         rendition: usize,
     },
-    /// The sample does not follow the one before.
+    /// The sample does not follow the one before, or is too far behind a hole.
     #[error("rendition {rendition}: expected a sample at {expected}, got one at {got}")]
     Hole {
         /// Position of the rendition.
@@ -245,7 +249,9 @@ impl Segmenter {
                     return Ok(());
                 }
                 let frame = if video { 1 } else { i64::from(self.grid.audio_frame) };
-                if (sample.dts - expected) % frame != 0 {
+                let hole = sample.dts.saturating_sub(expected);
+                let longest = LONGEST_HOLE.ticks_in(each.track.timescale, Rounding::Floor);
+                if hole % frame != 0 || hole.unsigned_abs() > longest {
                     return Err(Error::Hole { rendition, expected, got: sample.dts });
                 }
                 self.fill_up(rendition, sample.dts);

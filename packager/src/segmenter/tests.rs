@@ -309,6 +309,20 @@ fn sound_that_is_off_its_own_grid_after_a_hole_is_refused() {
 }
 
 #[test]
+fn a_sample_from_a_far_future_is_refused_and_not_filled_up_to() {
+    for (rendition, far) in [(VIDEO, 3_000 << 40), (AUDIO, 1_024 << 40)] {
+        let (grid, mut segmenter) = begun(FrameRate::new(30, 1), 11);
+        while segmenter.poll().is_some() {}
+        segmenter.expect();
+        let start = [grid.boundary(101), grid.audio_boundary(101)][rendition];
+        let error = segmenter.push(rendition, sample(start + far, 1_024, true)).unwrap_err();
+        assert!(matches!(error, Error::Hole { .. }), "{error}");
+        assert!(segmenter.poll().is_none());
+        segmenter.push(rendition, sample(start, 1_024, true)).unwrap();
+    }
+}
+
+#[test]
 fn a_run_that_ends_is_filled_up_to_the_next_ones_boundary() {
     let (_, mut segmenter) = begun(FrameRate::new(25, 1), 11);
     segmenter.fill_before(103);

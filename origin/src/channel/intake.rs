@@ -24,6 +24,10 @@ const WRAP: i64 = 1 << 32;
 /// where it is closed.
 const OUT_OF_ORDER: i64 = 500;
 
+/// How much further than the time that has passed key frames may lie apart, in milliseconds: a source
+/// may bring what it had in store when it comes. Beyond that its clock has jumped.
+const JUMP: i64 = 10_000;
+
 /// How far apart the longest and shortest distance of key frames may lie before they count as
 /// irregular: a scene cut in every GOP moves one by less.
 const IRREGULAR: f64 = 1.25;
@@ -134,8 +138,13 @@ impl Intake {
     }
 
     fn sync(&mut self, at: Instant, dts_ms: i64) {
-        if let Some((_, last)) = self.last_sync.replace((at, dts_ms)) {
-            self.gops.push_back(dts_ms.saturating_sub(last));
+        if let Some((then, last)) = self.last_sync.replace((at, dts_ms)) {
+            let distance = dts_ms.saturating_sub(last);
+            let passed = i64::try_from(at.duration_since(then).as_millis()).unwrap_or(i64::MAX);
+            // Where the clock has jumped there is no distance.
+            if (1..passed.saturating_add(JUMP)).contains(&distance) {
+                self.gops.push_back(distance);
+            }
             if self.gops.len() > GOPS {
                 self.gops.pop_front();
             }

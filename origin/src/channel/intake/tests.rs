@@ -121,6 +121,21 @@ fn long_and_irregular_key_frames_are_warned_of() {
 }
 
 #[test]
+fn a_clock_that_jumps_moves_no_key_frames_apart() {
+    for jump in [-9_000, 3_600_000] {
+        let mut feed = Feed::steady(50, 0);
+        for n in 250..500u64 {
+            let ms = n.cast_signed() * 40 + jump;
+            feed.at(n * 40).picture(ms, ms, n % 50 == 0);
+            feed.sound(ms);
+        }
+        let status = feed.status();
+        assert_eq!(status.gop_seconds, Some(2.0));
+        assert_eq!(status.warnings, [] as [&str; 0], "{jump}");
+    }
+}
+
+#[test]
 fn a_source_without_key_frames_or_sound_is_told_how_long() {
     let mut feed = Feed::new();
     for n in 0..500u64 {

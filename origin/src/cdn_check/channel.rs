@@ -9,7 +9,7 @@ use url::Url;
 
 use super::client::{self, Client, Reply};
 
-/// The longest a starting channel is waited for by the origin itself is 3 s; no need for more here.
+/// The multivariant playlist's name in a channel's folder.
 const MULTIVARIANT: &str = "index.m3u8";
 
 /// Why a channel can't be probed.
@@ -156,11 +156,7 @@ impl Channel {
         let reply = client.get(multivariant.path()).await.map_err(failed)?;
         let text = found(&multivariant, &reply)?;
         let wrong = |what| Error::Playlist { url: multivariant.to_string(), what };
-        let variant = text.lines().find(|line| !line.is_empty() && !line.starts_with('#'));
-        let playlist = variant
-            .filter(|_| text.starts_with("#EXTM3U"))
-            .and_then(|uri| multivariant.join(uri.trim()).ok())
-            .filter(|uri| uri.host_str() == multivariant.host_str())
+        let playlist = first_playlist(&multivariant, &text)
             .ok_or_else(|| wrong("names no playlist of this host"))?;
         Ok(Self { client, multivariant, playlist })
     }
@@ -205,6 +201,14 @@ fn found(url: &Url, reply: &Reply) -> Result<String, Error> {
         200 => Ok(reply.text()),
         status => Err(Error::Status { url: url.to_string(), status }),
     }
+}
+
+/// The first media playlist that a multivariant one names, if it is of the same host and port.
+fn first_playlist(multivariant: &Url, text: &str) -> Option<Url> {
+    let mut lines = text.strip_prefix("#EXTM3U")?.lines();
+    let named = lines.find(|line| !line.is_empty() && !line.starts_with('#'))?;
+    let playlist = multivariant.join(named.trim()).ok()?;
+    (playlist.origin() == multivariant.origin()).then_some(playlist)
 }
 
 /// The multivariant playlist of the channel that a URL is of.
@@ -262,6 +266,23 @@ mod tests {
             let found = multivariant(&Url::parse(address).unwrap());
             assert_eq!(found.as_str(), "https://edge.example/live/news/index.m3u8", "{address}");
         }
+    }
+
+    #[test]
+    fn the_first_rendition_is_looked_at_where_it_is_the_same_servers() {
+        let multivariant = Url::parse("http://edge.example:8081/live/news/index.m3u8").unwrap();
+        let first = |uri: &str| {
+            let text = format!("#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1\n{uri}\n");
+            first_playlist(&multivariant, &text).map(|url| url.to_string())
+        };
+        let there = "http://edge.example:8081/live/news/720p/index.m3u8";
+        for uri in ["720p/index.m3u8", there] {
+            assert_eq!(first(uri).as_deref(), Some(there));
+        }
+        for elsewhere in ["http://edge.example/x.m3u8", "https://edge.example:8081/x", "//o/x"] {
+            assert_eq!(first(elsewhere), None, "{elsewhere}");
+        }
+        assert_eq!(first_playlist(&multivariant, "<html>"), None);
     }
 
     #[test]

@@ -28,6 +28,9 @@ pub fn report(path: &Path) -> Result<String, config::Error> {
 
 fn summary(out: &mut String, config: &Config) -> std::fmt::Result {
     writeln!(out, "  http   {}", config.http.listen)?;
+    if let Some(tls) = &config.http.tls {
+        writeln!(out, "  https  {}", tls.listen)?;
+    }
     writeln!(out, "  rtmp   {}", config.rtmp.listen)?;
     writeln!(out, "  admin  {}", config.admin.listen)?;
     let memory = config::print_bytes(config.store.memory);
@@ -128,6 +131,13 @@ mod tests {
             assert!(text.contains(expected), "{expected}\nnot in\n{text}");
         }
         assert!(!text.contains("canary"), "{text}");
+    }
+
+    #[test]
+    fn a_door_for_https_is_told_where_there_is_one() {
+        let tls = "[http.tls]\nlisten = \"127.0.0.1:8443\"\ncert = \"a.pem\"\nkey = \"b.pem\"\n";
+        assert!(check(tls).unwrap().contains("  https  127.0.0.1:8443\n"));
+        assert!(!check("").unwrap().contains("https"));
     }
 
     #[test]

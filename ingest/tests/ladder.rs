@@ -25,6 +25,7 @@ use packager::grid::Grid;
 use packager::media::{Rendition, Sample};
 use packager::time::{FrameRate, Span, Timestamp};
 use tokio::sync::mpsc::Receiver;
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 
 /// 2026-01-01T00:00:00Z, where the marks of the fixtures begin.
@@ -118,15 +119,37 @@ async fn play(input: &mut Input, source: &[Timed], shift: i64) {
     }
 }
 
+/// What a worker makes, while it does.
+struct Gathering {
+    made: tokio::task::JoinHandle<Made>,
+    /// Pictures of the first rung, and the newest statistics.
+    so_far: watch::Receiver<(usize, Stats)>,
+}
+
+impl Gathering {
+    /// Waits until what is there is as wished.
+    async fn until(&mut self, wished: impl FnMut(&(usize, Stats)) -> bool) {
+        let waited = timeout(SILENCE, self.so_far.wait_for(wished)).await;
+        waited.expect("in time").expect("the worker is there");
+    }
+
+    /// Waits for so many more pictures of the first rung.
+    async fn more(&mut self, pictures: usize) {
+        let before = self.so_far.borrow().0;
+        self.until(|(there, _)| *there >= before + pictures).await;
+    }
+}
+
 /// Lets the worker end and gathers what it made.
-async fn finish(input: Input, gathering: tokio::task::JoinHandle<Made>) -> Made {
+async fn finish(input: Input, gathering: Gathering) -> Made {
     drop(input);
-    gathering.await.unwrap()
+    gathering.made.await.unwrap()
 }
 
 /// Reads outputs until the worker is gone.
-fn gather(mut outputs: Receiver<Output>, grid: Grid) -> tokio::task::JoinHandle<Made> {
-    tokio::spawn(async move {
+fn gather(mut outputs: Receiver<Output>, grid: Grid) -> Gathering {
+    let (told, so_far) = watch::channel((0, Stats::default()));
+    let made = tokio::spawn(async move {
         let mut made = Made {
             first_k: 0,
             start: 0,
@@ -152,8 +175,12 @@ fn gather(mut outputs: Receiver<Output>, grid: Grid) -> tokio::task::JoinHandle<
                         made.begun[rendition] = encoded;
                     }
                     made.samples[rendition].push(sample);
+                    told.send_modify(|(pictures, _)| *pictures = made.samples[0].len());
                 }
-                Some(Output::Stats(stats)) => made.stats = stats,
+                Some(Output::Stats(stats)) => {
+                    made.stats = stats;
+                    told.send_modify(|(_, newest)| newest.clone_from(&made.stats));
+                }
                 Some(Output::Exited { reason }) => {
                     assert!(reason.contains("exit status: 0"), "{reason}");
                     return made;
@@ -161,7 +188,8 @@ fn gather(mut outputs: Receiver<Output>, grid: Grid) -> tokio::task::JoinHandle<
                 None => panic!("the end was not told"),
             }
         }
-    })
+    });
+    Gathering { made, so_far }
 }
 
 /// Constant rate on the grid, IDRs at the start and the boundaries and nowhere else, no hole in any
@@ -287,12 +315,13 @@ async fn jumps_another_size_and_another_publisher_leave_the_output_whole() {
     });
     let Ladder { mut input, outputs, grid, .. } =
         start(&["180p", "96p"], (320, 180), FrameRate::new(30, 1));
-    let gathering = gather(outputs, grid);
+    let mut gathering = gather(outputs, grid);
     play(&mut input, &first, 7_200_000).await;
     // The same publisher restarts its encoder: its clock begins again, its picture is smaller.
     play(&mut input, &second, 0).await;
     input.source_lost();
-    tokio::time::sleep(Duration::from_millis(700)).await;
+    // What was on its way is shown.
+    gathering.more(21).await;
     // Another publisher: another rate and size, no sound.
     play(&mut input, &third, 55_000).await;
     let made = finish(input, gathering).await;

@@ -1,13 +1,12 @@
 //! The publisher is away for a while: viewers watch on, others join, nobody notices more than a
 //! picture that stands.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use harness::player::{Library, Player, Stage};
 use harness::publisher::{Publisher, Source};
 use harness::reader::full_mark;
 use harness::server::{ChannelConfig, Server};
-use harness::wait::{Look, until};
 use harness::witness::{Record, Watch, Witness};
 use harness::{Context, Failure, Result};
 use packager::time::FrameRate;
@@ -22,8 +21,8 @@ const JOINS_WITHIN: Duration = Duration::from_secs(5);
 /// and half a second, three times that on a machine that is shared.
 const BACK_WITHIN: Duration = Duration::from_millis(3 * (1_000 + 500));
 
-/// A channel with viewers whose publisher is killed for `away` and comes back with another size.
-/// Gives what the witness has seen, and how long the new picture took.
+/// A channel with viewers whose publisher is killed, and comes back with another size when `away` has
+/// been made without it. Gives what the witness has seen.
 pub(crate) fn absence(away: Duration) -> Result<Record> {
     let (record, second) = absence_on(ChannelConfig::tiny("a").patient(), away, &Library::ALL)?;
     let back = first_picture(&record, &second)?;
@@ -52,14 +51,10 @@ pub(crate) fn absence_on(
         viewer.wait_played(Duration::from_secs(3), PLAYABLE_WITHIN)?;
     }
     first.kill();
-    let left = Instant::now();
-    until("holding channel", Duration::from_secs(10), || {
-        let state = server.status("a")?["state"].clone();
-        Ok(Look::at((state == "holding").then_some(()), state.to_string()))
-    })?;
+    let (_, left) = server.numbers("a")?;
+    server.wait_state("a", "holding", Duration::from_secs(10))?;
     // Deep enough in the hole that all that a player starts with was made without a source.
-    let depth = away / 2;
-    std::thread::sleep(depth.saturating_sub(left.elapsed()));
+    server.wait_made("a", left, away / 2)?;
     let joined = [Library::HlsJs, Library::DashJs].map(join);
     for player in joined.into_iter().collect::<Result<Vec<_>>>()? {
         let took = player.wait_started(PLAYABLE_WITHIN)?;
@@ -68,7 +63,7 @@ pub(crate) fn absence_on(
         player.wait_played(Duration::from_secs(3), PLAYABLE_WITHIN)?;
         player.smooth()?;
     }
-    std::thread::sleep(away.saturating_sub(left.elapsed()));
+    server.wait_made("a", left, away)?;
     let second = Source::tiny(FrameRate::new(30, 1)).with_size(480, 270).publish(&url)?;
     // Long enough that all have what they had in store behind them.
     let more = Duration::from_secs(10);

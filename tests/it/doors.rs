@@ -39,13 +39,6 @@ fn events(server: &Server, name: &str, kind: &str) -> Result<Vec<bool>> {
     Ok(of_kind.map(|event| !event["ended"].is_null()).collect())
 }
 
-fn wait_state(server: &Server, name: &str, state: &str, bound: Duration) -> Result {
-    until(&format!("{state} channel"), bound, || {
-        let now = server.status(name)?["state"].clone();
-        Ok(Look::at((now == state).then_some(()), now.to_string()))
-    })
-}
-
 /// Waits until so many publishers have been let in since the start.
 fn wait_connected(server: &Server, count: usize) -> Result {
     until(&format!("publisher {count}"), SOON, || {
@@ -89,7 +82,7 @@ fn a_line_cut_without_a_word_is_told_once_and_over_when_the_publisher_is_back() 
     server.wait_playable("a", PLAYABLE_WITHIN)?;
     proxy.set_both(Faults::stopped(Flow::Forgotten));
     let begin = Instant::now();
-    wait_state(&server, "a", "holding", SOON)?;
+    server.wait_state("a", "holding", SOON)?;
     let found = begin.elapsed();
     assert!(found < SILENCE + Duration::from_secs(3), "found after {found:?}");
     assert!(proxy.tally(Way::Up).lost > 0, "else nothing was cut");
@@ -97,7 +90,7 @@ fn a_line_cut_without_a_word_is_told_once_and_over_when_the_publisher_is_back() 
     server.wait_more("a", 1)?;
     assert_eq!(events(&server, "a", "source lost")?, [false]);
     let again = Source::tiny(RATE).publish(&server.publish_url("a", None))?;
-    wait_state(&server, "a", "live", SOON)?;
+    server.wait_state("a", "live", SOON)?;
     server.wait_more("a", 2)?;
     assert_eq!(events(&server, "a", "source lost")?, [true]);
     assert_eq!(events(&server, "a", "source arrived")?, [true, true]);
@@ -146,9 +139,9 @@ fn a_machine_that_is_used_up_refuses_a_new_channel_with_the_figures_and_no_recon
     assert_eq!(server.status("b")?["state"], "idle");
 
     first.kill();
-    wait_state(&server, "a", "holding", SOON)?;
+    server.wait_state("a", "holding", SOON)?;
     let back = Source::tiny(RATE).publish(&url)?;
-    wait_state(&server, "a", "live", SOON)?;
+    server.wait_state("a", "live", SOON)?;
     server.wait_more("a", 2)?;
     ends_with(&server, &back)
 }

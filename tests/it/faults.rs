@@ -7,7 +7,6 @@ use harness::publisher::relay::{Body, Edit, Relay, Tag};
 use harness::publisher::{Publisher, Source};
 use harness::reader::full_mark;
 use harness::server::{ChannelConfig, Server, publish_url};
-use harness::wait::{Look, until};
 use harness::witness::{Record, Watch, Witness};
 use harness::{Context, Result};
 use packager::time::FrameRate;
@@ -117,10 +116,7 @@ fn a_publisher_back_within_hold_goes_on_in_the_same_run() -> Result {
     let mut first = Source::tiny(RATE).publish(&url)?;
     server.wait_playable("a", PLAYABLE_WITHIN)?;
     first.kill();
-    until("holding channel", Duration::from_secs(10), || {
-        let state = server.status("a")?["state"].clone();
-        Ok(Look::at((state == "holding").then_some(()), state.to_string()))
-    })?;
+    server.wait_state("a", "holding", Duration::from_secs(10))?;
     // Slate on time while nobody publishes.
     server.wait_more("a", 2)?;
     let second = Source::tiny(RATE).publish(&url)?;

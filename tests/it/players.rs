@@ -6,7 +6,6 @@ use harness::publisher::{Publisher, Source};
 use harness::reader::{self, Frame, dash, ffmpeg, gstreamer, hls};
 use harness::rules::dash::{Schema, check_schema};
 use harness::server::{ChannelConfig, Server};
-use harness::wait::{Look, until};
 use harness::witness::{Record, Watch, Witness};
 use harness::{Context, Result};
 use packager::grid::Grid;
@@ -131,9 +130,6 @@ fn a_channel_is_not_there_before_its_first_publisher() -> Result {
     }
     let _publisher =
         Source::tiny(FrameRate::new(25, 1)).publish(&server.publish_url("a", Some("k")))?;
-    until("live channel", Duration::from_secs(15), || {
-        let state = server.status("a")?["state"].clone();
-        Ok(Look::at((state == "live").then_some(()), state.to_string()))
-    })?;
+    server.wait_state("a", "live", Duration::from_secs(15))?;
     server.wait_playable("a", Duration::from_secs(5))
 }

@@ -308,6 +308,18 @@ impl Server {
         serde_json::from_str(&text).context("status.json")
     }
 
+    /// Waits until a channel says that it is in this state, such as `holding`.
+    ///
+    /// # Errors
+    /// As [`Self::wait_playable`].
+    pub fn wait_state(&self, channel: &str, state: &str, bound: Duration) -> Result {
+        let waited = until(&format!("{state} channel {channel}"), bound, || {
+            let now = self.status(channel)?["state"].clone();
+            Ok(Look::at((now == state).then_some(()), now.to_string()))
+        });
+        waited.map_err(|failure| self.explain(&failure))
+    }
+
     /// Waits until a channel can be played in HLS.
     ///
     /// # Errors
@@ -352,6 +364,25 @@ impl Server {
     pub fn wait_more(&self, channel: &str, more: u64) -> Result {
         let (first, last) = self.numbers(channel)?;
         self.wait_segment(channel, last.max(first + LEAD_IN) + more, Duration::from_secs(30))
+    }
+
+    /// Waits until the segments behind `k` that every playlist of a channel lists last for `length`.
+    ///
+    /// # Errors
+    /// As [`Self::wait_playable`], if they don't within twice that and ten seconds.
+    pub fn wait_made(&self, channel: &str, k: u64, length: Duration) -> Result {
+        let url = self.url(&format!("/live/{channel}/index.m3u8"));
+        let bound = length * 2 + Duration::from_secs(10);
+        let waited = until(&format!("{length:?} of {channel} behind {k}"), bound, || {
+            let lists = hls::fetch(&self.client, &url)?;
+            let behind = |list: &hls::Playlist| -> f64 {
+                list.objects.iter().filter(|o| o.k > k).map(|o| o.duration).sum()
+            };
+            let made = lists.iter().map(|(_, list)| behind(list)).reduce(f64::min);
+            let made = made.context("no playlist")?;
+            Ok(Look::at((made >= length.as_secs_f64()).then_some(()), format!("{made:.1} s")))
+        });
+        waited.map_err(|failure| self.explain(&failure))
     }
 
     /// Waits until the log has a line that contains all of these texts.

@@ -36,7 +36,8 @@
 //! Of every other segment it gets the parts too, which are the segment; what a playlist hints is there
 //! when the playlist has moved on; an update on top of what it had is the whole.
 //!
-//! Not here yet: the invariants of cues (I14) and of stores (I17). I19, that neighbours notice nothing, is a witness at each neighbour.
+//! Not here yet: the invariants of cues (I14) and of stores (I17). I19, that neighbours notice nothing,
+//! is a witness at each neighbour.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};

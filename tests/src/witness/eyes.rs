@@ -448,11 +448,16 @@ impl Eyes {
     }
 
     fn note_stream(&mut self, ended: JoinHandle<Result<Stream>>) {
-        // A body that breaks off is that of a server that was killed: nobody takes it for whole.
-        if let Ok(Ok(stream)) = ended.join() {
-            self.judge(&stream.url, &stream.streamed.response);
-            self.broken(&stream.url, streams::judge(&stream));
-            self.record.streams.push(stream);
+        match ended.join() {
+            Ok(Ok(stream)) => {
+                self.judge(&stream.url, &stream.streamed.response);
+                self.broken(&stream.url, streams::judge(&stream));
+                self.record.streams.push(stream);
+            }
+            // A body that breaks off is that of a server that was killed: nobody takes it for whole.
+            Ok(Err(_)) if self.watch.kills => {}
+            Ok(Err(failure)) => self.violation("I6", format!("a segment that is made: {failure}")),
+            Err(_) => self.violation("I6", "a fetch of a segment that is made panicked"),
         }
     }
 

@@ -94,7 +94,7 @@ fn common<T>(mut one: Vec<T>, mut other: Vec<T>) -> (Vec<T>, Vec<T>) {
     (one, other)
 }
 
-/// What a playlist says about each of its numbers: run, and whether a discontinuity precedes it.
+/// The run that a playlist puts each of its numbers in.
 fn rows(playlist: &MediaPlaylist) -> Vec<(u64, String)> {
     let numbers = playlist.media_sequence..;
     let runs = playlist.segments.iter().map(|s| s.uri.split('/').nth(1).unwrap().to_owned());

@@ -1,8 +1,8 @@
 //! The integration binary: everything that needs the real program, real publishers and real readers.
 //!
-//! `cargo test -p headwater-tests --test it -- --test-threads=2` runs all of it but the soak, which
-//! wants `soak:: timestamps:: --ignored`. Each test starts servers and peers of its own on ports from
-//! the system. The logs of the servers are kept in `<target>/it-logs`.
+//! `make test` runs all of it but what is ignored, which is long or wants a machine to itself and is
+//! run by `make soak`. Each test starts servers and peers of its own on ports from the system. The
+//! logs of the servers are kept in `<target>/it-logs`.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "all of this is tests")]
 

@@ -285,7 +285,7 @@ fn publish(html: &mut String, door: &Door, rtmp: &str) -> fmt::Result {
 
 fn state(health: Health) -> (&'static str, &'static str) {
     match health {
-        Health::Idle => ("idle", "no publisher yet"),
+        Health::Idle => ("idle", "no publisher"),
         Health::Starting => ("starting", "starting"),
         Health::Live => ("live", "live"),
         Health::Holding => ("holding", "source lost, holding"),

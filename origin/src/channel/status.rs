@@ -10,7 +10,8 @@ use super::incidents::Event;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Health {
-    /// Nobody has published since the server started.
+    /// There is nobody to play, and nothing: the first publisher is yet to come, or what there was has
+    /// ended a window ago.
     #[default]
     Idle,
     /// A source is there, the first segment is not.
@@ -58,7 +59,7 @@ pub struct Status {
     pub dash_low_latency: Option<bool>,
     /// Frame rate of the video renditions, such as `29.97`.
     pub fps: Option<String>,
-    /// Oldest and newest listed segment numbers.
+    /// Oldest segment that is listed.
     pub first_segment: Option<u64>,
     /// Newest segment that every rendition has.
     pub last_segment: Option<u64>,

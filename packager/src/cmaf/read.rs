@@ -1,11 +1,11 @@
 //! Reading init segments and chunks back: for what a process that died has left, for tests, for
 //! the witness that watches our output, and for tools.
 //!
-//! [`init`] tells what a player learns from an init segment, [`chunks`] what it learns from a part,
-//! a segment or any run of them; [`whole_chunks`] stops where a writer has died. What is read is reported as it stands, also where it breaks a rule
-//! of CMAF, so that rules can be checked on it; an [`Error`] is only what can't be read at all. No
-//! sample's bytes are looked at, encryption and sample groups are passed over, and boxes of unknown
-//! kinds are skipped.
+//! [`init`] tells what a player learns from an init segment, [`chunks`] what it learns from a part, a
+//! segment or any run of them; [`whole_chunks`] stops where a writer has died. What is read is reported
+//! as it stands, also where it breaks a rule of CMAF, so that rules can be checked on it; an [`Error`]
+//! is only what can't be read at all. No sample's bytes are looked at, encryption and sample groups are
+//! passed over, and boxes of unknown kinds are skipped.
 //!
 //! The input may be anything: sizes are checked before they are used, and nothing is allocated by a
 //! number found in the input beyond [`MAX_SAMPLES`].

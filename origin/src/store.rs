@@ -217,6 +217,16 @@ pub struct Media {
 pub enum MediaBody {
     /// In memory, in order.
     Memory(Vec<Bytes>),
+    /// In memory, and in a file that was written a short while ago: [`Media::len`] bytes from `offset`
+    /// on.
+    Both {
+        /// The bytes, in order.
+        pieces: Vec<Bytes>,
+        /// The file.
+        path: PathBuf,
+        /// First byte.
+        offset: u64,
+    },
     /// In a file, [`Media::len`] bytes from `offset` on. If it is not there any more when it is
     /// opened, the segment's time was up.
     File {

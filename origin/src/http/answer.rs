@@ -161,7 +161,11 @@ async fn of_media(
     headers.insert(CONTENT_LENGTH, HeaderValue::from(range.end - range.start));
     let payload = match media.body {
         _ if head => Payload::empty(),
-        store::MediaBody::Memory(chunks) => Payload::slice(&chunks, range),
+        store::MediaBody::Memory(pieces) => Payload::slice(&pieces, range),
+        store::MediaBody::Both { pieces, path, offset } => {
+            let stretch = offset + range.start..offset + range.end;
+            Payload::slice(&pieces, range).also_in(path, stretch)
+        }
         store::MediaBody::File { path, offset } => {
             let range = offset + range.start..offset + range.end;
             Payload::file(&path, range).await.map_err(unreadable)?

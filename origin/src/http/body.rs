@@ -1,6 +1,10 @@
 //! Bodies of answers: a list of `Bytes` that is never joined, a stretch of a file, or a segment that
 //! is still being written.
 //!
+//! Of a list that is in a file too, the kernel may send the file: then no byte is copied. It is asked
+//! for only what was written a short while ago and so is in the page cache, where no disk is waited
+//! for.
+//!
 //! The length of the first two is known before the first byte, so that the answer has a
 //! Content-Length. An open segment goes out part by part as it grows: each part is one frame, so one
 //! chunk of HTTP/1.1, and is flushed because nothing follows it yet (HT-08).
@@ -9,10 +13,9 @@
 //! stream, so that no cache takes the short body for the whole (HT-09): a file that was cut, a segment
 //! that never ends, and one that a slow reader is so far behind in that it has left memory.
 
-use std::collections::VecDeque;
 use std::io;
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -26,11 +29,16 @@ use tokio_util::io::poll_read_buf;
 use tokio_util::sync::ReusableBoxFuture;
 
 use super::pieces::Pieces;
+use super::serve::{Content, Stretch};
 use crate::store::Follower;
 
 /// Bytes read from a file at once: few enough that a slow viewer holds little memory, enough that
 /// a thread is not woken for every packet.
 const READ_AHEAD: usize = 128 * 1024;
+
+/// From so many bytes on, a file is sent by the kernel: opening it costs as much as copying half of
+/// them.
+const WORTH_SENDING: u64 = 64 * 1024;
 
 /// The body of an answer.
 #[derive(Debug)]
@@ -43,7 +51,10 @@ pub(super) struct Payload {
 
 #[derive(Debug)]
 enum Source {
-    Memory(VecDeque<Bytes>),
+    Memory {
+        pieces: Pieces,
+        also: Option<(PathBuf, Range<u64>)>,
+    },
     File {
         file: File,
         buffer: BytesMut,
@@ -68,7 +79,7 @@ async fn next(
 impl Payload {
     /// Nothing: the body of an answer to HEAD, and of a 304.
     pub(super) fn empty() -> Self {
-        Self { source: Source::Memory(VecDeque::new()), left: Some(0), sent: Counter::default() }
+        Self::bytes([])
     }
 
     /// The parts of an open segment as they come, each of which may take as long as `patience`.
@@ -79,10 +90,9 @@ impl Payload {
 
     /// These bytes, one after the other.
     pub(super) fn bytes(chunks: impl IntoIterator<Item = Bytes>) -> Self {
-        let chunks: VecDeque<Bytes> =
-            chunks.into_iter().filter(|chunk| !chunk.is_empty()).collect();
-        let left = Some(chunks.iter().map(|chunk| chunk.len() as u64).sum());
-        Self { source: Source::Memory(chunks), left, sent: Counter::default() }
+        let pieces: Pieces = chunks.into_iter().collect();
+        let left = Some(pieces.remaining() as u64);
+        Self { source: Source::Memory { pieces, also: None }, left, sent: Counter::default() }
     }
 
     /// The bytes of `range` of a list.
@@ -99,6 +109,16 @@ impl Payload {
             at = end;
         }
         Self::bytes(wanted)
+    }
+
+    /// The same bytes are also the bytes of `range` of a file.
+    pub(super) fn also_in(mut self, path: PathBuf, range: Range<u64>) -> Self {
+        if let Source::Memory { also, .. } = &mut self.source
+            && range.end.saturating_sub(range.start) >= WORTH_SENDING
+        {
+            *also = Some((path, range));
+        }
+        self
     }
 
     /// The bytes of `range` of a file.
@@ -127,7 +147,9 @@ impl Payload {
     /// or file.
     fn poll_pieces(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Pieces>>> {
         Poll::Ready(Ok(match &mut self.source {
-            Source::Memory(chunks) => chunks.pop_front().map(Pieces::from),
+            Source::Memory { pieces, .. } => {
+                Some(std::mem::take(pieces)).filter(Pieces::has_remaining)
+            }
             Source::File { file, buffer } => {
                 buffer.reserve(READ_AHEAD);
                 ready!(poll_read_buf(Pin::new(file), cx, buffer))?;
@@ -185,6 +207,20 @@ impl Body for Payload {
 
     fn size_hint(&self) -> SizeHint {
         self.left.map_or_else(SizeHint::default, SizeHint::with_exact)
+    }
+}
+
+impl Content for Payload {
+    fn stretch(&mut self) -> Option<Stretch> {
+        let Source::Memory { also, .. } = &mut self.source else { return None };
+        let (path, range) = also.take()?;
+        // Where it can't be opened, the bytes are still in memory.
+        let file = std::fs::File::open(path).ok()?;
+        Some(Stretch { file, range })
+    }
+
+    fn sent(&self, bytes: u64) {
+        self.sent.inc_by(bytes);
     }
 }
 

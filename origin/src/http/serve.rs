@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! accept ─► caps ─► (tls) ─► connection ─► desk, wire ─► hyper (HTTP/1)
+//!             │                  ├───────► reply (what of HTTP/1 has a length)
 //!             │                  └───────► streams ────► hyper (HTTP/2)
 //!             └ refusal: 503
 //! ```
@@ -9,9 +10,11 @@
 //! no connection is accepted any more, the requests that wait are answered first (they see the same
 //! token), idle connections close, and what is still being written gets a moment.
 
+use std::fs::File;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,6 +27,7 @@ use rustix::net::sockopt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
+use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tower::Service as _;
 
@@ -32,6 +36,7 @@ mod connection;
 mod desk;
 mod pace;
 mod refusal;
+mod reply;
 mod streams;
 mod tls;
 mod wire;
@@ -65,10 +70,35 @@ const UNACKNOWLEDGED: Duration = Duration::from_secs(30);
 /// The future of an answer.
 pub(crate) type Answering<B> = Pin<Box<dyn Future<Output = Response<B>> + Send>>;
 
+/// The body of an answer.
+pub(crate) trait Content:
+    http_body::Body<Data: Send, Error: Into<BoxError>> + Unpin + Send + 'static
+{
+    /// Where a file has all of it, for a connection that the kernel can send files to. The body is
+    /// not read then.
+    fn stretch(&mut self) -> Option<Stretch> {
+        None
+    }
+
+    /// So many bytes of the file were sent.
+    fn sent(&self, _bytes: u64) {}
+}
+
+impl Content for Body {}
+
+/// Bytes of a file.
+#[derive(Debug)]
+pub(crate) struct Stretch {
+    /// The file.
+    pub(crate) file: File,
+    /// Offsets into it.
+    pub(crate) range: Range<u64>,
+}
+
 /// What answers requests.
 pub(crate) trait Handler: Clone + Send + Sync + 'static {
     /// Bodies of its answers. One that ends in an error aborts the answer.
-    type Body: http_body::Body<Data: Send, Error: Into<BoxError>> + Unpin + Send + 'static;
+    type Body: Content;
 
     /// The answer to a request of a visitor.
     fn handle(&self, request: Request<Body>, visitor: &Arc<Visitor>) -> Answering<Self::Body>;
@@ -245,6 +275,11 @@ async fn encrypted<H: Handler>(
         }
         Err(error) => tracing::debug!(%error, "handshake failed"),
     }
+}
+
+impl connection::Stream for Box<TlsStream<pace::Paced>> {
+    // What goes out is not what is in the file.
+    const SENDS_FILES: bool = false;
 }
 
 #[cfg(test)]

@@ -339,7 +339,11 @@ impl ChannelStore {
             Some(n) => format!("\"{run}-{rendition}-{k}.{n}-{len}\""),
         });
         let body = match found.place {
-            Place::Memory(pieces) => MediaBody::Memory(pieces),
+            Place::Memory { pieces, file: None } => MediaBody::Memory(pieces),
+            Place::Memory { pieces, file: Some(offset) } => {
+                let path = self.directory.segment(&found.run, &found.rendition, k);
+                MediaBody::Both { pieces, path, offset }
+            }
             Place::Disk { offset } => {
                 let path = self.directory.segment(&found.run, &found.rendition, k);
                 MediaBody::File { path, offset }

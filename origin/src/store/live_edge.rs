@@ -108,11 +108,10 @@ pub(super) enum Next {
 /// Where the bytes are.
 #[derive(Debug)]
 pub(super) enum Place {
-    Memory(Vec<Bytes>),
+    /// In memory, and if the segment is whole on disk, from this byte of its file on.
+    Memory { pieces: Vec<Bytes>, file: Option<u64> },
     /// From this byte of the segment's file on.
-    Disk {
-        offset: u64,
-    },
+    Disk { offset: u64 },
 }
 
 impl Index {
@@ -244,8 +243,11 @@ impl Index {
             Some(n) => (entry.parts.iter().take(n).sum(), *entry.parts.get(n)?),
         };
         let place = match (&entry.memory, part) {
-            (Some(parts), None) => Place::Memory(parts.concat()),
-            (Some(parts), Some(n)) => Place::Memory(parts.get(n)?.clone()),
+            (Some(parts), _) => {
+                let pieces =
+                    part.map_or_else(|| Some(parts.concat()), |n| parts.get(n).cloned())?;
+                Place::Memory { pieces, file: entry.on_disk.then_some(offset) }
+            }
             (None, _) if entry.on_disk => Place::Disk { offset },
             (None, _) => return None,
         };

@@ -81,7 +81,7 @@ fn segment(run: &Run, k: u64, chunks: &[Chunk]) -> Segment {
 /// The bytes of an answer, from wherever they are.
 fn body(media: &Media) -> Vec<u8> {
     match &media.body {
-        MediaBody::Memory(pieces) => pieces.concat(),
+        MediaBody::Memory(pieces) | MediaBody::Both { pieces, .. } => pieces.concat(),
         MediaBody::File { path, offset } => {
             let file = std::fs::read(path).unwrap();
             let from = usize::try_from(*offset).unwrap();
@@ -91,7 +91,7 @@ fn body(media: &Media) -> Vec<u8> {
 }
 
 fn in_memory(media: &Media) -> bool {
-    matches!(media.body, MediaBody::Memory(_))
+    matches!(media.body, MediaBody::Memory(_) | MediaBody::Both { .. })
 }
 
 /// The defaults, but waiting for a busy disk where a test looks at files.

@@ -14,7 +14,7 @@ async fn a_list_goes_out_without_being_joined() {
     let mut payload = Payload::bytes(chunks());
     assert_eq!(payload.size_hint().exact(), Some(6));
     let first = payload.frame().await.unwrap().unwrap().into_data().unwrap();
-    assert_eq!(first.chunk(), b"ab");
+    assert_eq!((first.chunk(), first.remaining()), (&b"ab"[..], 6));
 }
 
 #[tokio::test]

@@ -1,15 +1,18 @@
 //! One connection, from its first byte to its end.
 //!
 //! ```text
-//! idle ─bytes─► hyper ─► answered ─► idle …        (HTTP/1)
-//!   │             └─ waits ─► parked ─► hyper ─► answered ─► idle …
-//!   └─ preface ─► streams                           (HTTP/2)
+//! idle ─bytes─► hyper ─request─► parked ─answer─► reply ─► idle …   (HTTP/1)
+//!   │             │                 └─ it grows ─► hyper ─► idle …
+//!   │             └─ the request has a body ─► answered ─► idle …
+//!   └─ preface ─► streams                                             (HTTP/2)
 //! ```
 //! A viewer in low latency spends nearly all its time waiting: for the next part's playlist, or
 //! between two requests. Hyper keeps 16 KiB of buffers for a connection, so it has the connection
-//! only while bytes go in or out. A request that waits is taken from it ([`super::desk`]), and when
-//! its answer is there a new hyper is given a request of the same form and that answer.
+//! only while it reads a request. That is taken from it ([`super::desk`]); an answer of known length is
+//! written without it ([`super::reply`]), and for any other a new hyper is given a request of the same
+//! form and that answer.
 
+use std::fs::File;
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
@@ -20,13 +23,13 @@ use axum::http::Response;
 use bytes::{Bytes, BytesMut};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio_util::sync::CancellationToken;
 
 use super::caps::Visitor;
 use super::desk::{Clerk, Desk, Form, Standing, Taken};
 use super::wire::Wire;
-use super::{Handler, MAX_HEADER_BYTES, MAX_HEADERS, Patience, streams};
+use super::{Handler, MAX_HEADER_BYTES, MAX_HEADERS, Patience, reply, streams};
 use crate::telemetry::metrics::Cut;
 
 /// What a connection begins with that speaks HTTP/2 (RFC 9113 §3.4).
@@ -39,9 +42,26 @@ const READ: usize = 2 * 1024;
 const MOST_AHEAD: usize = MAX_HEADER_BYTES;
 
 /// A byte stream to a client.
-pub(super) trait Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
+pub(super) trait Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static {
+    /// Whether the kernel can send files to it: what goes out is what is in the file.
+    const SENDS_FILES: bool;
 
-impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Stream for S {}
+    /// Writes bytes that more will follow at once.
+    fn poll_write_more(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(self).poll_write(cx, bytes)
+    }
+
+    /// Sends up to `count` bytes of a file, from offset `at` on: how many, 0 at its end.
+    fn poll_send(
+        &mut self,
+        _: &mut Context<'_>,
+        _: &File,
+        _at: u64,
+        _count: usize,
+    ) -> Poll<io::Result<usize>> {
+        Poll::Ready(Err(io::ErrorKind::Unsupported.into()))
+    }
+}
 
 /// What serves a connection.
 pub(super) struct Service<H> {
@@ -214,7 +234,12 @@ async fn with_hyper<S: Stream, H: Handler>(
 fn note<H>(error: &hyper::Error, service: &Service<H>) {
     if error.is_timeout() {
         service.visitor.metrics().cut(Cut::SlowRequest);
-    } else if too_slow(error) {
+    }
+    note_end(error, service);
+}
+
+fn note_end<H>(error: &(dyn std::error::Error + 'static), service: &Service<H>) {
+    if too_slow(error) {
         service.visitor.metrics().cut(Cut::SlowReader);
     }
     tracing::debug!(%error, peer = %service.visitor.peer(), "connection ended early");
@@ -259,15 +284,30 @@ async fn parked<S: Stream, B>(
     .await
 }
 
-/// Gives hyper a request of that form and its answer.
+/// Answers a request of that form; gives hyper the answer if its length is not known.
 async fn answer<S: Stream, H: Handler>(
-    stream: S,
+    mut stream: S,
     later: Bytes,
     form: Form,
     response: Response<H::Body>,
     service: &Service<H>,
 ) -> End<S, H::Body> {
     let form = if service.house.cancel.is_cancelled() { form.last() } else { form };
+    if let Some(head) = reply::head(&response, form) {
+        // Boxed, so that those who wait for their answer are small.
+        let written = Box::pin(async {
+            reply::write(&mut stream, head, form, response.into_body()).await?;
+            if form.keep { Ok(()) } else { stream.shutdown().await }
+        });
+        return match written.await {
+            Ok(()) if form.keep => End::Idle(stream, later),
+            Ok(()) => End::Over,
+            Err(error) => {
+                note_end(&error, service);
+                End::Over
+            }
+        };
+    }
     let mut request = form.request();
     if !later.is_empty() {
         request = [&request[..], &later[..]].concat().into();

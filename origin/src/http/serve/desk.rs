@@ -2,8 +2,9 @@
 //! connection can take both away from it.
 //!
 //! ```text
-//! hyper ─request─► desk ─► the handler's future ─► response ─► hyper
-//!                    └ taken away while it waits, brought back as a response
+//! hyper ─request─► desk ─taken away─► the handler's future ─► response ─► reply
+//!                    │                   hyper ◄─ desk ◄─ what grows ┘
+//!                    └ one with a body stays: the handler's future ─► response ─► hyper
 //! ```
 //! The desk also knows whether anything is under way on the connection: a request half read, a
 //! response half written. If nothing is, hyper and its buffers are not needed.
@@ -59,9 +60,12 @@ impl<B> std::fmt::Debug for Place<B> {
 /// What of a request decides in which form it is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Form {
-    head: bool,
-    old: bool,
-    keep: bool,
+    /// Only the head is wanted.
+    pub(super) head: bool,
+    /// HTTP/1.0.
+    pub(super) old: bool,
+    /// The connection goes on after it.
+    pub(super) keep: bool,
 }
 
 /// A request that was taken away.
@@ -105,6 +109,20 @@ impl Form {
     /// The same, answered as the connection's last.
     pub(super) const fn last(self) -> Self {
         Self { keep: false, ..self }
+    }
+
+    /// The version that the client speaks.
+    pub(super) const fn version(self) -> &'static str {
+        if self.old { "HTTP/1.0" } else { "HTTP/1.1" }
+    }
+
+    /// What the answer says of the connection, where that does not go without saying.
+    pub(super) const fn connection(self) -> Option<&'static str> {
+        match self {
+            Self { old: true, keep: true, .. } => Some("keep-alive"),
+            Self { old: false, keep: false, .. } => Some("close"),
+            _ => None,
+        }
     }
 
     /// A request that is answered in this form.
@@ -217,13 +235,18 @@ impl<B> Future for AtDesk<B> {
         let mut place = self.0.place();
         let response = match std::mem::replace(&mut *place, Place::Empty) {
             Place::Answered(response) => response,
-            Place::Asked { mut answering, form } => match answering.as_mut().poll(cx) {
+            Place::Asked { mut answering, form: None } => match answering.as_mut().poll(cx) {
                 Poll::Ready(response) => response,
                 Poll::Pending => {
-                    *place = Place::Asked { answering, form };
+                    *place = Place::Asked { answering, form: None };
                     return Poll::Pending;
                 }
             },
+            // To be taken away as soon as hyper has come back from this.
+            asked @ Place::Asked { .. } => {
+                *place = asked;
+                return Poll::Pending;
+            }
             Place::Empty => return Poll::Pending,
         };
         drop(place);

@@ -5,6 +5,7 @@
 //! peer must acknowledge [`MIN_BYTES`] in every [`WINDOW`]. What it acknowledges is asked of the
 //! kernel: its send buffer frees itself in lumps that a fair but slow line takes longer for.
 
+use std::fs::File;
 use std::future::Future as _;
 use std::io;
 use std::os::fd::AsFd;
@@ -12,9 +13,12 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use rustix::net::SendFlags;
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
+
+use super::connection::Stream;
 
 /// How long a peer may be below the least rate.
 pub(super) const WINDOW: Duration = Duration::from_secs(10);
@@ -105,6 +109,46 @@ impl AsyncRead for Paced {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_read(cx, buffer)
+    }
+}
+
+impl Stream for Paced {
+    const SENDS_FILES: bool = true;
+
+    fn poll_write_more(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let written = when_writable(&self.stream, cx, |stream| {
+            Ok(rustix::net::send(stream, bytes, SendFlags::MORE | SendFlags::NOSIGNAL)?)
+        });
+        self.count(cx, written)
+    }
+
+    fn poll_send(
+        &mut self,
+        cx: &mut Context<'_>,
+        file: &File,
+        at: u64,
+        count: usize,
+    ) -> Poll<io::Result<usize>> {
+        let sent = when_writable(&self.stream, cx, |stream| {
+            let mut at = at;
+            Ok(rustix::fs::sendfile(stream, file, Some(&mut at), count)?)
+        });
+        self.count(cx, sent)
+    }
+}
+
+/// Does something that the socket has to have room for.
+fn when_writable(
+    stream: &TcpStream,
+    cx: &mut Context<'_>,
+    mut write: impl FnMut(&TcpStream) -> io::Result<usize>,
+) -> Poll<io::Result<usize>> {
+    loop {
+        ready!(stream.poll_write_ready(cx))?;
+        match stream.try_io(Interest::WRITABLE, || write(stream)) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            written => return Poll::Ready(written),
+        }
     }
 }
 

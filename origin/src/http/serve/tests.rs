@@ -7,6 +7,10 @@ use tokio::task::JoinHandle;
 use super::*;
 use crate::telemetry::metrics::HttpMetrics;
 
+impl connection::Stream for tokio::io::DuplexStream {
+    const SENDS_FILES: bool = false;
+}
+
 /// More than the buffers of two sockets hold.
 pub(super) const LARGE: usize = 64 << 20;
 

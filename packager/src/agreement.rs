@@ -43,8 +43,7 @@ fn history(window: u64, events: &[Event]) -> Vec<Arc<Snapshot>> {
     let mut snapshots = Vec::new();
     for event in events {
         let edge = example.timeline.next_k().max(FIRST_K);
-        let part =
-            Part { duration: 3000, bytes: 9, independent: true, first_sample: 9, gap: false };
+        let part = Part { duration: 3000, bytes: 9, independent: true, first_sample: 9 };
         match *event {
             Event::Run(skip) => {
                 example.run(edge + skip);

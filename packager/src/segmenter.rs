@@ -56,8 +56,16 @@ pub enum Output {
         rendition: usize,
         /// Number of the segment.
         k: u64,
-        /// Whether its rendition was switched off when it began: it holds nothing worth playing.
-        off: bool,
+    },
+    /// This segment begins, and its rendition is switched off: nothing worth playing comes of it. Comes
+    /// before its first chunk.
+    Off {
+        /// Position of the rendition.
+        rendition: usize,
+        /// Number of the segment.
+        k: u64,
+        /// Where it begins, in ticks of the rendition.
+        start: i64,
     },
     /// Another stretch of the run begins: boundaries have drifted away from the source's key frames
     /// and are counted from here, or segments are uneven from here on, or even again. Comes before
@@ -82,8 +90,6 @@ pub struct PartChunk {
     pub independent: bool,
     /// How much of it is filler, in the same ticks.
     pub filler: u32,
-    /// Whether its rendition was switched off when its segment began: nothing worth playing.
-    pub off: bool,
     /// Bytes up to the end of its first sample.
     pub first_sample: u32,
     /// The bytes.
@@ -177,8 +183,6 @@ struct Cutter {
     feed: Feed,
     /// From where on the rendition is switched off, in its ticks.
     off_from: Option<i64>,
-    /// Whether the segment began while the rendition was switched off.
-    begun_off: bool,
     filler: Filler,
 }
 
@@ -217,7 +221,7 @@ impl Segmenter {
             if cutter.next >= Some(cutter.segment_end) {
                 // The process stopped between a segment's last part and its end.
                 let k = cutter.k;
-                ready.push_back(Output::SegmentClosed { rendition, k, off: false });
+                ready.push_back(Output::SegmentClosed { rendition, k });
                 cutter.begin(&grid, each, k + 1);
             }
             cutters.push(cutter);
@@ -275,7 +279,6 @@ impl Segmenter {
             return Err(Error::NotSync { rendition, k: cutter.k });
         }
         (cutter.hole, cutter.feed) = (false, Feed::Alive);
-        cutter.begun_off &= cutter.part > 0 || !cutter.pending.is_empty();
         cutter.filler.note(&sample);
         self.take(rendition, sample);
         Ok(())
@@ -296,11 +299,12 @@ impl Segmenter {
     }
 
     /// Says that a rendition is not made any more from the boundary at `at` on, in its ticks: filler
-    /// comes on time, and segments that begin meanwhile say that they hold nothing.
+    /// comes on time, and of segments that begin meanwhile it is said at once that they hold nothing.
     pub fn switch_off(&mut self, rendition: usize, at: i64) {
         if let Some(cutter) = self.cutters.get_mut(rendition) {
             cutter.off_from = Some(at);
             cutter.obey_switch();
+            self.ready.extend(cutter.begins_off(rendition));
         }
     }
 
@@ -434,14 +438,14 @@ impl Segmenter {
         let samples = std::mem::take(&mut cutter.pending);
         let end = cutter.next.unwrap_or(i64::MIN);
         let filler = std::mem::take(&mut cutter.filled);
-        let off = cutter.begun_off;
-        let place = Place { rendition, k: cutter.k, part: cutter.part, filler, off };
+        let place = Place { rendition, k: cutter.k, part: cutter.part, filler };
         self.ready.extend(part_chunk(each, place, &samples).map(Output::Chunk));
         // The next part holds as many samples as this one, give or take one.
         cutter.pending = Vec::with_capacity(samples.len() + 1);
         if end >= cutter.segment_end {
-            self.ready.push_back(Output::SegmentClosed { rendition, k: cutter.k, off });
+            self.ready.push_back(Output::SegmentClosed { rendition, k: cutter.k });
             cutter.begin(&self.grid, each, cutter.k + 1);
+            self.ready.extend(cutter.begins_off(rendition));
         } else {
             cutter.part += 1;
             cutter.part_end = part_end_after(&self.grid, each, cutter.k, end, cutter.segment_end);
@@ -473,7 +477,6 @@ impl Cutter {
             hole: false,
             feed: Feed::Alive,
             off_from: None,
-            begun_off: false,
             filler: Filler::new(rendition),
         };
         cutter.begin(grid, rendition, k);
@@ -494,7 +497,6 @@ impl Cutter {
         let start = start_of(grid, rendition, k);
         (self.k, self.part) = (k, 0);
         self.obey_switch();
-        self.begun_off = self.feed == Feed::Off;
         self.segment_end = start_of(grid, rendition, k + 1);
         self.part_end = part_end_after(grid, rendition, k, start, self.segment_end);
     }
@@ -505,21 +507,27 @@ impl Cutter {
             (self.hole, self.feed) = (true, Feed::Off);
         }
     }
+
+    /// What is said of a segment that begins while nothing comes.
+    fn begins_off(&self, rendition: usize) -> Option<Output> {
+        let begins = self.part == 0 && self.pending.is_empty() && self.feed == Feed::Off;
+        let start = self.next.filter(|_| begins)?;
+        Some(Output::Off { rendition, k: self.k, start })
+    }
 }
 
-/// Where a part stands, how much of it is filler, and whether its rendition is switched off.
+/// Where a part stands, and how much of it is filler.
 struct Place {
     rendition: usize,
     k: u64,
     part: u32,
     filler: u32,
-    off: bool,
 }
 
 /// Writes samples as a part; nothing of none.
 fn part_chunk(rendition: &Rendition, place: Place, samples: &[Sample]) -> Option<PartChunk> {
     let first = samples.first()?;
-    let Place { rendition: position, k, part, filler, off } = place;
+    let Place { rendition: position, k, part, filler } = place;
     let chunk = cmaf::chunk(&ChunkSpec { rendition, k, part, samples, events: &[] });
     let first_sample = chunk.head.len().saturating_add(first.data.len());
     Some(PartChunk {
@@ -530,7 +538,6 @@ fn part_chunk(rendition: &Rendition, place: Place, samples: &[Sample]) -> Option
         duration: samples.iter().map(|s| s.duration).fold(0, u32::saturating_add),
         independent: first.sync,
         filler,
-        off,
         first_sample: u32::try_from(first_sample).unwrap_or(u32::MAX),
         chunk,
     })

@@ -179,8 +179,6 @@ pub struct Part {
     pub independent: bool,
     /// Bytes up to the end of its first sample: what shows a key frame alone.
     pub first_sample: u32,
-    /// Whether players are told to play another rendition here, as in all parts of its segment.
-    pub gap: bool,
 }
 
 /// A segment still being written.
@@ -192,15 +190,24 @@ pub struct OpenSegment {
     pub run: Arc<Run>,
     /// Decode time of its first sample.
     pub start: i64,
-    /// The parts that exist already.
+    /// The parts that exist already; none yet, perhaps, of a gap.
     pub parts: Vec<Part>,
+    /// How long it is going to be, in ticks of the rendition's timescale, if its rendition was off
+    /// when it began: nothing worth playing comes of it, and players are told as soon as that is
+    /// known. See [`Segment::gap`].
+    pub gap: Option<u64>,
 }
 
 impl OpenSegment {
-    /// End of its last sample so far, in ticks of the rendition's timescale since the epoch.
+    /// End of its last sample so far, in ticks of the rendition's timescale since the epoch; where it
+    /// is going to end, of a gap.
     pub fn end(&self) -> i64 {
-        let length = self.parts.iter().map(|part| u64::from(part.duration)).sum();
-        self.start.saturating_add_unsigned(length)
+        self.start.saturating_add_unsigned(self.gap.unwrap_or_else(|| self.made()))
+    }
+
+    /// How much of it there is, in the same ticks.
+    fn made(&self) -> u64 {
+        self.parts.iter().map(|part| u64::from(part.duration)).sum()
     }
 }
 
@@ -219,7 +226,7 @@ pub enum State {
 pub struct Track {
     /// Finished segments, oldest first, numbers without a hole.
     pub segments: Vec<Arc<Segment>>,
-    /// The segment being written, if its first part exists.
+    /// The segment being written, if its first part exists, or as soon as it is known to be a gap.
     pub open: Option<Arc<OpenSegment>>,
 }
 

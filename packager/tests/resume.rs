@@ -97,9 +97,9 @@ impl Disk {
 fn store(disks: &mut [Disk; 2], output: Output) {
     match output {
         Output::Init { .. } => panic!("the init segments are there"),
-        Output::Shifted { .. } => {}
+        Output::Shifted { .. } | Output::Off { .. } => {}
         Output::Chunk(part) => disks[part.rendition].take(&part),
-        Output::SegmentClosed { rendition, k, .. } => disks[rendition].closed.push(k),
+        Output::SegmentClosed { rendition, k } => disks[rendition].closed.push(k),
     }
 }
 

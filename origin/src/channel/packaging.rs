@@ -362,9 +362,9 @@ impl Packaging {
         let mut chunks = Vec::new();
         while let Some(output) = current.segmenter.poll() {
             match output {
-                Output::Init { .. } | Output::Shifted(_) => {}
+                Output::Init { .. } | Output::Shifted(_) | Output::Off { .. } => {}
                 Output::Chunk(part) => chunks.push(part),
-                Output::SegmentClosed { rendition, k, .. } => {
+                Output::SegmentClosed { rendition, k } => {
                     let end = chunks.last().map_or(0, |p| p.start + i64::from(p.duration));
                     let parts = std::mem::take(&mut chunks).into_iter().map(|p| p.chunk).collect();
                     self.store.keep(&current.run.id, rendition, k, parts, end);
@@ -540,13 +540,12 @@ impl Packaging {
                         independent,
                         first_sample,
                         filler,
-                        off,
                         chunk,
                         ..
                     } = chunk;
                     let bytes = u32::try_from(chunk.len()).unwrap_or(u32::MAX);
                     self.store.append(&current.run.id, rendition, k, &chunk).await;
-                    let part = Part { duration, bytes, independent, first_sample, gap: off };
+                    let part = Part { duration, bytes, independent, first_sample };
                     timeline.push_part(rendition, k, start, part);
                     parts += 1;
                     if let Some(opened) = current.opened.get_mut(rendition).and_then(Option::take) {
@@ -558,8 +557,9 @@ impl Packaging {
                         metrics.filler.inc_by(f64::from(filler) / current.scale(rendition));
                     }
                 }
-                Output::SegmentClosed { rendition, k, off } => {
-                    timeline.close_as(rendition, off);
+                Output::Off { rendition, k, start } => timeline.open_gap(rendition, k, start),
+                Output::SegmentClosed { rendition, k } => {
+                    timeline.close(rendition);
                     if let Some(segment) = timeline.last_segment(rendition) {
                         self.store.close(&current.run.id, rendition, k, segment).await;
                     }

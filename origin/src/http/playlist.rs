@@ -161,6 +161,12 @@ impl Reloads {
         }
     }
 
+    /// How many different answers are waited for.
+    #[cfg(test)]
+    pub(super) fn entries(&self) -> usize {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
     fn turn(&self, key: Key) -> Turn<'_> {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(outcome) = waiting.get(&key) {

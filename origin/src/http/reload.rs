@@ -7,7 +7,8 @@
 //! ?_HLS_skip=YES|v2       without the old segments (and date ranges)
 //! ```
 //! Other parameters are none of ours and are ignored. How many parts a segment will have is not
-//! known before it is whole: a part that it turns out not to have is the next segment's first.
+//! known before it is whole: a part that it turns out not to have is the next segment's first. A gap
+//! is whole when it begins and has no parts: who waits for one of those is told at once.
 
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 #![deny(clippy::arithmetic_side_effects)]
@@ -102,23 +103,46 @@ pub(super) fn due(snapshot: &Snapshot, index: usize, wanted: Wanted) -> Due {
         return Due::Late;
     }
     let Some(track) = snapshot.tracks.get(index) else { return Due::TooFar };
-    let last = track.segments.last().map_or(0, |segment| segment.k);
-    if wanted.msn > last.saturating_add(ADVANCE_SEGMENTS) {
+    let last = Whole::newest(track);
+    if wanted.msn > last.k.saturating_add(ADVANCE_SEGMENTS) {
         return Due::TooFar;
     }
     match wanted.part {
-        None if wanted.msn > last => Due::Later,
-        None if wanted.msn == last => Due::Newest,
+        None if wanted.msn > last.k => Due::Later,
+        None if wanted.msn == last.k => Due::Newest,
         None => Due::Late,
-        Some(part) => part_due(track, (wanted.msn, part), advance_parts(&snapshot.format.grid)),
+        Some(part) => {
+            let limit = advance_parts(&snapshot.format.grid);
+            part_due(track, &last, (wanted.msn, part), limit)
+        }
     }
 }
 
-fn part_due(track: &Track, (msn, part): (u64, u64), limit: u64) -> Due {
-    let open = track.open.as_deref();
+/// The newest segment that is listed whole; number 0 where there is none.
+#[derive(Debug, Default)]
+struct Whole {
+    k: u64,
+    /// Its parts that are listed; none of a gap.
+    parts: u64,
+}
+
+impl Whole {
+    fn newest(track: &Track) -> Self {
+        if let Some(open) = track.open.as_ref().filter(|open| open.gap.is_some()) {
+            return Self { k: open.k, parts: 0 };
+        }
+        track.segments.last().map_or_else(Self::default, |last| {
+            let parts = if last.gap { 0 } else { last.parts.len() as u64 };
+            Self { k: last.k, parts }
+        })
+    }
+}
+
+fn part_due(track: &Track, last: &Whole, (msn, part): (u64, u64), limit: u64) -> Due {
+    let open = track.open.as_deref().filter(|open| open.gap.is_none());
     let begun = open.map_or(0, |open| open.parts.len() as u64);
     let later = |ahead: u64| if ahead > limit { Due::TooFar } else { Due::Later };
-    let Some(last) = track.segments.last().filter(|last| msn <= last.k) else {
+    if msn > last.k {
         let of_open = open.is_some_and(|open| open.k == msn);
         return match part.checked_sub(if of_open { begun } else { 0 }) {
             // Parts from the newest one on; of a segment that has not begun, at the least so many.
@@ -126,20 +150,19 @@ fn part_due(track: &Track, (msn, part): (u64, u64), limit: u64) -> Due {
             None if part.saturating_add(1) == begun => Due::Newest,
             None => Due::Late,
         };
-    };
+    }
     if msn < last.k {
         return Due::Late;
     }
-    let parts = last.parts.len() as u64;
-    match part.checked_sub(parts) {
+    match part.checked_sub(last.parts) {
         // What is beyond the end of a whole segment is the first part of the next.
-        Some(beyond) if parts > 0 => match begun {
+        Some(beyond) if last.parts > 0 => match begun {
             0 => later(beyond.saturating_add(1)),
             1 => Due::Newest,
             _ => Due::Late,
         },
         _ if begun > 0 => Due::Late,
-        _ if part.saturating_add(1) < parts => Due::Late,
+        _ if part.saturating_add(1) < last.parts => Due::Late,
         _ => Due::Newest,
     }
 }

@@ -162,7 +162,7 @@ pub(super) fn read_back(state: &State, directory: &Directory, runs: &[Files]) ->
             let (k, start) = (spooled.k, spooled.start);
             let (parts, bytes) = spooled.into_parts();
             let run = newest.stretch(k)?;
-            track.open = Some(Arc::new(OpenSegment { k, run, start, parts }));
+            track.open = Some(Arc::new(OpenSegment { k, run, start, parts, gap: None }));
             open.insert(index, bytes);
         }
         tracks.push(track);

@@ -66,7 +66,6 @@ fn segment(run: &Run, k: u64, chunks: &[Chunk]) -> Segment {
         bytes: u32::try_from(chunk.len()).unwrap(),
         independent: true,
         first_sample: 10,
-        gap: false,
     };
     Segment {
         k,

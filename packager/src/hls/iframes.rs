@@ -1,7 +1,8 @@
 //! An I-frame playlist (RFC 8216bis §4.4.3.6): the first picture of every finished segment, as the
 //! byte range of the segment that shows it. Segments begin with a key frame, so that is one.
 //!
-//! It has the dates, discontinuities and server control of the media playlist, and no parts.
+//! It has the dates, discontinuities and server control of the media playlist, and no parts. A gap is
+//! listed when the media playlist lists it.
 
 use super::delta::{self, Skip};
 use super::head::{self, Kind};
@@ -34,6 +35,9 @@ fn write(text: &mut String, snapshot: &Snapshot, index: usize, skip: Skip) -> st
         } else {
             writer.segment(text, segment)?;
         }
+    }
+    if let Some(gap) = track.open.as_ref().filter(|open| live && open.gap.is_some()) {
+        writer.open(text, gap)?;
     }
     if !live {
         text.push_str("#EXT-X-ENDLIST\n");

@@ -60,9 +60,6 @@ pub(super) fn write(
         if part.independent {
             write!(text, ",INDEPENDENT=YES")?;
         }
-        if part.gap {
-            write!(text, ",GAP=YES")?;
-        }
         writeln!(text)?;
     }
     Ok(())
@@ -87,8 +84,8 @@ fn next<'a>(
     track: &'a Track,
 ) -> Option<(&'a Run, u64, usize)> {
     if let Some(open) = &track.open {
-        let ends =
-            snapshot.format.grid.cut == Cut::Source && looks_whole(snapshot, rendition, track);
+        let ends = open.gap.is_some()
+            || snapshot.format.grid.cut == Cut::Source && looks_whole(snapshot, rendition, track);
         let (k, n) = if ends { (open.k.saturating_add(1), 0) } else { (open.k, open.parts.len()) };
         return Some((&open.run, k, n));
     }
@@ -121,8 +118,10 @@ fn looks_whole(snapshot: &Snapshot, rendition: &Rendition, track: &Track) -> boo
 pub(super) fn newest(snapshot: &Snapshot, index: usize) -> Option<(u64, usize)> {
     let track = snapshot.tracks.get(index)?;
     let from = listed_from(snapshot, index);
-    let open = track.open.as_ref().map(|open| (open.k, open.parts.len()));
+    let open = track.open.as_ref().filter(|open| open.gap.is_none());
+    let open = open.map(|open| (open.k, open.parts.len()));
     let closed = track.segments.iter().rev().take_while(|segment| end_nanos(segment, index) > from);
+    let closed = closed.filter(|segment| !segment.gap);
     let closed = closed.map(|segment| (segment.k, segment.parts.len()));
     let (k, parts) = open.into_iter().chain(closed).find(|(_, parts)| *parts > 0)?;
     Some((k, parts - 1))

@@ -1,5 +1,10 @@
 //! The lines of segments (RFC 8216bis §4.4.4). The writer goes once over what is listed and keeps
 //! what the last one was, which is all that decides whether a MAP, a DISCONTINUITY or a date is due.
+//!
+//! A gap is listed whole as soon as it begins, and without parts. Gaps of parts (`GAP=YES`) would come
+//! one by one, and stock hls.js takes no notice of them: it waits for the segment's own tag, and its
+//! buffer ends before a segment does. Told at the beginning, it has all of its buffer to go to another
+//! variant with.
 
 use std::fmt::Write;
 
@@ -65,16 +70,12 @@ impl<'a> Writer<'a> {
         let (run, name, k) = (&segment.run.id, &self.rendition.name, segment.k);
         let scale = segment.run.scale(self.index);
         self.begin(text, &segment.run, (k, segment.start))?;
-        if matches!(self.rows, Rows::PartsAfter(from) if parts::end_nanos(segment, self.index) > from)
-        {
+        let near = matches!(self.rows, Rows::PartsAfter(from) if parts::end_nanos(segment, self.index) > from);
+        if near && !segment.gap {
             parts::write(text, self.rendition, (&segment.run, scale, k), &segment.parts)?;
         }
-        let duration = seconds(Span::new(segment.duration, scale), Rounding::Nearest);
-        writeln!(text, "#EXTINF:{duration},")?;
-        if segment.gap {
-            writeln!(text, "#EXT-X-GAP")?;
-        }
-        if self.rows == Rows::Keys && segment.first_sample() > 0 {
+        self.length(text, &segment.run, segment.duration, segment.gap)?;
+        if self.rows == Rows::Keys && !segment.gap && segment.first_sample() > 0 {
             writeln!(text, "#EXT-X-BYTERANGE:{}@0", segment.first_sample())?;
         }
         writeln!(text, "../{run}/{name}/{k}.m4s")?;
@@ -82,11 +83,27 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    /// Writes the parts of the segment that is being made.
+    /// Writes what there is of the segment that is being made: its parts, or all of a gap.
     pub(super) fn open(&mut self, text: &mut String, open: &'a OpenSegment) -> std::fmt::Result {
-        self.begin(text, &open.run, (open.k, open.start))?;
-        let scale = open.run.scale(self.index);
-        parts::write(text, self.rendition, (&open.run, scale, open.k), &open.parts)
+        let (run, name, k) = (&open.run.id, &self.rendition.name, open.k);
+        self.begin(text, &open.run, (k, open.start))?;
+        match open.gap {
+            Some(duration) => {
+                self.length(text, &open.run, duration, true)?;
+                writeln!(text, "../{run}/{name}/{k}.m4s")
+            }
+            None => {
+                let scale = open.run.scale(self.index);
+                parts::write(text, self.rendition, (&open.run, scale, k), &open.parts)
+            }
+        }
+    }
+
+    /// Writes how long a segment is, in ticks, and whether it is a gap.
+    fn length(&self, text: &mut String, run: &Run, ticks: u64, gap: bool) -> std::fmt::Result {
+        let duration = seconds(Span::new(ticks, run.scale(self.index)), Rounding::Nearest);
+        writeln!(text, "#EXTINF:{duration},")?;
+        if gap { writeln!(text, "#EXT-X-GAP") } else { Ok(()) }
     }
 
     /// Writes what stands before a segment: it holds for its parts too.

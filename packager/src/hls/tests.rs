@@ -252,16 +252,32 @@ fn an_update_is_for_those_who_have_what_it_leaves_out() {
 }
 
 #[test]
-fn what_is_switched_off_is_a_gap_in_every_part() {
+fn what_is_switched_off_is_listed_as_a_gap_from_its_beginning() {
     let mut example = Example::new(60);
-    example.run(FIRST_K);
+    let run = example.run(FIRST_K).id.clone();
     example.push_all(FIRST_K..FIRST_K + 2);
-    example.off = true;
-    example.push_some_parts(0, FIRST_K + 2, 2);
-    let text = media(&example.snapshot(), 0, Skip::Nothing, &Options::default());
-    let parts = lines(&text, "#EXT-X-PART:");
-    assert!(parts.iter().rev().take(2).all(|part| part.ends_with(",GAP=YES")), "{text}");
-    assert_eq!(parts.iter().filter(|part| part.contains("GAP")).count(), 2);
+    let k = FIRST_K + 2;
+    let end = format!("\n#EXTINF:1.60000,\n#EXT-X-GAP\n../{run}/720p/{k}.m4s\n");
+    let hint = format!("URI=\"../{run}/720p/{}.0.m4s\"", k + 1);
+    example.open_gap(0, k);
+    let mut seen = std::collections::BTreeSet::new();
+    for step in 0..3 {
+        match step {
+            0 => {}
+            1 => example.push_some_parts(0, k, 2),
+            _ => example.timeline.close(0),
+        }
+        let text = media(&example.snapshot(), 0, Skip::Nothing, &Options::default());
+        assert!(text.contains(&end) && !text.contains(&format!("/{k}.0.m4s")), "{text}");
+        assert!(lines(&text, "#EXT-X-PRELOAD-HINT")[0].ends_with(&hint), "{text}");
+        // The newest part is the one before the gap.
+        let last = format!("\"../720p/index.m3u8\",LAST-MSN={},LAST-PART=5", k - 1);
+        let other = media(&example.snapshot(), 1, Skip::Nothing, &Options::default());
+        assert!(other.contains(&last), "{other}");
+        assert!(iframes(&example.snapshot(), 0, Skip::Nothing).ends_with(&end));
+        seen.insert(text);
+    }
+    assert_eq!(seen.len(), 1, "nothing changes until the next segment");
 }
 
 #[test]

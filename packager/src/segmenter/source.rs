@@ -204,7 +204,7 @@ impl SourceSegmenter {
         if sound_at.k > at.k {
             // The cut that the sound has made is the pictures' own, though a disk may have lost it.
             if at.part > 0 {
-                ready.push_back(Output::SegmentClosed { rendition: PICTURES, k: at.k, off: false });
+                ready.push_back(Output::SegmentClosed { rendition: PICTURES, k: at.k });
             }
             (at.k, at.part, at.segment) = (sound_at.k, 0, at.next);
         }
@@ -363,7 +363,7 @@ impl SourceSegmenter {
                 parts.flush(&mut self.ready);
                 if parts.part > 0 {
                     let (rendition, k) = (parts.position, parts.k);
-                    self.ready.push_back(Output::SegmentClosed { rendition, k, off: false });
+                    self.ready.push_back(Output::SegmentClosed { rendition, k });
                 }
             }
         }
@@ -763,7 +763,7 @@ impl Parts {
         let samples = std::mem::take(&mut self.pending);
         let filler = std::mem::take(&mut self.filled);
         let (rendition, k, part) = (self.position, self.k, self.part);
-        let place = Place { rendition, k, part, filler, off: false };
+        let place = Place { rendition, k, part, filler };
         let Some(chunk) = part_chunk(&self.rendition, place, &samples) else { return };
         ready.push_back(Output::Chunk(chunk));
         // The next part holds as many samples as this one, give or take one.
@@ -776,7 +776,7 @@ impl Parts {
     fn close(&mut self, ready: &mut VecDeque<Output>, at: i64) {
         self.flush(ready);
         let (rendition, k) = (self.position, self.k);
-        ready.push_back(Output::SegmentClosed { rendition, k, off: false });
+        ready.push_back(Output::SegmentClosed { rendition, k });
         (self.k, self.part, self.start) = (self.k + 1, 0, at);
     }
 }

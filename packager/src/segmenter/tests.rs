@@ -131,10 +131,7 @@ fn finishing_closes_the_open_segment_with_what_is_there() {
     segmenter.push(VIDEO, sample(grid.boundary(10), 3000, true)).unwrap();
     segmenter.finish();
     assert!(matches!(segmenter.poll(), Some(Output::Chunk(PartChunk { duration: 3000, .. }))));
-    assert!(matches!(
-        segmenter.poll(),
-        Some(Output::SegmentClosed { rendition: VIDEO, k: 10, off: false })
-    ));
+    assert!(matches!(segmenter.poll(), Some(Output::SegmentClosed { rendition: VIDEO, k: 10 })));
     assert!(segmenter.poll().is_none());
 }
 
@@ -366,28 +363,28 @@ fn only_an_encoder_that_is_there_is_waited_for() {
 }
 
 #[test]
-fn what_is_switched_off_is_filled_on_time_and_its_whole_segments_say_so() {
+fn what_is_switched_off_is_filled_on_time_and_its_segments_say_so_when_they_begin() {
     let (grid, mut segmenter) = begun(FrameRate::new(30, 1), 11);
     // Told ahead of what its encoder has still to give.
     segmenter.switch_off(VIDEO, grid.boundary(101));
     for dts in (grid.boundary(100) + 11 * 3_000..grid.boundary(101)).step_by(3_000) {
         segmenter.push(VIDEO, sample(dts, 3_000, false)).unwrap();
     }
-    segmenter.fill(video_time(&grid, grid.boundary(102)), Span::millis(60_000));
+    segmenter.fill(video_time(&grid, grid.boundary(102) - 1), Span::millis(60_000));
     segmenter.switch_on(VIDEO);
     for dts in (grid.boundary(102)..grid.boundary(103)).step_by(3_000) {
         segmenter.push(VIDEO, sample(dts, 3_000, dts == grid.boundary(102))).unwrap();
     }
     let out = outputs(&mut segmenter);
     assert_eq!(whole(&out)[VIDEO], grid.segment_ticks);
-    let off: Vec<(u64, bool)> = out
-        .iter()
-        .filter_map(|o| match o {
-            Output::SegmentClosed { rendition: VIDEO, k, off } => Some((*k, *off)),
-            _ => None,
-        })
-        .collect();
-    assert_eq!(off, [(100, false), (101, true), (102, false)]);
+    assert_eq!(closed(&out, VIDEO), [100, 101, 102]);
+    let off = out.iter().position(|o| matches!(o, Output::Off { .. })).unwrap();
+    assert!(
+        matches!(out[off], Output::Off { rendition: VIDEO, k: 101, start } if start == grid.boundary(101))
+    );
+    assert!(matches!(out[off - 1], Output::SegmentClosed { rendition: VIDEO, k: 100 }));
+    assert!(matches!(&out[off + 1], Output::Chunk(chunk) if (chunk.k, chunk.part) == (101, 0)));
+    assert_eq!(out.iter().filter(|o| matches!(o, Output::Off { .. })).count(), 1);
     assert_eq!(closed(&out, AUDIO), []);
 }
 

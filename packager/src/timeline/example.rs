@@ -62,8 +62,6 @@ pub(crate) struct Example {
     pub(crate) grid: Grid,
     renditions: Arc<[Rendition]>,
     runs: u64,
-    /// Whether what is pushed is nothing worth playing.
-    pub(crate) off: bool,
 }
 
 impl Example {
@@ -88,7 +86,7 @@ impl Example {
             publish_delay: Span::millis(150),
         });
         let timeline = Timeline::new(format, Arc::clone(&renditions), None);
-        Self { timeline, grid, renditions, runs: 0, off: false }
+        Self { timeline, grid, renditions, runs: 0 }
     }
 
     /// Begins a run at `first_k`.
@@ -109,10 +107,18 @@ impl Example {
     pub(crate) fn push_off(&mut self, numbers: std::ops::Range<u64>, off: &[usize]) {
         for k in numbers {
             for rendition in 0..self.renditions.len() {
-                self.push_parts(rendition, k);
-                self.timeline.close_as(rendition, off.contains(&rendition));
+                if off.contains(&rendition) {
+                    self.open_gap(rendition, k);
+                }
+                self.push(rendition, k);
             }
         }
+    }
+
+    /// Opens segment `k` of one rendition as a gap.
+    pub(crate) fn open_gap(&mut self, rendition: usize, k: u64) {
+        let (start, _) = self.bounds(self.renditions[rendition].video().is_some(), k);
+        self.timeline.open_gap(rendition, k, start);
     }
 
     /// Adds the parts that the grid gives segment `k` of one rendition.
@@ -138,7 +144,7 @@ impl Example {
             let duration = u32::try_from(duration).unwrap();
             let independent = !video || at == start;
             let bytes = 40_000 + u32::from(independent);
-            let part = Part { duration, bytes, independent, first_sample: 9_000, gap: self.off };
+            let part = Part { duration, bytes, independent, first_sample: 9_000 };
             self.timeline.push_part(rendition, k, start, part);
             at += i64::from(duration);
             parts += 1;

@@ -7,8 +7,7 @@ use super::{Part, Snapshot, State};
 use crate::media::RunId;
 use crate::time::{FrameRate, Span};
 
-const PART: Part =
-    Part { duration: 36_000, bytes: 1000, independent: true, first_sample: 400, gap: false };
+const PART: Part = Part { duration: 36_000, bytes: 1000, independent: true, first_sample: 400 };
 
 /// Number, run and whether it is a gap, of every segment of a rendition.
 fn rows(snapshot: &Snapshot, rendition: usize) -> Vec<(u64, RunId, bool)> {
@@ -49,8 +48,10 @@ fn a_gap_with_media_is_listed_as_one_and_its_run_goes_on() {
     example.run(FIRST_K);
     example.push_all(FIRST_K..FIRST_K + 1);
     for rendition in 0..4 {
-        example.push_parts(rendition, FIRST_K + 1);
-        example.timeline.close_as(rendition, rendition == 1);
+        if rendition == 1 {
+            example.open_gap(rendition, FIRST_K + 1);
+        }
+        example.push(rendition, FIRST_K + 1);
     }
     let snapshot = example.snapshot();
     let gaps: Vec<bool> = (0..4).map(|r| rows(&snapshot, r)[1].2).collect();
@@ -58,6 +59,25 @@ fn a_gap_with_media_is_listed_as_one_and_its_run_goes_on() {
     assert!(snapshot.tracks[1].segments[1].has_media());
     let runs = snapshot.listed_runs();
     assert_eq!((runs.len(), runs[0].last_k), (1, FIRST_K + 1));
+}
+
+#[test]
+fn an_open_gap_is_as_long_as_it_is_going_to_be_and_stays_one_without_a_part() {
+    let mut example = Example::new(600);
+    example.run(FIRST_K);
+    example.push_all(FIRST_K..FIRST_K + 1);
+    example.open_gap(0, FIRST_K + 1);
+    let (start, end) = example.bounds(true, FIRST_K + 1);
+    let open = example.snapshot().tracks[0].open.clone().unwrap();
+    assert_eq!((open.start, open.end(), open.parts.len()), (start, end, 0));
+    example.push_some_parts(0, FIRST_K + 1, 1);
+    assert_eq!(example.snapshot().tracks[0].open.as_ref().unwrap().end(), end);
+    example.open_gap(1, FIRST_K + 1);
+    for rendition in [0, 1] {
+        example.timeline.close(rendition);
+        let closed = Arc::clone(&example.snapshot().tracks[rendition].segments[1]);
+        assert!(closed.gap && closed.end() == end, "{closed:?}");
+    }
 }
 
 #[test]

@@ -252,39 +252,51 @@ impl Timeline {
     /// segment if this is its first part; numbers left out before it become gaps. A part of a
     /// segment that is finished already, or of none of the current run's, is dropped.
     pub fn push_part(&mut self, rendition: usize, k: u64, start: i64, part: Part) {
+        if let Some(open) = self.open(rendition, k, start) {
+            open.parts.push(part);
+        }
+    }
+
+    /// Says that segment `k` of a rendition, which begins now at `start`, is a gap, whatever parts it
+    /// gets: its rendition is off.
+    pub fn open_gap(&mut self, rendition: usize, k: u64, start: i64) {
+        let grid = self.format.grid;
+        if let Some(open) = self.open(rendition, k, start) {
+            let end = open.run.start_of(&grid, rendition, k.saturating_add(1));
+            open.gap = Some(end.abs_diff(open.start));
+        }
+    }
+
+    /// The open segment of a rendition, if `k` can be that.
+    fn open(&mut self, rendition: usize, k: u64, start: i64) -> Option<&mut OpenSegment> {
         // A number before the newest stretch is that of a rendition which is a little behind.
         let run = self.run.iter().rev().find(|run| run.first_k <= k);
-        let Some(run) = run.cloned().filter(|_| self.state == State::Live) else { return };
-        let Some(track) = self.tracks.get(rendition) else { return };
-        let open = track.open.as_ref().map(|open| open.k);
+        let run = run.cloned().filter(|_| self.state == State::Live)?;
+        let open = self.tracks.get(rendition)?.open.as_ref().map(|open| open.k);
         if open.is_some_and(|open| k < open) {
-            return;
+            return None;
         }
         if open != Some(k) {
             self.close(rendition);
             let next_k = self.tracks.get(rendition).and_then(Writing::next_k);
             if next_k.is_some_and(|next_k| k < next_k) {
-                return;
+                return None;
             }
             self.fill(rendition, next_k.unwrap_or(run.first_k), k, &run);
         }
         self.last_discontinuity = Some(run.discontinuity);
-        let Some(track) = self.tracks.get_mut(rendition) else { return };
-        let open =
-            track.open.get_or_insert_with(|| OpenSegment { k, run, start, parts: Vec::new() });
-        open.parts.push(part);
+        let track = self.tracks.get_mut(rendition)?;
+        let new = OpenSegment { k, run, start, parts: Vec::new(), gap: None };
+        Some(track.open.get_or_insert(new))
     }
 
     /// Finishes the open segment of a rendition.
     pub fn close(&mut self, rendition: usize) {
-        self.close_as(rendition, false);
-    }
-
-    /// Finishes the open segment of a rendition; as a gap, if there is nothing in it worth playing.
-    pub fn close_as(&mut self, rendition: usize, gap: bool) {
         let Some(track) = self.tracks.get_mut(rendition) else { return };
         let Some(open) = track.open.take() else { return };
-        let duration = open.parts.iter().map(|part| u64::from(part.duration)).sum();
+        // A gap is as long as players were told, whatever of it was made.
+        let duration = open.gap.unwrap_or_else(|| open.made());
+        let gap = open.gap.is_some();
         track.segments.push_back(Arc::new(Segment {
             k: open.k,
             run: open.run,

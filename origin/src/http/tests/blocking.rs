@@ -7,7 +7,7 @@ use axum::http::StatusCode;
 use axum::http::header::{CACHE_CONTROL, RETRY_AFTER};
 use tokio::time::Instant;
 
-use super::fixture::{Answer, FIRST_K, Fixture};
+use super::fixture::{Answer, FIRST_K, Fixture, WAITING};
 
 const LIST: &str = "/live/demo/96p/index.m3u8";
 /// TARGETDURATION of the fixture.
@@ -127,6 +127,36 @@ async fn hl_13_a_part_beyond_the_end_of_a_segment_is_the_next_ones_first() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_waits_for_a_rung_that_goes_off_is_told_when_the_gap_begins() {
+    let mut origin = Fixture::live(3).await;
+    let k = FIRST_K + 3;
+    let keys = format!("/live/demo/96p/iframes.m3u8?_HLS_msn={k}");
+    let waiting = [part(k, 0), part(k, 3), msn(k), keys].map(|url| origin.spawn_get(&url));
+    origin.settle().await;
+    assert!(waiting.iter().all(|request| !request.is_finished()));
+    origin.open_gap(k);
+    origin.publish();
+    let whole = format!("#EXT-X-GAP\n../{}/96p/{k}.m4s\n", super::fixture::RUN);
+    for request in waiting {
+        let answer = request.await.unwrap();
+        assert!(answer.text().contains(&whole), "{}", answer.text());
+        assert_eq!(answer.header(CACHE_CONTROL), APPEARED);
+    }
+    // Its parts are made all the same, and nobody waits for them here. The next segment is waited for.
+    let next = [part(k + 1, 0), msn(k + 1)].map(|url| origin.spawn_get(&url));
+    origin.push(0, k).await;
+    origin.publish();
+    origin.settle().await;
+    assert!(next.iter().all(|request| !request.is_finished()));
+    assert_eq!(origin.get(&part(k + 1, 11)).await.status, StatusCode::BAD_REQUEST);
+    origin.push(0, k + 1).await;
+    origin.publish();
+    for request in next {
+        assert!(lists_part(&request.await.unwrap(), k + 1, 0));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn hl_14_what_is_there_already_is_answered_at_once() {
     let mut origin = Fixture::live(3).await;
     let k = FIRST_K + 3;
@@ -209,6 +239,28 @@ async fn hl_21_the_part_that_is_hinted_is_waited_for_and_comes() {
         origin.publish();
         assert_eq!(waiting.await.unwrap().status, StatusCode::OK);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn ht_13_however_many_wait_for_the_same_one_watches_and_the_others_are_small() {
+    const CROWD: usize = 50_000;
+    const ROOM: usize = 64 << 20;
+    let mut origin = Fixture::live(3).await;
+    let k = FIRST_K + 3;
+    let ask = |url: &str| (0..WAITING / 2).map(|_| origin.spawn_get(url)).collect::<Vec<_>>();
+    let (first, second) = (ask(&part(k, 0)), ask(&part(k, 1)));
+    origin.settle().await;
+    assert_eq!(origin.metrics.http.waiting.get(), i64::from(WAITING));
+    assert_eq!(origin.waited_for(), 2, "an entry for each part, not for each who waits");
+    let cost = origin.cost(&part(k, 0));
+    assert!(cost * CROWD < ROOM, "{cost} bytes for each who waits");
+    origin.push_part(0, k).await;
+    origin.publish();
+    for request in first {
+        assert!(lists_part(&request.await.unwrap(), k, 0));
+    }
+    assert_eq!(origin.waited_for(), 1);
+    drop(second);
 }
 
 #[tokio::test(start_paused = true)]

@@ -214,9 +214,13 @@ impl Fixture {
             bytes: chunk.len().try_into().unwrap(),
             independent: true,
             first_sample: 20,
-            gap: false,
         };
         self.timeline.push_part(rendition, k, start, part);
+    }
+
+    /// Opens segment `k` of the pictures as a gap.
+    pub(super) fn open_gap(&mut self, k: u64) {
+        self.timeline.open_gap(0, k, self.grid.boundary(k));
     }
 
     /// Adds what is missing of segment `k` of a rendition, and finishes it.
@@ -306,6 +310,18 @@ impl Fixture {
     pub(super) async fn post(&self, path: &str, kind: &str, body: impl Into<Body>) -> Answer {
         let request = Request::post(path).header("content-type", kind).body(body.into()).unwrap();
         read(response_to(&self.origin, &self.caps, request).await).await
+    }
+
+    /// How many different playlists are waited for.
+    pub(super) fn waited_for(&self) -> usize {
+        self.origin.texts.values().map(|texts| texts.reloads.entries()).sum()
+    }
+
+    /// What a request costs while it is being answered, in bytes, beside its connection.
+    pub(super) fn cost(&self, path: &str) -> usize {
+        let visitor = self.caps.visit([192, 0, 2, 1].into()).unwrap();
+        let request = Request::get(path).body(Body::empty()).unwrap();
+        size_of_val(&*self.origin.handle(request, &visitor))
     }
 
     /// Asks in a task of its own.

@@ -183,7 +183,6 @@ impl SegmentRecord {
             bytes,
             independent,
             first_sample,
-            gap,
         };
         let parts = self.parts.iter().map(part).collect();
         Segment { k: key.k, run, start, duration, parts, gap }

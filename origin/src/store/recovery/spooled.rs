@@ -54,8 +54,7 @@ impl Spooled {
             let size = u32::try_from(chunk.range.len()).ok()?;
             let first = chunk.samples.first().and_then(|sample| chunk.bytes_of(sample))?;
             let first_sample = u32::try_from(first.end.checked_sub(chunk.range.start)?).ok()?;
-            // An open segment of a rung that was off is filled on as any other.
-            let part = Part { duration, bytes: size, independent, first_sample, gap: false };
+            let part = Part { duration, bytes: size, independent, first_sample };
             spooled.picture = newest_sync(&chunk, at, bytes).or(spooled.picture);
             spooled.parts.push((part, bytes.slice(chunk.range)));
         }

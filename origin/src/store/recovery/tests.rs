@@ -160,15 +160,15 @@ impl Channel {
 /// listed.
 async fn write(channel: &ChannelStore, timeline: &mut Timeline, run: &RunId, output: Output) {
     match output {
-        Output::Init { .. } | Output::Shifted { .. } => {}
+        Output::Init { .. } | Output::Shifted { .. } | Output::Off { .. } => {}
         Output::Chunk(part) => {
             let PartChunk { rendition, k, start, duration, independent, first_sample, .. } = part;
             let bytes = u32::try_from(part.chunk.len()).unwrap();
             channel.append(run, rendition, k, &part.chunk).await;
-            let part = Part { duration, bytes, independent, first_sample, gap: false };
+            let part = Part { duration, bytes, independent, first_sample };
             timeline.push_part(rendition, k, start, part);
         }
-        Output::SegmentClosed { rendition, k, .. } => {
+        Output::SegmentClosed { rendition, k } => {
             timeline.close(rendition);
             let segment = timeline.last_segment(rendition).unwrap();
             channel.close(run, rendition, k, segment).await;

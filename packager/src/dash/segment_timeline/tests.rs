@@ -53,13 +53,7 @@ impl Uneven {
         };
         for (rendition, start, end) in [(0, start, end), (1, cut(start), cut(end))] {
             let duration = u32::try_from(end - start).unwrap();
-            let part = Part {
-                duration,
-                bytes: 40_000,
-                independent: true,
-                first_sample: 10_000,
-                gap: false,
-            };
+            let part = Part { duration, bytes: 40_000, independent: true, first_sample: 10_000 };
             self.timeline.push_part(rendition, self.k, start, part);
             self.timeline.close(rendition);
         }

@@ -6,6 +6,7 @@ mod blocking;
 mod fixture;
 mod held;
 mod open;
+mod updates;
 
 use axum::http::header::{
     ACCEPT_ENCODING, ACCEPT_RANGES, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,

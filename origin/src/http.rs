@@ -129,7 +129,7 @@ impl Handler for Arc<Origin> {
             return Box::pin(async move {
                 let (request, body) = request.into_parts();
                 let mut class = None;
-                let taken = origin.take_report(&request, body, visitor.peer(), &mut class).await;
+                let taken = origin.take_report(&request, body, &visitor, &mut class).await;
                 origin.response(taken, &request.method, request.uri.path(), class)
             });
         }

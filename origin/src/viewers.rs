@@ -122,18 +122,19 @@ impl Viewers {
         }
     }
 
-    /// Takes one player's reports, the body of its request.
+    /// Takes one player's reports, the body of its request, which comes from an address, or through a
+    /// trusted proxy that does not say from where.
     ///
     /// # Errors
     /// [`Refused`]; then nothing of it is counted, except that it was refused.
     pub fn take(
         &self,
         channel: &Name,
-        address: IpAddr,
+        from: Option<IpAddr>,
         body: &[u8],
         now: Instant,
     ) -> Result<(), Refused> {
-        let taken = self.take_uncounted(channel, address, body, now);
+        let taken = self.take_uncounted(channel, from, body, now);
         self.metrics.reported(match &taken {
             Ok(()) => "taken",
             Err(Refused::NoChannel) => "no_channel",
@@ -146,11 +147,11 @@ impl Viewers {
     fn take_uncounted(
         &self,
         channel: &Name,
-        address: IpAddr,
+        from: Option<IpAddr>,
         body: &[u8],
         now: Instant,
     ) -> Result<(), Refused> {
-        if !lock(&self.limits).may_report(address, now) {
+        if !lock(&self.limits).may_report(from, now) {
             return Err(Refused::TooMany);
         }
         let channel = self.channels.get(channel).ok_or(Refused::NoChannel)?;
@@ -158,7 +159,7 @@ impl Viewers {
         let Some(first) = reports.first() else { return Ok(()) };
         let session = self.hasher.hash_one(&first.session);
         let mut sessions = lock(&channel.sessions);
-        let may_join = || lock(&self.limits).may_join(address, now);
+        let may_join = || lock(&self.limits).may_join(from, now);
         if !sessions.knows(session) && (!sessions.has_room(now) || !may_join()) {
             return Err(Refused::TooMany);
         }

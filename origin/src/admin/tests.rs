@@ -121,7 +121,7 @@ async fn viewers_stand_on_the_page_and_in_the_api() {
     assert!(!page.contains("Viewers"), "nobody has reported: {page}");
     let report = "br=(2800),ltc=1440,sf=h,sid=\"hidden\",sta=p,v=2";
     let news = Name::parse("news").unwrap();
-    let address = std::net::Ipv4Addr::LOCALHOST.into();
+    let address = Some(std::net::Ipv4Addr::LOCALHOST.into());
     fixture.viewers.take(&news, address, report.as_bytes(), Instant::now()).unwrap();
     let (_, _, page) = fixture.get("/").await;
     assert!(page.contains("<dt>Viewers</dt><dd>1: 1 HLS</dd>"), "{page}");

@@ -4,7 +4,6 @@
 //! `application/cmcd`, or `text/plain`, which scripts of other sites may send without asking first.
 //! No answer of it is ever cached.
 
-use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use axum::body::Body;
@@ -19,6 +18,7 @@ use super::body::Payload;
 use super::class::Class;
 use super::error::Error;
 use super::route::Route;
+use super::serve::Visitor;
 use super::{MAX_URI, Origin};
 use crate::viewers::Refused;
 
@@ -33,7 +33,7 @@ impl Origin {
         &self,
         request: &Parts,
         body: Body,
-        address: IpAddr,
+        visitor: &Visitor,
         class: &mut Option<Class>,
     ) -> Result<Response<Payload>, Error> {
         if request.uri.path().len() > MAX_URI {
@@ -48,7 +48,8 @@ impl Origin {
             return Err(Error::Media);
         }
         let body = whole(body).await?;
-        match self.context.viewers.take(&name, address, &body, Instant::now()) {
+        let viewer = visitor.viewer(&request.headers);
+        match self.context.viewers.take(&name, viewer, &body, Instant::now()) {
             Ok(()) => Ok(answer::taken()),
             Err(Refused::NoChannel) => Err(Error::Gone),
             Err(Refused::TooMany) => Err(Error::TooMany),

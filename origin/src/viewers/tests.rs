@@ -23,7 +23,7 @@ impl Fixture {
     }
 
     fn say(&self, text: &str) -> Result<(), Refused> {
-        self.viewers.take(&self.channel, ADDRESS, text.as_bytes(), self.now)
+        self.viewers.take(&self.channel, Some(ADDRESS), text.as_bytes(), self.now)
     }
 
     fn audience(&self) -> Audience {
@@ -116,7 +116,7 @@ fn one_address_cannot_invent_an_audience() {
     assert!((100..1_000).contains(&joined), "{joined}");
     assert_eq!(f.audience().viewers, joined);
     let other = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
-    let real = f.viewers.take(&f.channel, other, b"sf=h,sid=\"real\",sta=p,v=2", f.now);
+    let real = f.viewers.take(&f.channel, Some(other), b"sf=h,sid=\"real\",sta=p,v=2", f.now);
     assert!(real.is_ok(), "{real:?}");
 }
 
@@ -125,7 +125,7 @@ fn what_is_refused_is_counted_by_reason_only() {
     let f = Fixture::new();
     assert!(matches!(f.say("nonsense=("), Err(Refused::Malformed(_))));
     let unknown = Name::parse("unknown").unwrap();
-    let taken = f.viewers.take(&unknown, ADDRESS, b"sid=\"a\",v=2", f.now);
+    let taken = f.viewers.take(&unknown, Some(ADDRESS), b"sid=\"a\",v=2", f.now);
     assert!(matches!(taken, Err(Refused::NoChannel)));
     f.has("headwater_viewer_reports_total{result=\"malformed\"} 1");
     f.has("headwater_viewer_reports_total{result=\"no_channel\"} 1");

@@ -2,16 +2,22 @@
 //!
 //! Counted are connections and requests that wait. A CDN's machines are few addresses with many
 //! requests: those of the trusted networks are counted in a pool of their own, without a bound per
-//! address, so that a crowd that comes past the CDN takes nothing from it. Whose request a proxy
-//! passes on (`X-Forwarded-For`) is not looked at: a proxy is trusted or it is a viewer.
+//! address, so that a crowd that comes past the CDN takes nothing from it. What is held is the proxy's,
+//! so whose request it passes on (`X-Forwarded-For`) is not looked at; only who wants to know what a
+//! viewer does rather than what it holds asks for that ([`Visitor::viewer`]).
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use axum::http::HeaderMap;
 
 use crate::network::{Network, subscriber};
 use crate::telemetry::metrics::{HttpMetrics, Refused};
+
+/// Where proxies write whom they pass a request on for, each behind those before it.
+const FORWARDED_FOR: &str = "x-forwarded-for";
 
 /// What may be held at one time.
 #[derive(Clone, Debug)]
@@ -76,7 +82,7 @@ impl Caps {
     /// # Errors
     /// There are too many.
     pub(crate) fn visit(self: &Arc<Self>, peer: IpAddr) -> Result<Arc<Visitor>, Refused> {
-        let trusted = self.limits.trusted.iter().any(|network| network.contains(peer));
+        let trusted = self.trusts(peer);
         let address = (!trusted).then(|| subscriber(peer));
         let Limits { all_connections, connections, .. } = self.limits;
         let mut held = self.held();
@@ -98,6 +104,10 @@ impl Caps {
         held.pool(address).connections += 1;
         self.metrics.connections.inc();
         Ok(Arc::new(Visitor { caps: Arc::clone(self), peer, address }))
+    }
+
+    fn trusts(&self, address: IpAddr) -> bool {
+        self.limits.trusted.iter().any(|network| network.contains(address))
     }
 
     fn refuse(&self, why: Refused) -> Refused {
@@ -140,6 +150,19 @@ impl Visitor {
         self.peer
     }
 
+    /// The address of the viewer whose request this is: of one that a trusted proxy passes on, the last
+    /// that no trusted proxy has, which is the one that was seen and not told. `None`: the proxy names
+    /// none.
+    pub(crate) fn viewer(&self, headers: &HeaderMap) -> Option<IpAddr> {
+        if !self.is_trusted() {
+            return Some(self.peer);
+        }
+        let lines = headers.get_all(FORWARDED_FOR).into_iter().rev();
+        let names = lines.flat_map(|line| line.to_str().unwrap_or_default().rsplit(','));
+        let mut addresses = names.map(|name| address(name.trim()));
+        addresses.find(|address| address.is_none_or(|known| !self.caps.trusts(known))).flatten()
+    }
+
     /// Whether it is a CDN or a proxy.
     pub(super) fn is_trusted(&self) -> bool {
         self.address.is_none()
@@ -166,6 +189,12 @@ impl Visitor {
         self.caps.metrics.waiting.inc();
         Ok(WaitingSlot(Arc::clone(self)))
     }
+}
+
+/// An address as proxies write it: some add the port.
+fn address(text: &str) -> Option<IpAddr> {
+    let with_port = || Some(text.parse::<SocketAddr>().ok()?.ip());
+    text.parse().ok().or_else(with_port)
 }
 
 impl Drop for Visitor {
@@ -228,6 +257,30 @@ mod tests {
         assert_eq!(from(&caps, CDN).unwrap_err(), Refused::Connections);
         let _waiting = [cdn[0].wait().unwrap(), cdn[0].wait().unwrap()];
         assert_eq!(cdn[1].wait().unwrap_err(), Refused::Waiting);
+    }
+
+    #[test]
+    fn a_viewer_behind_a_trusted_proxy_is_the_last_address_that_was_seen() {
+        let caps = caps(9, 9);
+        let viewer = |peer: &str, lines: &[&str]| {
+            let mut headers = HeaderMap::new();
+            for line in lines {
+                headers.append(FORWARDED_FOR, line.parse().unwrap());
+            }
+            from(&caps, peer).unwrap().viewer(&headers).map(|address| address.to_string())
+        };
+        for (peer, lines, expected) in [
+            ("192.0.2.1", &["198.51.100.7"][..], Some("192.0.2.1")),
+            (CDN, &["198.51.100.7"], Some("198.51.100.7")),
+            (CDN, &["203.0.113.9, 198.51.100.7"], Some("198.51.100.7")),
+            (CDN, &["203.0.113.9", "198.51.100.7:4711, 10.9.9.9"], Some("198.51.100.7")),
+            (CDN, &["[2001:db8::1]:443,10.9.9.9"], Some("2001:db8::1")),
+            (CDN, &["198.51.100.7, unknown"], None),
+            (CDN, &["10.9.9.9"], None),
+            (CDN, &[], None),
+        ] {
+            assert_eq!(viewer(peer, lines).as_deref(), expected, "{peer} {lines:?}");
+        }
     }
 
     #[test]

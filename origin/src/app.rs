@@ -12,6 +12,8 @@
 //! answers the requests that wait; answers that are being sent get a few seconds; then publishers are
 //! told, channels close their segments, and the store is flushed. Who asks a second time does not
 //! want to wait for that.
+//!
+//! SIGHUP has the certificate read again at once; it is looked at every few seconds anyway.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -27,7 +29,7 @@ use packager::dash;
 use packager::media::Name;
 use packager::time::{Rounding, Timescale, Timestamp};
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
@@ -36,11 +38,12 @@ use crate::admission::Admission;
 use crate::channel::{self, Channel, Channels};
 use crate::clock::{Ahead, Clock, SystemClock};
 use crate::config::{self, Config};
+use crate::signals::{self, Terminal, Wish};
 use crate::sockets::{self, Door, Sockets};
 use crate::store::{self, ChannelStore, Store};
 use crate::telemetry::metrics::Metrics;
 use crate::viewers::Viewers;
-use crate::{admin, http, signals};
+use crate::{admin, http};
 
 mod announce;
 mod broadcaster;
@@ -105,7 +108,7 @@ pub fn serve(config: &Config, guarded: bool) -> Result<(), Error> {
         let mut asked = Asked::listen()?;
         let server = Server::start(config, sockets)?;
         announce::serving(&server, config);
-        asked.once().await;
+        asked.once(&server.reread).await;
         asked.unless_again(server.stop()).await;
         Ok(())
     })
@@ -125,8 +128,11 @@ fn block_on<T>(future: impl Future<Output = Result<T, Error>>) -> Result<T, Erro
         .block_on(future)
 }
 
-/// The signals that ask the process to end.
-struct Asked(Vec<(signals::Signal, tokio::signal::unix::Signal)>);
+/// The signals that the process heeds.
+struct Asked {
+    listeners: Vec<(signals::Signal, tokio::signal::unix::Signal)>,
+    terminal: Terminal,
+}
 
 impl Asked {
     /// Listens from now on.
@@ -135,12 +141,20 @@ impl Asked {
             Ok((signal, tokio::signal::unix::signal(signal.as_raw().into())?))
         };
         let failed = |source| Error::System { what: "can't listen for signals", source };
-        signals::asking_to_end().map(listen).collect::<Result<_, _>>().map(Self).map_err(failed)
+        let listeners = signals::heeded().map(listen).collect::<Result<_, _>>().map_err(failed)?;
+        Ok(Self { listeners, terminal: Terminal::of_this_process() })
     }
 
-    /// Resolves when one has come. From then on the process has [`GONE_WITHIN`] to live.
-    async fn once(&mut self) {
-        let signal = self.next().await;
+    /// Resolves when it is asked to end. From then on the process has [`GONE_WITHIN`] to live. Until
+    /// then `reread` is told when certificates are to be read again.
+    async fn once(&mut self, reread: &Notify) {
+        let signal = loop {
+            let signal = self.next().await;
+            match self.terminal.wish(signal) {
+                Wish::End => break signal,
+                Wish::Reread => reread.notify_one(),
+            }
+        };
         info!(signal = signals::name(signal), "going down");
         std::thread::spawn(|| {
             std::thread::sleep(GONE_WITHIN);
@@ -152,9 +166,17 @@ impl Asked {
     /// Waits for an orderly end, or ends the process at once when it is asked again: what is listed
     /// is in its files, and workers die with this process.
     async fn unless_again(&mut self, end: impl Future<Output = ()>) {
+        let again = async {
+            loop {
+                let signal = self.next().await;
+                if self.terminal.wish(signal) == Wish::End {
+                    break signal;
+                }
+            }
+        };
         let signal = tokio::select! {
             () = end => return,
-            signal = self.next() => signal,
+            signal = again => signal,
         };
         warn!(signal = signals::name(signal), "asked again: ending at once");
         std::process::exit(signals::exit_code(signal.as_raw()).into());
@@ -163,7 +185,7 @@ impl Asked {
     async fn next(&mut self) -> signals::Signal {
         std::future::poll_fn(|context| {
             // A listener that has ended hears nothing more; it does not while this runs.
-            let came = self.0.iter_mut().find_map(|(signal, listener)| {
+            let came = self.listeners.iter_mut().find_map(|(signal, listener)| {
                 match listener.poll_recv(context) {
                     Poll::Ready(Some(())) => Some(*signal),
                     _ => None,
@@ -192,6 +214,8 @@ struct Server {
     stop_http: CancellationToken,
     stop_ingest: CancellationToken,
     stop_rest: CancellationToken,
+    /// Has the certificate read again.
+    reread: Arc<Notify>,
     /// Held for its lock.
     _store: Store,
 }
@@ -286,13 +310,14 @@ impl Server {
                 ..Default::default()
             },
         };
+        let reread = Arc::new(Notify::new());
         let mut entrances = vec![http::Entrance { listener: http_listener, tls: None }];
         let https = https_listener.as_ref().map(|(_, address)| *address);
         if let (Some(config), Some((listener, _))) = (&config.http.tls, https_listener) {
             let (cert, key) = (config.cert.clone(), config.key.clone());
             let tls = Arc::new(http::Tls::open(http::TlsFiles { cert, key })?);
             entrances.push(http::Entrance { listener, tls: Some(Arc::clone(&tls)) });
-            tasks.spawn(tls.keep(metrics.http.clone(), stop_rest.clone()));
+            tasks.spawn(tls.keep(metrics.http.clone(), Arc::clone(&reread), stop_rest.clone()));
         }
         front.spawn(http::serve(entrances, context, held(&config.http), stop_http.clone()));
         let context = admin::Context {
@@ -320,6 +345,7 @@ impl Server {
             stop_http,
             stop_ingest,
             stop_rest,
+            reread,
             _store: store,
         })
     }

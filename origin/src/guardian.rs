@@ -7,8 +7,9 @@
 //! A server that dies is started again at once, and connections wait in the sockets' queues until
 //! then: a viewer sees a late answer and no refused one. One that dies young again and again is
 //! started more and more slowly. What only needs saying once ends the guardian too: a first server
-//! that gives up by itself has told why, and its code becomes the guardian's. SIGTERM, SIGINT and
-//! SIGHUP are passed on, and when the server then ends, so does the guardian.
+//! that gives up by itself has told why, and its code becomes the guardian's. SIGTERM, SIGINT and the
+//! SIGHUP of a terminal that goes away are passed on, and when the server then ends, so does the
+//! guardian. Any other SIGHUP is the server's, which reads its certificates again.
 //!
 //! The server dies with the guardian (`PR_SET_PDEATHSIG`). The guardian waits for every child it is
 //! given, as the first process of a container must. It opens no file, runs no other thread, and
@@ -27,7 +28,7 @@ use tracing::{error, info, warn};
 use crate::backoff::Backoff;
 use crate::cli;
 use crate::config::Config;
-use crate::signals::{self, Signals};
+use crate::signals::{self, Signals, Terminal, Wish};
 use crate::sockets::{self, Sockets};
 
 /// The longest pause before a server is started again: stock players wait 9 s for a playlist.
@@ -65,8 +66,8 @@ pub fn run(config: &Config) -> Result<ExitCode, Error> {
     let sockets = Sockets::open(config)?;
     let signals = Signals::listen().map_err(system("can't listen for signals"))?;
     let program = std::env::current_exe().map_err(system("can't find my own program file"))?;
-    let mut guardian =
-        Guardian { program, sockets, signals, policy: Policy::default(), server: None };
+    let (terminal, policy) = (Terminal::of_this_process(), Policy::default());
+    let mut guardian = Guardian { program, sockets, signals, terminal, policy, server: None };
     guardian.start().map_err(system("can't start the server"))?;
     loop {
         if let Some(code) = guardian.turn() {
@@ -87,6 +88,7 @@ struct Guardian {
     program: PathBuf,
     sockets: Sockets,
     signals: Signals,
+    terminal: Terminal,
     policy: Policy,
     /// `None` while the next one may not start yet.
     server: Option<Server>,
@@ -97,11 +99,13 @@ impl Guardian {
     fn turn(&mut self) -> Option<ExitCode> {
         self.signals.wait(self.policy.start_at);
         for signal in self.signals.take() {
-            self.policy.told_to_end = true;
-            match self.server {
+            let wish = self.terminal.wish(signal);
+            self.policy.told_to_end |= wish == Wish::End;
+            match (self.server, wish) {
                 // It may just have ended, which is found below.
-                Some(server) => drop(rustix::process::kill_process(server.id, signal)),
-                None => return Some(ExitCode::SUCCESS),
+                (Some(server), _) => drop(rustix::process::kill_process(server.id, signal)),
+                (None, Wish::End) => return Some(ExitCode::SUCCESS),
+                (None, Wish::Reread) => {}
             }
         }
         while let Some((id, status)) = reap() {

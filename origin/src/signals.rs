@@ -1,9 +1,12 @@
-//! The signals that ask a process to end: which they are, [`Signals`] for a thread that waits for
-//! them without a runtime, and [`die_with_parent`] for processes that must not be left behind.
+//! The signals that the program heeds: which they are, [`Signals`] for a thread that waits for them
+//! without a runtime, and [`die_with_parent`] for processes that must not be left behind.
 //!
-//! SIGTERM, SIGINT and SIGHUP mean the same to the program: end in order. A SIGHUP that was ignored
-//! when the process was started, as `nohup` does, stays ignored.
+//! SIGTERM and SIGINT mean the same: end in order. SIGHUP has two meanings. Sent by a terminal that goes
+//! away it means that too; sent by an operator or a tool that renews certificates it asks to read them
+//! again. Which it was is told by whether the [`Terminal`] is still there. One that was ignored when the
+//! process was started, as `nohup` does, stays ignored.
 
+use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
@@ -20,10 +23,45 @@ use tokio::time::Instant;
 /// Bits of `SigIgn` in `/proc/self/status`: signal n is bit n - 1.
 const HANGUP_BIT: u64 = 1;
 
-/// What asks a process to end.
-pub fn asking_to_end() -> impl Iterator<Item = Signal> {
+/// What is heeded.
+pub fn heeded() -> impl Iterator<Item = Signal> {
     let hangup = (!hangup_is_ignored()).then_some(Signal::HUP);
     [Signal::TERM, Signal::INT].into_iter().chain(hangup)
+}
+
+/// What a signal asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wish {
+    /// To end in order.
+    End,
+    /// To read certificates again.
+    Reread,
+}
+
+/// The terminal that a process was started at, if it was.
+#[derive(Clone, Copy, Debug)]
+pub struct Terminal {
+    was_there: bool,
+}
+
+impl Terminal {
+    /// This process's.
+    pub fn of_this_process() -> Self {
+        Self { was_there: has_terminal() }
+    }
+
+    /// What one of [`heeded`] asks for now.
+    pub fn wish(self, signal: Signal) -> Wish {
+        match signal {
+            Signal::HUP if !self.was_there || has_terminal() => Wish::Reread,
+            _ => Wish::End,
+        }
+    }
+}
+
+/// Whether the process has a terminal. One that has gone away can't be opened.
+fn has_terminal() -> bool {
+    File::open("/dev/tty").is_ok()
 }
 
 /// Whether whoever started this process wants it to live on without a terminal.
@@ -37,7 +75,7 @@ fn ignores_hangup(status: &str) -> bool {
     mask.is_some_and(|mask| mask & HANGUP_BIT != 0)
 }
 
-/// What people call one of [`asking_to_end`].
+/// What people call one of [`heeded`].
 pub fn name(signal: Signal) -> &'static str {
     match signal {
         Signal::TERM => "SIGTERM",
@@ -71,11 +109,11 @@ pub fn die_with_parent(command: &mut Command, signal: Signal) {
     }
 }
 
-/// Signals that have arrived: those that ask to end, and the ends of children.
+/// Signals that have arrived: those that are heeded, and the ends of children.
 #[derive(Debug)]
 pub struct Signals {
     woken: UnixStream,
-    asked: Vec<(Signal, Arc<AtomicBool>)>,
+    came: Vec<(Signal, Arc<AtomicBool>)>,
 }
 
 impl Signals {
@@ -86,16 +124,16 @@ impl Signals {
     pub fn listen() -> io::Result<Self> {
         let (woken, wake) = UnixStream::pair()?;
         woken.set_nonblocking(true)?;
-        let mut asked = Vec::new();
-        for signal in asking_to_end() {
+        let mut came = Vec::new();
+        for signal in heeded() {
             let flag = Arc::new(AtomicBool::new(false));
             // The flag first: whoever is woken finds it.
             signal_hook::flag::register(signal.as_raw(), Arc::clone(&flag))?;
             pipe::register(signal.as_raw(), wake.try_clone()?)?;
-            asked.push((signal, flag));
+            came.push((signal, flag));
         }
         pipe::register(Signal::CHILD.as_raw(), wake)?;
-        Ok(Self { woken, asked })
+        Ok(Self { woken, came })
     }
 
     /// Waits for a signal, until `deadline` at the longest.
@@ -112,12 +150,12 @@ impl Signals {
         while self.woken.read(&mut bytes).is_ok_and(|read| read > 0) {}
     }
 
-    /// The signals that ask to end and have come since the last call.
+    /// The signals that are heeded and have come since the last call.
     pub fn take(&mut self) -> Vec<Signal> {
         let came = |(signal, flag): &(Signal, Arc<AtomicBool>)| {
             flag.swap(false, Ordering::SeqCst).then_some(*signal)
         };
-        self.asked.iter().filter_map(came).collect()
+        self.came.iter().filter_map(came).collect()
     }
 }
 
@@ -132,6 +170,16 @@ mod tests {
         assert!(ignores_hangup(&status("0000000000001001")));
         assert!(!ignores_hangup(&status("0000000000001000")));
         assert!(!ignores_hangup(""));
+    }
+
+    #[test]
+    fn a_hangup_without_a_terminal_that_went_away_asks_for_certificates() {
+        let never = Terminal { was_there: false };
+        assert_eq!(never.wish(Signal::HUP), Wish::Reread);
+        assert_eq!(never.wish(Signal::TERM), Wish::End);
+        let here = Terminal { was_there: true };
+        let wish = if has_terminal() { Wish::Reread } else { Wish::End };
+        assert_eq!(here.wish(Signal::HUP), wish);
     }
 
     #[test]

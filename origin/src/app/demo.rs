@@ -30,10 +30,10 @@ pub fn demo(options: &cli::Demo) -> Result<(), Error> {
         let mut edge = edge.transpose()?;
         let begun = tokio::select! {
             begun = begin(&server, edge.as_mut()) => begun.map(Some),
-            () = asked.once() => Ok(None),
+            () = asked.once(&server.reread) => Ok(None),
         };
         if let Ok(Some(_)) = begun {
-            asked.once().await;
+            asked.once(&server.reread).await;
         }
         let (broadcaster, result) = match begun {
             Ok(broadcaster) => (broadcaster, Ok(())),

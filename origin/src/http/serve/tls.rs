@@ -1,14 +1,15 @@
 //! TLS: the certificate and its key from two files, read again when they change.
 //!
 //! Whoever renews a certificate replaces its files, one after the other. They are looked at every
-//! few seconds; a pair that can't be used is an alarm, and the one in use stays. Connections that
-//! are open keep what they began with. TLS 1.2 and 1.3, without early data; HTTP/2 by ALPN.
+//! few seconds, and when somebody says that they are new; a pair that can't be used is an alarm, and the
+//! one in use stays. Connections that are open keep what they began with. TLS 1.2 and 1.3, without early data; HTTP/2 by ALPN.
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
+use tokio::sync::Notify;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::crypto::{CryptoProvider, ring};
 use tokio_rustls::rustls::pki_types::pem::{self, PemObject as _};
@@ -118,25 +119,32 @@ impl Tls {
         &self.acceptor
     }
 
-    /// Reads the files again whenever they change, until cancelled.
-    pub async fn keep(self: Arc<Self>, metrics: HttpMetrics, cancel: CancellationToken) {
+    /// Reads the files again whenever they change and when `told` to, until cancelled.
+    pub async fn keep(
+        self: Arc<Self>,
+        metrics: HttpMetrics,
+        told: Arc<Notify>,
+        cancel: CancellationToken,
+    ) {
         let mut seen = self.seen().await;
         let mut broken = None;
-        while cancel.run_until_cancelled(tokio::time::sleep(LOOK_EVERY)).await.is_some() {
+        // Whether it was told to.
+        let look = async || tokio::time::timeout(LOOK_EVERY, told.notified()).await.is_ok();
+        while let Some(told) = cancel.run_until_cancelled(look()).await {
             let now = self.seen().await;
             // A pair that could not be used is tried again: its other half may have come.
-            if now == seen && broken.is_none() {
+            if now == seen && broken.is_none() && !told {
                 continue;
             }
             seen = now;
             match self.reload().await {
                 Ok(()) => {
-                    tracing::info!(cert = %self.files.cert.display(), "certificate renewed");
+                    tracing::info!(cert = %self.files.cert.display(), "certificate read again");
                     metrics.certificate_alarm.set(0);
                     broken = None;
                 }
                 Err(error) => {
-                    if broken != Some(now) {
+                    if broken != Some(now) || told {
                         let cause = cause(&error);
                         tracing::error!(%error, cause, "the new certificate can't be used: the old one stays");
                     }

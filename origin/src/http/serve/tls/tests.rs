@@ -119,7 +119,9 @@ async fn files_are_read_again_when_they_change() {
     let (folder, _) = Folder::new();
     let tls = Arc::new(Tls::open(folder.files()).unwrap());
     let (metrics, cancel) = (HttpMetrics::default(), CancellationToken::new());
-    let keeper = tokio::spawn(Arc::clone(&tls).keep(metrics.clone(), cancel.clone()));
+    let told = Arc::new(Notify::new());
+    let keeping = Arc::clone(&tls).keep(metrics.clone(), Arc::clone(&told), cancel.clone());
+    let keeper = tokio::spawn(keeping);
     let served = || tls.current.0.read().unwrap().cert[0].clone();
     let eventually = async |there: &dyn Fn() -> bool| {
         for _ in 0..1_000 {
@@ -138,6 +140,14 @@ async fn files_are_read_again_when_they_change() {
     assert_eq!(served(), new);
     let newest = folder.renew();
     eventually(&|| served() == newest && metrics.certificate_alarm.get() == 0).await;
+    // Who says so need not wait for the next look.
+    let renewed = folder.renew();
+    let begin = tokio::time::Instant::now();
+    told.notify_one();
+    while served() != renewed {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    assert!(begin.elapsed() < LOOK_EVERY / 2);
     cancel.cancel();
     keeper.await.unwrap();
 }

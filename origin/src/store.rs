@@ -28,6 +28,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use packager::media::{Name, RunId};
 use packager::time::Timestamp;
+use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _, SeekFrom};
 
 mod channel;
 mod follower;
@@ -210,6 +211,25 @@ pub struct Media {
     pub body: MediaBody,
     /// Whether parts will be added.
     pub open: bool,
+}
+
+impl Media {
+    /// All of it, joined where it is in pieces: for what is read here rather than sent.
+    ///
+    /// # Errors
+    /// The file can't be read.
+    pub async fn whole(self) -> std::io::Result<Bytes> {
+        match self.body {
+            MediaBody::Memory(pieces) => Ok(pieces.concat().into()),
+            MediaBody::File { path, offset } => {
+                let mut file = tokio::fs::File::open(path).await?;
+                file.seek(SeekFrom::Start(offset)).await?;
+                let mut bytes = vec![0; usize::try_from(self.len).unwrap_or(usize::MAX)];
+                file.read_exact(&mut bytes).await?;
+                Ok(bytes.into())
+            }
+        }
+    }
 }
 
 /// Where the bytes of [`Media`] are.

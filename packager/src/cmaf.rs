@@ -4,6 +4,7 @@
 //! ```text
 //! Rendition ──────────────► init:  ftyp moov
 //! Rendition, [Sample], k ─► chunk: [styp] [prft] emsg* moof mdat-header │ samples, by refcount
+//! first part of a segment ─► key frame: a chunk of one sample
 //! ```
 //!
 //! One chunk is one part; a segment is the concatenation of its chunks, byte for byte. Times are
@@ -18,11 +19,13 @@ use crate::media::{Rendition, Sample};
 
 mod chunk;
 mod init;
+mod key_frame;
 pub mod read;
 pub mod rules;
 
 pub use chunk::{chunk, sequence};
 pub use init::init;
+pub use key_frame::key_frame;
 
 /// The one track in every init segment and chunk.
 const TRACK_ID: u32 = 1;

@@ -8,18 +8,26 @@
 //! and again when it is back. The manifest changes when a run is first listed, leaves the window, or the
 //! channel ends; `@publishTime` is the media time of that change and never the clock's.
 //!
+//! For searching there is a set of the pictures' key frames (`key_frames`), which players take that know
+//! how, and nobody else.
+//!
 //! Segments can be played while they are written (`low_latency`). Where a source's segments are uneven,
 //! the Period names each by a `SegmentTimeline`, the manifest changes with every
 //! segment, and there is no low latency.
 //!
 //! Nothing is decided here; what exists and what it is called is the timeline's.
 
+mod key_frames;
 mod low_latency;
 mod manifest;
 mod period;
 mod segment_timeline;
 
 pub use manifest::manifest;
+
+/// What stands behind a rendition's name where its key frames are meant, each a segment of its own: a
+/// name has no dot.
+pub const KEY_FRAMES: &str = ".keys";
 
 /// What an operator can choose about manifests.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -29,12 +29,13 @@ function openHls(video, url, note, config) {
   hls.on(Hls.Events.ERROR, (_, { fatal, details }) => note(fatal, details));
   hls.loadSource(url);
   hls.attachMedia(video);
-  return () => hls.playingDate?.getTime();
+  return { date: () => hls.playingDate?.getTime() };
 }
 
 /**
  * Opens a player on an element; `note(fatal, text)` is told of its errors. Gives a function that
- * tells the date of what is on the screen, in milliseconds since the epoch.
+ * tells the date of what is on the screen, in milliseconds since the epoch, and of a player that can,
+ * one that searches the window from its beginning at a rate, or plays on at rate 1.
  */
 const LIBRARIES = {
   hls: (video, url, note) => openHls(video, url, note, {}),
@@ -44,7 +45,7 @@ const LIBRARIES = {
     player.on("error", ({ error }) => note(!DASH_SURVIVES.has(error?.code), `${error?.code} ${error?.message}`));
     player.initialize(video, url, true);
     // Our Periods are placed on the epoch.
-    return () => video.currentTime * 1000;
+    return { date: () => video.currentTime * 1000 };
   },
   shaka: (video, url, note) => openShaka(video, url, note, {}),
   // Low latency by its configuration: a delay that is suggested to everybody else is not for it, and it
@@ -68,7 +69,17 @@ function openShaka(video, url, note, configuration) {
   // more: in DASH by number it stays with the rung that it begins with.
   player.configure("abr.enabled", !url.endsWith(".mpd"));
   void player.attach(video).then(() => player.load(url)).catch(told);
-  return () => player.getPlayheadTimeAsDate()?.getTime();
+  return {
+    date: () => player.getPlayheadTimeAsDate()?.getTime(),
+    search(rate) {
+      if (rate === 1) {
+        player.cancelTrickPlay();
+      } else {
+        video.currentTime = player.seekRange().start;
+        player.trickPlay(rate);
+      }
+    },
+  };
 }
 
 class Attention {
@@ -81,6 +92,8 @@ class Attention {
   #playedSeconds = 0;
   /** Tells the date of what is on the screen. */
   date = () => undefined;
+  /** Searches at a rate. */
+  search;
   #latencies = [];
 
   constructor(video) {
@@ -116,6 +129,7 @@ class Attention {
       frames: video.getVideoPlaybackQuality().totalVideoFrames,
       blocking: requested(/_HLS_msn=/),
       parts: requested(/\/\d+\.\d+\.m4s$/),
+      keyFrames: requested(/\.keys\/\d+\.m4s$/),
       width: video.videoWidth,
       height: video.videoHeight,
     };
@@ -194,10 +208,15 @@ function play(library, url) {
   document.body.append(video);
   const attention = new Attention(video);
   attentions.push(attention);
-  attention.date = LIBRARIES[library](video, url, (fatal, text) => attention.note(fatal, text));
+  const opened = LIBRARIES[library](video, url, (fatal, text) => attention.note(fatal, text));
+  Object.assign(attention, opened);
   return attentions.length - 1;
 }
 
 function report(number) {
   return attentions[number].report();
+}
+
+function search(number, rate) {
+  attentions[number].search(rate);
 }

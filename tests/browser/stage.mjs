@@ -5,6 +5,7 @@
 //
 //   {"play": "hls" | "plain-hls" | "dash" | "shaka", "url": MANIFEST}   opens a player; its number
 //   {"report": NUMBER}                                    what that player has seen (attend.js)
+//   {"search": NUMBER, "rate": RATE}                      has it search, or play on at rate 1
 
 import { createReadStream } from "node:fs";
 import { createServer } from "node:http";
@@ -43,6 +44,7 @@ try {
     await obey({
       play: ({ play, url }) => call("play", play, url),
       report: ({ report }) => call("report", report),
+      search: ({ search, rate }) => call("search", search, rate),
     });
   });
 } finally {

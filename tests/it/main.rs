@@ -28,5 +28,6 @@ mod restart;
 mod rows;
 mod soak;
 mod timestamps;
+mod trick_play;
 mod viewers;
 mod workers;

@@ -152,6 +152,15 @@ impl Player {
         serde_json::from_value(report).context("report of a player")
     }
 
+    /// Has it search the window from its beginning at `rate`, or play on at rate 1. shaka-player can.
+    ///
+    /// # Errors
+    /// If it can't, or the browser is gone.
+    pub fn search(&self, rate: f64) -> Result {
+        self.stage.ask(&json!({ "search": self.number, "rate": rate }))?;
+        Ok(())
+    }
+
     /// Waits until its picture moves; gives how long that took from its start.
     ///
     /// # Errors
@@ -232,6 +241,8 @@ pub struct Report {
     pub blocking: u64,
     /// Requests of all players on the stage for parts.
     pub parts: u64,
+    /// Requests of all players on the stage for key frames alone.
+    pub key_frames: u64,
     /// Width of the picture.
     pub width: u32,
     /// Height of the picture.

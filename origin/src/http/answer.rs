@@ -175,7 +175,7 @@ async fn of_media(
 }
 
 /// A file that is not there any more when it is opened: the segment's time was up.
-fn unreadable(error: io::Error) -> Error {
+pub(super) fn unreadable(error: io::Error) -> Error {
     match error.kind() {
         io::ErrorKind::NotFound => Error::Gone,
         _ => Error::Read(error),

@@ -5,6 +5,9 @@
 //! first part is, from when on it is answered as it grows. Requests wait for the timeline to change and
 //! never poll.
 //!
+//! A key frame alone is made of its segment's first part when it is asked for, once the segment is whole:
+//! it lasts as long as that.
+//!
 //! A range of an open segment is answered as soon as its bytes exist, if it says where it ends
 //! (`Content-Range: bytes 0-99/*`); one that does not is answered with the whole, which RFC 9110 §14.2
 //! allows for any range and spares the client a wait for the end.
@@ -14,11 +17,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::HeaderMap;
+use packager::cmaf;
 use packager::time::{Rounding, Timescale};
 use packager::timeline::Snapshot;
 use tokio::time::Instant;
 
-use super::answer::Entity;
+use super::answer::{Entity, unreadable};
 use super::class::Class;
 use super::error::Error;
 use super::hold::Hold;
@@ -68,6 +72,10 @@ pub(super) async fn find(
         let (index, rendition, _) = snapshot.track(wanted.rendition.as_str()).ok_or(Error::Gone)?;
         let class = if rendition.track.config.is_video() { Class::Video } else { Class::Audio };
         match standing(&snapshot, index, &wanted.run, wanted.piece) {
+            Standing::There | Standing::Old if matches!(wanted.piece, Piece::KeyFrame { .. }) => {
+                let media = key_frame(&snapshot, index, store, wanted).await?;
+                return Ok(Found { class, entity: Entity::Media(media) });
+            }
             Standing::There | Standing::Old => {
                 let media = read(store, wanted).ok_or(Error::Gone)?;
                 if !media.open {
@@ -110,6 +118,34 @@ fn growing(
     }
 }
 
+/// The key frame of a listed segment.
+async fn key_frame(
+    snapshot: &Snapshot,
+    index: usize,
+    store: &ChannelStore,
+    wanted: &Media,
+) -> Result<store::Media, Error> {
+    let Piece::KeyFrame { k } = wanted.piece else { return Err(Error::Gone) };
+    let track = snapshot.tracks.get(index).ok_or(Error::Gone)?;
+    let segment = track.segments.iter().find(|segment| segment.k == k).ok_or(Error::Gone)?;
+    let rendition = segment.run.renditions.get(index).filter(|r| r.track.config.is_video());
+    let rendition = rendition.ok_or(Error::Gone)?;
+    let duration = u32::try_from(segment.duration).unwrap_or(u32::MAX);
+    let (run, name) = (wanted.run.as_str(), wanted.rendition.as_str());
+    let part = store.part(run, name, k, 0).ok_or(Error::Gone)?;
+    let part = part.whole().await.map_err(unreadable)?;
+    let made = cmaf::key_frame(rendition, k, &part, duration);
+    let cmaf::Chunk { head, samples } = made.ok().flatten().ok_or(Error::Gone)?;
+    let pieces: Vec<_> = std::iter::once(head).chain(samples).collect();
+    let len = pieces.iter().map(|piece| piece.len() as u64).sum();
+    Ok(store::Media {
+        len,
+        etag: Some(format!("\"{run}-{name}.keys-{k}-{len}\"")),
+        body: store::MediaBody::Memory(pieces),
+        open: false,
+    })
+}
+
 /// What an earlier process, or an earlier presentation, left of a channel without a timeline.
 fn left(store: &ChannelStore, wanted: &Media) -> Result<Found, Error> {
     let media = read(store, wanted).filter(|media| !media.open).ok_or(Error::NotYet)?;
@@ -132,5 +168,7 @@ fn read(store: &ChannelStore, wanted: &Media) -> Option<store::Media> {
         Piece::Init => store.init(run, rendition),
         Piece::Segment { k } => store.read(run, rendition, k),
         Piece::Part { k, n } => store.part(run, rendition, k, usize::try_from(n).ok()?),
+        // It is made of one that is listed.
+        Piece::KeyFrame { .. } => None,
     }
 }

@@ -8,6 +8,7 @@
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 #![deny(clippy::arithmetic_side_effects)]
 
+use packager::dash::KEY_FRAMES;
 use packager::media::{Name, RunId};
 
 /// Names that later capabilities use in a rendition's place.
@@ -90,6 +91,11 @@ pub(super) enum Piece {
         /// Position of the part in it, from zero.
         n: u32,
     },
+    /// The key frame of segment `k` alone.
+    KeyFrame {
+        /// Number of the segment.
+        k: u64,
+    },
 }
 
 impl Route {
@@ -123,12 +129,18 @@ impl Route {
                 channel: name(channel)?,
                 rendition: rendition_name(rendition)?,
             }),
-            ["live", channel, run, rendition, file] => Some(Self::Media(Media {
-                channel: name(channel)?,
-                run: RunId::parse(run)?,
-                rendition: rendition_name(rendition)?,
-                piece: piece(file)?,
-            })),
+            ["live", channel, run, folder, file] => {
+                let (rendition, piece) = match folder.strip_suffix(KEY_FRAMES) {
+                    Some(rendition) => (rendition, key_frame(file)?),
+                    None => (*folder, piece(file)?),
+                };
+                Some(Self::Media(Media {
+                    channel: name(channel)?,
+                    run: RunId::parse(run)?,
+                    rendition: rendition_name(rendition)?,
+                    piece,
+                }))
+            }
             _ => None,
         }
     }
@@ -150,6 +162,16 @@ fn piece(file: &str) -> Option<Piece> {
     match stem.split_once('.') {
         None => Some(Piece::Segment { k: number(stem)? }),
         Some((k, n)) => Some(Piece::Part { k: number(k)?, n: number(n)?.try_into().ok()? }),
+    }
+}
+
+/// A file in the folder of a rendition's key frames: each is a segment, and the init segment is the
+/// rendition's.
+fn key_frame(file: &str) -> Option<Piece> {
+    match piece(file)? {
+        Piece::Segment { k } => Some(Piece::KeyFrame { k }),
+        Piece::Init => Some(Piece::Init),
+        Piece::Part { .. } | Piece::KeyFrame { .. } => None,
     }
 }
 
@@ -212,6 +234,8 @@ mod tests {
                 media(Piece::Segment { k: 1_100_000_000 }),
             ),
             ("/live/demo/0199aabbccd/720p/7.0.m4s", media(Piece::Part { k: 7, n: 0 })),
+            ("/live/demo/0199aabbccd/720p.keys/7.m4s", media(Piece::KeyFrame { k: 7 })),
+            ("/live/demo/0199aabbccd/720p.keys/init.mp4", media(Piece::Init)),
         ];
         for (path, route) in cases {
             assert_eq!(Route::parse(path), route, "{path}");
@@ -237,6 +261,10 @@ mod tests {
             "/live/demo/0199aabbccd/720p/.m4s",
             "/live/demo/0199aabbccd/720p/7.1.2.m4s",
             "/live/demo/0199aabbccd/720p/7.m4s/x",
+            "/live/demo/0199aabbccd/720p.keys/7.0.m4s",
+            "/live/demo/0199aabbccd/720p.keys/07.m4s",
+            "/live/demo/0199aabbccd/.keys/7.m4s",
+            "/live/demo/0199aabbccd/720p.keys.keys/7.m4s",
             "/assets/",
             "/assets/../index.html",
             "/assets/.env",

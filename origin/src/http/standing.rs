@@ -30,7 +30,7 @@ pub(super) fn standing(snapshot: &Snapshot, index: usize, run: &RunId, piece: Pi
     let Some(track) = snapshot.tracks.get(index) else { return Standing::Never };
     let (k, part) = match piece {
         Piece::Init => return init(track, run),
-        Piece::Segment { k } => (k, None),
+        Piece::Segment { k } | Piece::KeyFrame { k } => (k, None),
         Piece::Part { k, n } => (k, Some(n)),
     };
     let promised = |promise: &Promise| promise.run == *run && promise.numbers.contains(&k);

@@ -262,3 +262,31 @@ fn audio_chunks_carry_no_composition_offsets() {
     assert_eq!(read.duration(), 15 * 1024);
     assert!(read.samples.iter().all(read::Sample::is_sync));
 }
+
+#[test]
+fn a_key_frame_alone_is_the_first_picture_by_reference_and_lasts_as_long_as_its_segment() {
+    let video = video();
+    let samples = pictures(NOON * 90_000, 8, true);
+    let spec = ChunkSpec { rendition: &video, k: K, part: 0, samples: &samples, events: &[] };
+    let part = chunk(&spec);
+    let part: Bytes = [&[part.head][..], &part.samples].concat().concat().into();
+    let made = key_frame(&video, K, &part, 144_000).unwrap().unwrap();
+    assert_eq!(made.samples.len(), 1);
+    assert!(part.as_ptr_range().contains(&made.samples[0].as_ptr()), "not copied");
+    let bytes = [&[made.head][..], &made.samples].concat().concat();
+    let [read] = &read::chunks(&bytes).unwrap()[..] else { panic!("one chunk") };
+    assert_eq!((read.base_decode_time, read.duration()), ((NOON * 90_000).unsigned_abs(), 144_000));
+    assert_eq!(read.sequence, sequence(K, 0));
+    let [sample] = &read.samples[..] else { panic!("one sample") };
+    assert!(sample.is_sync() && sample.is_independent());
+    assert_eq!(bytes[read.bytes_of(sample).unwrap()], samples[0].data);
+    // A part that does not begin with a key frame, and no part at all.
+    let later = pictures(NOON * 90_000, 3, false);
+    let later = chunk(&ChunkSpec { part: 1, samples: &later, ..spec });
+    let later: Bytes = [&[later.head][..], &later.samples].concat().concat().into();
+    assert_eq!(key_frame(&video, K, &later, 144_000), Ok(None));
+    assert_eq!(key_frame(&video, K, &Bytes::new(), 144_000), Ok(None));
+    for cut in 1..part.len() {
+        let _ = key_frame(&video, K, &part.slice(..cut), 144_000);
+    }
+}

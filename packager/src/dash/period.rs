@@ -1,15 +1,15 @@
-//! Periods: one per stretch of a run, with a set of pictures and a set of sound. A rung that has been
-//! off for long is left out.
+//! Periods: one per stretch of a run, with a set of pictures, a set of sound and a set of key frames. A
+//! rung that has been off for long is left out.
 
 use dash_mpd_core::{
     AdaptationSet, AudioChannelConfiguration, Period, ProducerReferenceTime, Representation,
     Resync, Role, SegmentTemplate, SupplementalProperty,
 };
 
-use super::Options;
 use super::low_latency::{availability_offset, producer_reference_time, resync};
 use super::manifest::{clock, duration, since_epoch};
 use super::segment_timeline;
+use super::{Options, key_frames};
 use crate::grid::Grid;
 use crate::media::Rendition;
 use crate::time::{Rounding, Span, Timescale, Timestamp};
@@ -19,6 +19,11 @@ use crate::timeline::{Lengths, ListedRun, Run, Snapshot, State};
 pub(super) const REFERENCE_TIME: u32 = 1;
 /// The same of the sound.
 const SOUND_REFERENCE_TIME: u32 = 2;
+
+/// Ids of the sets, the same in every Period: a player takes a set up again in the next one by its id.
+pub(super) const PICTURES: &str = "1";
+const SOUND: &str = "2";
+pub(super) const KEYS: &str = "3";
 
 /// One Period per stretch of a run that has media in the window, oldest first.
 pub(super) fn periods(snapshot: &Snapshot, options: &Options) -> Vec<Period> {
@@ -41,11 +46,13 @@ fn period(
     let end = end.ticks_in(start.scale, Rounding::Nearest);
     let length = Span::new(end.abs_diff(start.ticks), start.scale);
     let template = Template { snapshot, start, grid, run, end: ended.then_some(*last_k) };
+    let pictures = pictures(snapshot, options, &template);
+    let keys = pictures.as_ref().map(|pictures| key_frames::set(pictures, grid));
     Period {
         id: Some(id(run, run.stretch)),
         start: Some(duration(since_epoch(start))),
         duration: (ended && !follows).then(|| duration(length)),
-        adaptations: [pictures(snapshot, options, &template), sound(snapshot, options, &template)]
+        adaptations: [pictures, sound(snapshot, options, &template), keys]
             .into_iter()
             .flatten()
             .collect(),
@@ -73,7 +80,7 @@ fn pictures(
     let rate = first.rate.unwrap_or(snapshot.format.grid.rate);
     let (_, top) =
         rungs().max_by_key(|(_, video)| u32::from(video.width) * u32::from(video.height))?;
-    let divisor = gcd(top.width, top.height).max(1);
+    let divisor = gcd(top.width.into(), top.height.into()).max(1);
     let representations = rungs()
         .map(|(rendition, video)| Representation {
             width: Some(video.width.into()),
@@ -83,7 +90,11 @@ fn pictures(
         })
         .collect();
     Some(AdaptationSet {
-        par: Some(format!("{}:{}", top.width / divisor, top.height / divisor)),
+        par: Some(format!(
+            "{}:{}",
+            u64::from(top.width) / divisor,
+            u64::from(top.height) / divisor
+        )),
         maxWidth: rungs().map(|(_, video)| video.width.into()).max(),
         maxHeight: rungs().map(|(_, video)| video.height.into()).max(),
         frameRate: Some(match rate.den {
@@ -94,7 +105,7 @@ fn pictures(
         Resync: template.resync(index),
         SegmentTemplate: Some(template.of(index)),
         representations,
-        ..set("1", "video", template.run)
+        ..set(PICTURES, "video", template.run)
     })
 }
 
@@ -123,12 +134,11 @@ fn sound(snapshot: &Snapshot, options: &Options, template: &Template<'_>) -> Opt
         Resync: template.resync(index),
         SegmentTemplate: Some(template.of(index)),
         representations,
-        ..set("2", "audio", template.run)
+        ..set(SOUND, "audio", template.run)
     })
 }
 
-/// What both sets have in common. Ids are the same in every Period: a player takes a set up again
-/// in the next one by its id. A later stretch of a run goes on without a seam.
+/// What both sets have in common. A later stretch of a run goes on without a seam.
 fn set(name: &str, kind: &str, run: &Run) -> AdaptationSet {
     let before = run.stretch.checked_sub(1).map(|stretch| SupplementalProperty {
         schemeIdUri: "urn:mpeg:dash:period-continuity:2015".into(),
@@ -237,6 +247,6 @@ fn whole_segment_scale(scale: Timescale, grid: &Grid) -> Timescale {
         .unwrap_or(scale)
 }
 
-fn gcd(a: u16, b: u16) -> u16 {
+pub(super) fn gcd(a: u64, b: u64) -> u64 {
     if b == 0 { a } else { gcd(b, a % b) }
 }

@@ -143,7 +143,8 @@ fn a_channel_of_pictures_alone_has_no_set_of_sound() {
     }
     let silent = Snapshot { renditions, tracks, ..(*snapshot).clone() };
     let mpd = parse(&silent);
-    assert_eq!(mpd.periods[0].adaptations.len(), 1);
+    let ids: Vec<_> = mpd.periods[0].adaptations.iter().filter_map(|set| set.id.clone()).collect();
+    assert_eq!(ids, ["1", "3"], "pictures, and their key frames");
 }
 
 #[test]
@@ -176,6 +177,34 @@ fn a_rung_that_is_off_for_long_is_not_in_the_next_period_and_is_back_in_the_one_
             let continuity = &set.supplemental_property[0];
             assert_eq!(continuity.schemeIdUri, "urn:mpeg:dash:period-continuity:2015");
             assert_eq!(continuity.value, before.id);
+        }
+    }
+}
+
+#[test]
+fn key_frames_have_the_numbers_and_times_of_the_pictures_and_a_property_that_keeps_others_away() {
+    for (mpd, low_latency) in [(parse(&example::live()), true), (parse(&example::two_runs()), true)]
+    {
+        for period in &mpd.periods {
+            let [pictures, _, keys] = &period.adaptations[..] else { panic!("{period:?}") };
+            let property = &keys.essential_property[0];
+            assert_eq!(property.schemeIdUri, "http://dashif.org/guidelines/trickmode");
+            assert_eq!(property.value, pictures.id);
+            let (mut of_pictures, of_keys) =
+                (pictures.SegmentTemplate.clone().unwrap(), keys.SegmentTemplate.clone().unwrap());
+            assert_eq!(of_pictures.availabilityTimeOffset.is_some(), low_latency);
+            (of_pictures.availabilityTimeOffset, of_pictures.availabilityTimeComplete) =
+                (None, None);
+            assert_eq!(of_keys, of_pictures);
+            let rungs: Vec<_> =
+                keys.representations.iter().filter_map(|r| r.id.as_deref()).collect();
+            assert_eq!(rungs, ["720p.keys", "480p.keys", "360p.keys"]);
+            assert!(
+                keys.representations
+                    .iter()
+                    .all(|r| r.codingDependency == Some(false) && r.maxPlayoutRate == Some(48.0))
+            );
+            assert_eq!(keys.frameRate.as_deref(), Some("5/8"));
         }
     }
 }

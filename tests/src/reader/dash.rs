@@ -6,6 +6,8 @@ use roxmltree::{Document, Node};
 use super::{Object, resolve};
 use crate::{Context, Result};
 
+/// What a set of key frames is known by (DASH-IF IOP §3.2.9).
+const TRICK_MODE: &str = "http://dashif.org/guidelines/trickmode";
 /// Nanoseconds in a second.
 const SECOND: i64 = 1_000_000_000;
 
@@ -22,6 +24,8 @@ pub struct Manifest {
     pub depth_ns: Option<i64>,
     /// Every representation of every period, in order.
     pub representations: Vec<Representation>,
+    /// Those of the sets of key frames, which are for searching.
+    pub key_frames: Vec<Representation>,
 }
 
 /// A representation in one period.
@@ -138,7 +142,7 @@ pub fn manifest(url: &str, text: &str) -> Result<Manifest> {
     let document = Document::parse(text).context(format!("XML of {url}"))?;
     let mpd = document.root_element();
     let base = base_url(&mpd, url);
-    let mut representations = Vec::new();
+    let (mut representations, mut key_frames) = (Vec::new(), Vec::new());
     let periods: Vec<Node<'_, '_>> = children(&mpd, "Period").collect();
     for (index, period) in periods.iter().enumerate() {
         let start = start_of(period).unwrap_or(0);
@@ -147,10 +151,13 @@ pub fn manifest(url: &str, text: &str) -> Result<Manifest> {
         let base = base_url(period, &base);
         for set in children(period, "AdaptationSet") {
             let base = base_url(&set, &base);
+            let trick = children(&set, "EssentialProperty")
+                .any(|property| property.attribute("schemeIdUri") == Some(TRICK_MODE));
+            let into = if trick { &mut key_frames } else { &mut representations };
             for node in children(&set, "Representation") {
                 let base = base_url(&node, &base);
                 let read = representation(&[&node, &set, period], &base, start, end)?;
-                representations.push(read);
+                into.push(read);
             }
         }
     }
@@ -161,6 +168,7 @@ pub fn manifest(url: &str, text: &str) -> Result<Manifest> {
         publish_time: mpd.attribute("publishTime").map(str::to_owned),
         depth_ns: mpd.attribute("timeShiftBufferDepth").and_then(duration_ns),
         representations,
+        key_frames,
     })
 }
 

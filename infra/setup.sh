@@ -11,7 +11,7 @@ what=${1:-build}
 
 build_packages=(build-essential pkg-config clang libclang-dev
   libavcodec-dev libavformat-dev libavutil-dev libavfilter-dev libswscale-dev libswresample-dev)
-test_packages=(ffmpeg chromium libxml2-utils nginx libnginx-mod-rtmp varnish curl python3-venv
+test_packages=(ffmpeg chromium libxml2-utils nginx libnginx-mod-rtmp varnish hitch curl python3-venv
   gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-good
   gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly gstreamer1.0-libav
   obs-studio libgl1-mesa-dri xvfb xauth)

@@ -15,6 +15,7 @@
 pub mod architecture;
 pub mod bench;
 pub mod catalogue;
+pub mod certificate;
 pub mod client;
 pub mod clock;
 pub mod crowd;

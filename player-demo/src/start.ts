@@ -59,7 +59,7 @@ function update(row: HTMLLIElement, { state, since }: ChannelEntry): void {
   const badge = part(row, "state") as HTMLElement;
   badge.dataset["state"] = state;
   setText(badge, STATE_WORDS[state]);
-  setText(part(row, "since"), state === "idle" ? "nobody has published yet" : `for ${age(clock.nearly() - since)}`);
+  setText(part(row, "since"), state === "idle" ? "nobody publishes" : `for ${age(clock.nearly() - since)}`);
 }
 
 function part(row: HTMLElement, name: string): Element {

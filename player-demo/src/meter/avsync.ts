@@ -30,6 +30,7 @@ export class AvSyncMeter {
   #offsets: number[] = [];
   #lastTick = Number.NaN;
   #starting = false;
+  #stopped = false;
   #retryAt = 0;
 
   constructor(video: HTMLVideoElement, shown: () => readonly Shown[]) {
@@ -45,14 +46,14 @@ export class AvSyncMeter {
   /** Starts listening if it can be done without harm; safe to call again and again. */
   async start(): Promise<void> {
     const now = performance.now();
-    if (this.#context || this.#starting || now < this.#retryAt || this.#video.muted || this.#video.paused) {
+    if (this.#stopped || this.#context || this.#starting || now < this.#retryAt || this.#video.muted || this.#video.paused) {
       return;
     }
     this.#starting = true;
     this.#retryAt = now + RETRY_MS;
     try {
       const context = new AudioContext({ latencyHint: "interactive" });
-      if (!(await runs(context))) {
+      if (!(await runs(context)) || this.#stopped) {
         await context.close();
         return;
       }
@@ -64,7 +65,11 @@ export class AvSyncMeter {
       this.#context = context;
       this.#timer = window.setInterval(() => this.#listen(), EVERY_MS);
       // A context the system has interrupted takes the sound with it: bring it back.
-      context.addEventListener("statechange", () => void context.resume().catch(() => undefined));
+      context.addEventListener("statechange", () => {
+        if (!this.#stopped) {
+          void context.resume().catch(() => undefined);
+        }
+      });
     } catch {
       // No Web Audio here: the figure stays unknown, the sound plays as it did.
     } finally {
@@ -76,8 +81,11 @@ export class AvSyncMeter {
     this.#offsets = [];
   }
 
+  /** For good: browsers give a page few audio contexts. */
   stop(): void {
+    this.#stopped = true;
     window.clearInterval(this.#timer);
+    void this.#context?.close().catch(() => undefined);
   }
 
   #listen(): void {

@@ -1,6 +1,8 @@
-// hls.js behind the page's interface. Stock configuration, low latency mode included, but for one
-// setting: it may play a little faster to come back to the latency that the playlist asks for. By
-// itself it stays where it happened to start, and where a hiccup has left it.
+// hls.js behind the page's interface. Stock configuration, low latency mode included, but that it comes
+// back to the latency that the playlist asks for: by itself it stays where it happened to start, and
+// where a hiccup has left it. Within a target duration or so it plays a little faster; from further
+// behind, where hls.js takes a viewer for one who looks back, it jumps, if it was starved and nobody
+// had looked back before.
 
 import Hls, { ErrorDetails, ErrorTypes, Events, type ErrorData, type Level as HlsLevel } from "hls.js";
 import { AUTO, type Level, type Player, type PlayerEvents } from "./player";
@@ -9,8 +11,15 @@ import { renditionOf } from "./rendition";
 /** A decoder that fails again this soon after it was recovered will not recover. */
 const RECOVERY_MS = 5_000;
 
-/** Playback this fast is not heard: hls.js keeps the pitch. */
-const CATCH_UP_RATE = 1.05;
+/** Playback this fast is hardly heard: browsers keep the pitch. */
+const CATCH_UP_RATE = 1.1;
+/**
+ * Seconds that the target moves back for a stall: about a part. hls.js's own whole second costs every
+ * later minute more than another stall would.
+ */
+const STALL_INCREASE = 0.3;
+/** Seconds behind the target that are made up by playing faster, within half a minute. */
+const NEAR = 2;
 
 /** What a viewer may make of the failures that are likely; the rest keep hls.js's own name. */
 const WORDS: Partial<Record<ErrorDetails, string>> = {
@@ -32,16 +41,21 @@ export class HlsPlayer implements Player {
   readonly #hls: Hls;
   readonly #events: PlayerEvents;
   #recoveredAt = Number.NEGATIVE_INFINITY;
+  /** Whether it was near its target when it last played on. */
+  #near = false;
+  /** Whether it was starved there. */
+  #starved = false;
 
   constructor(video: HTMLVideoElement, url: string, events: PlayerEvents) {
     this.#events = events;
-    this.#hls = new Hls({ maxLiveSyncPlaybackRate: CATCH_UP_RATE });
+    this.#hls = new Hls({ maxLiveSyncPlaybackRate: CATCH_UP_RATE, liveSyncOnStallIncrease: STALL_INCREASE });
     if (!Hls.isSupported()) {
       queueMicrotask(() => events.failed("This browser has no Media Source Extensions, which hls.js needs."));
       return;
     }
     this.#hls.on(Events.MANIFEST_PARSED, () => events.levels());
     this.#hls.on(Events.LEVELS_UPDATED, () => events.levels());
+    this.#hls.on(Events.LEVEL_UPDATED, () => this.#comeBack());
     this.#hls.on(Events.ERROR, (_, data) => this.#onError(data));
     this.#hls.loadSource(url);
     this.#hls.attachMedia(video);
@@ -79,9 +93,24 @@ export class HlsPlayer implements Player {
     this.#hls.destroy();
   }
 
+  // With every part that the playlist gets.
+  #comeBack(): void {
+    const { media, latency, targetLatency } = this.#hls;
+    if (!media || media.paused || media.seeking || media.readyState < HTMLMediaElement.HAVE_FUTURE_DATA || targetLatency === null) {
+      return;
+    }
+    const near = latency - targetLatency < NEAR;
+    if (this.#starved && !near) {
+      this.seekToLive();
+    }
+    this.#starved = false;
+    this.#near = near;
+  }
+
   // What hls.js retries by itself is not fatal. A decoder's failure is for the page to recover, as
   // hls.js's documentation asks; the rest ends this player.
   #onError(data: ErrorData): void {
+    this.#starved ||= data.details === ErrorDetails.BUFFER_STALLED_ERROR && this.#near;
     if (!data.fatal) {
       return;
     }

@@ -135,6 +135,7 @@ export class Pane {
   end(): void {
     this.leave();
     this.#latency.stop();
+    this.#avsync.stop();
     this.#session.end();
     this.root.remove();
   }

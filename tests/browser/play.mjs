@@ -8,7 +8,7 @@ import { complaints, quietEvaluator, withPage } from "./browser.mjs";
 import { parse, viewportOf } from "./options.mjs";
 
 const USAGE =
-  "node play.mjs --url URL [--format hls|dash|both] [--seconds N] [--select NAME] [--screenshot FILE] [--viewport WxH] [--no-sound] [--start-timeout S] [--settle S]";
+  "node play.mjs --url URL [--format hls|dash|both] [--seconds N] [--select NAME] [--screenshot FILE] [--viewport WxH] [--no-sound] [--start-timeout S] [--settle S] [--steady]";
 
 const options = parse(
   USAGE,
@@ -27,6 +27,8 @@ const options = parse(
     "start-timeout": { type: "string", default: "20" },
     // Seconds after the first picture that `glass` leaves out: players find their place.
     settle: { type: "string", default: "0" },
+    // No player plays faster or slower than real time: what changes is not the player's doing.
+    steady: { type: "boolean", default: false },
   },
   ["url"],
 );
@@ -56,6 +58,12 @@ process.exitCode = result.played ? 0 : 1;
 async function play(page) {
   const consoleErrors = complaints(page);
   const evaluate = await quietEvaluator(page);
+  if (options.steady) {
+    await page.addInitScript(() => {
+      const rate = { get: () => 1, set: () => undefined };
+      Object.defineProperty(HTMLMediaElement.prototype, "playbackRate", rate);
+    });
+  }
   const url = new URL(options.url);
   url.searchParams.set("format", options.format);
   const opened = Date.now();

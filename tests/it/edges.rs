@@ -1,14 +1,16 @@
 //! Real edges before the real server: crowds through Varnish, `headwater cdn-check` on our own
-//! configurations and on mistakes in them, the demo behind an edge.
+//! configurations and on mistakes in them, TLS and HTTP/2 through them, the demo behind an edge.
 
 use std::collections::BTreeMap;
+use std::io::Read as _;
 use std::net::SocketAddr;
-use std::process::Command;
-use std::time::Duration;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
+use harness::certificate::Certificate;
 use harness::client::Client;
 use harness::crowd;
-use harness::edge::{Edge, Kind};
+use harness::edge::{self, Edge, Kind, Secure};
 use harness::process;
 use harness::publisher::{Publisher, Source};
 use harness::server::{ChannelConfig, Server};
@@ -35,8 +37,14 @@ fn on_air() -> Result<(Server, Publisher)> {
 
 /// The report of `headwater cdn-check`, and whether it passes.
 fn checked(edge: SocketAddr) -> Result<(bool, Value)> {
+    report(&format!("http://{edge}/live/a/index.m3u8"), None)
+}
+
+/// The same of any address, whose certificate is to be trusted.
+fn report(url: &str, trusted: Option<&Certificate>) -> Result<(bool, Value)> {
     let mut command = Command::new(workspace::headwater()?);
-    command.args(["cdn-check", "--json", &format!("http://{edge}/live/a/index.m3u8")]);
+    command.args(["cdn-check", "--json", url]);
+    command.envs(trusted.map(|certificate| ("SSL_CERT_FILE", certificate.cert())));
     let output = process::run("cdn-check", &mut command, CHECK_WITHIN)?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let report = serde_json::from_str(&text)
@@ -228,6 +236,83 @@ fn two_hundred_viewers_through_varnish_cost_the_origin_each_part_once() -> Resul
         whole += usize::from(segment.len() == parts.len());
     }
     assert!(whole > 0, "no segment was watched whole");
+    server.stop()
+}
+
+/// A segment that was fetched over HTTP/2 as it grew.
+struct Grown {
+    /// Header fields as curl wrote them.
+    head: String,
+    /// Moments at which bytes came.
+    arrivals: Vec<Instant>,
+    body: Vec<u8>,
+}
+
+impl Grown {
+    fn fetch(url: &str, certificate: &Certificate) -> Result<Self> {
+        let head = tempfile::NamedTempFile::new().context("header fields")?;
+        let mut curl = Command::new("curl");
+        curl.args(["-sS", "--no-buffer", "--http2", "--max-time", "20", "--cacert"]);
+        curl.arg(certificate.cert()).arg("-D").arg(head.path()).arg(url);
+        let mut child = curl.stdout(Stdio::piped()).spawn().context("curl")?;
+        let mut stream = child.stdout.take().context("what curl gets")?;
+        let (mut arrivals, mut body, mut room) = (Vec::new(), Vec::new(), vec![0; 1 << 16]);
+        while let read @ 1.. = stream.read(&mut room).context("what curl gets")? {
+            arrivals.push(Instant::now());
+            body.extend_from_slice(&room[..read]);
+        }
+        let status = child.wait().context("curl")?;
+        let head = std::fs::read_to_string(head.path()).context("header fields")?;
+        if !status.success() || !head.starts_with("HTTP/2 200") {
+            return Err(Failure::new(format!("{url}: {status} {head}")));
+        }
+        Ok(Self { head: head.to_lowercase(), arrivals, body })
+    }
+
+    /// The id of the origin's answer that it was made of.
+    fn answer(&self) -> Option<&str> {
+        self.head.lines().find_map(|line| line.strip_prefix("headwater-answer: "))
+    }
+}
+
+#[test]
+fn hl_26_low_latency_goes_over_tls_and_http_2_through_both_edges_and_what_grew_is_kept() -> Result {
+    let (to_viewers, to_edges) = (Certificate::new()?, Certificate::new()?);
+    let https = edge::free()?;
+    let channel = ChannelConfig::tiny("a").with_ladder(&["96p"]).with("part = \"600ms\"");
+    let server = Server::start_with(&[channel], &to_edges.section(https))?;
+    let rate = FrameRate::new(30, 1);
+    let mut publisher = Source::tiny(rate).publish(&server.publish_url("a", None))?;
+    server.wait_playable("a", Duration::from_secs(20))?;
+    server.wait_more("a", 1)?;
+    for kind in [Kind::Nginx, Kind::Varnish] {
+        // Varnish speaks no TLS to an origin.
+        let origin = (kind == Kind::Nginx).then_some((https, &to_edges));
+        let secure = Secure { certificate: &to_viewers, origin };
+        let edge = Edge::start_secure(kind, server.http, secure)?;
+        let at = |path: &str| format!("https://{}{path}", edge.address);
+
+        // The segment after the one that is being made: asked for before its first part is there.
+        let list = server.client.text(&server.url("/live/a/96p/index.m3u8"))?;
+        let hint = list.lines().find(|line| line.starts_with("#EXT-X-PRELOAD-HINT"));
+        let hint = hint.and_then(|line| line.split('"').nth(1)).context("a hint")?;
+        let (folder, file) = hint.rsplit_once('/').context("a part")?;
+        let k: u64 = file.split('.').next().context("a number")?.parse().context("a number")?;
+        let path = format!("/live/a{}/{}.m4s", folder.trim_start_matches(".."), k + 1);
+        let grown = Grown::fetch(&at(&path), &to_viewers)?;
+        let span =
+            grown.arrivals.last().zip(grown.arrivals.first()).map(|(last, first)| *last - *first);
+        assert!(span > Some(Duration::from_millis(500)), "{kind:?} held it back: {span:?}");
+        let again = Grown::fetch(&at(&path), &to_viewers)?;
+        assert!(again.body == grown.body && !again.body.is_empty(), "{kind:?}");
+        assert!(again.answer().is_some(), "{kind:?}: {}", again.head);
+        assert_eq!(again.answer(), grown.answer(), "{kind:?} did not keep what grew");
+
+        let (passes, report) = report(&at("/live/a/index.m3u8"), Some(&to_viewers))?;
+        assert!(passes && on_level(&report, "fault").is_empty(), "{kind:?}: {report:#}");
+        assert!(on_level(&report, "good").contains(&"http2".to_owned()), "{kind:?}: {report:#}");
+    }
+    publisher.check()?;
     server.stop()
 }
 

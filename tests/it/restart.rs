@@ -2,10 +2,13 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use harness::certificate::Certificate;
 use harness::client::Client;
+use harness::edge;
 use harness::process::{self, Process, Stdout, harm, tree};
 use harness::publisher::Source;
 use harness::server::{ChannelConfig, Server};
@@ -81,6 +84,30 @@ fn a_signal_to_the_guardian_ends_both_in_order() -> Result {
         server.wait_log(&["stopped"], UP_WITHIN)?;
     }
     Ok(())
+}
+
+#[test]
+fn a_hangup_that_no_terminal_sent_has_the_certificate_read_again_and_ends_nothing() -> Result {
+    let (certificate, https) = (Certificate::new()?, edge::free()?);
+    let server = Server::start_with(&[], &certificate.section(https))?;
+    let id = server.serving_id()?;
+    let asked = |trusted: &Path| {
+        let mut curl = Command::new("curl");
+        curl.args(["-sS", "--cacert"]).arg(trusted).arg(format!("https://{https}/"));
+        Ok(process::run("curl", &mut curl, UP_WITHIN)?.status.success())
+    };
+    let old = server.dir().join("old.pem");
+    std::fs::copy(certificate.cert(), &old).context("the old certificate")?;
+    assert!(asked(&old)?);
+    certificate.renew()?;
+    // The guardian passes it on; the server takes it from an operator too.
+    server.signal(Signal::HUP)?;
+    server.wait_log(&["certificate read again"], UP_WITHIN)?;
+    assert!(asked(&certificate.cert())? && !asked(&old)?);
+    harm::signal(id, Signal::HUP)?;
+    assert!(asked(&certificate.cert())?);
+    assert_eq!(server.serving_id()?, id, "it goes on");
+    server.stop()
 }
 
 #[test]

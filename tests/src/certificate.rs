@@ -1,5 +1,6 @@
 //! A certificate for this machine: what a server under test presents, and its clients trust.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use tempfile::TempDir;
@@ -40,6 +41,15 @@ impl Certificate {
             std::fs::write(&path, text).context(format!("{}", path.display()))?;
         }
         Ok(())
+    }
+
+    /// The section of a server's configuration that speaks TLS with it at this address.
+    pub fn section(&self, listen: SocketAddr) -> String {
+        format!(
+            "[http.tls]\nlisten = \"{listen}\"\ncert = {:?}\nkey = {:?}",
+            self.cert(),
+            self.key()
+        )
     }
 
     /// The certificate, in PEM.

@@ -111,7 +111,11 @@ fn folder() -> Result<TempDir> {
     tempfile::Builder::new().prefix("headwater-edge-").tempdir().context("temporary folder")
 }
 
-fn free() -> Result<SocketAddr> {
+/// An address of this machine that nobody listens on.
+///
+/// # Errors
+/// If the system has none.
+pub fn free() -> Result<SocketAddr> {
     let listener = TcpListener::bind("127.0.0.1:0").context("a free port")?;
     listener.local_addr().context("a free port")
 }

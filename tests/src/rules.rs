@@ -111,6 +111,7 @@ mod tests {
             include_str!("../../origin/src/http/tests/held.rs"),
             include_str!("../../origin/src/http/tests/open.rs"),
             include_str!("../../origin/src/http/serve/streams/tests.rs"),
+            include_str!("../it/edges.rs"),
             include_str!("../it/faults.rs"),
             include_str!("../it/rows.rs"),
             include_str!("../it/parts.rs"),

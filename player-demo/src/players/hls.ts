@@ -1,8 +1,8 @@
 // hls.js behind the page's interface. Stock configuration, low latency mode included, but that it comes
 // back to the latency that the playlist asks for: by itself it stays where it happened to start, and
-// where a hiccup has left it. Within a target duration or so it plays a little faster; from further
-// behind, where hls.js takes a viewer for one who looks back, it jumps, if it was starved and nobody
-// had looked back before.
+// where a hiccup, or a machine too busy to play in real time, has left it. A little behind it plays a
+// little faster; from further behind, where hls.js takes a viewer for one who looks back, it jumps, if
+// nobody has.
 
 import Hls, { ErrorDetails, ErrorTypes, Events, type ErrorData, type Level as HlsLevel } from "hls.js";
 import { AUTO, type Level, type Player, type PlayerEvents } from "./player";
@@ -41,10 +41,8 @@ export class HlsPlayer implements Player {
   readonly #hls: Hls;
   readonly #events: PlayerEvents;
   #recoveredAt = Number.NEGATIVE_INFINITY;
-  /** Whether it was near its target when it last played on. */
-  #near = false;
-  /** Whether it was starved there. */
-  #starved = false;
+  /** Whether somebody paused or sought since it was last near its target. */
+  #looksBack = true;
 
   constructor(video: HTMLVideoElement, url: string, events: PlayerEvents) {
     this.#events = events;
@@ -56,6 +54,9 @@ export class HlsPlayer implements Player {
     this.#hls.on(Events.MANIFEST_PARSED, () => events.levels());
     this.#hls.on(Events.LEVELS_UPDATED, () => events.levels());
     this.#hls.on(Events.LEVEL_UPDATED, () => this.#comeBack());
+    const looksBack = () => (this.#looksBack = true);
+    this.#hls.on(Events.MEDIA_ATTACHED, () => ["pause", "seeking"].forEach((e) => video.addEventListener(e, looksBack)));
+    this.#hls.on(Events.MEDIA_DETACHING, () => ["pause", "seeking"].forEach((e) => video.removeEventListener(e, looksBack)));
     this.#hls.on(Events.ERROR, (_, data) => this.#onError(data));
     this.#hls.loadSource(url);
     this.#hls.attachMedia(video);
@@ -99,18 +100,16 @@ export class HlsPlayer implements Player {
     if (!media || media.paused || media.seeking || media.readyState < HTMLMediaElement.HAVE_FUTURE_DATA || targetLatency === null) {
       return;
     }
-    const near = latency - targetLatency < NEAR;
-    if (this.#starved && !near) {
+    if (latency - targetLatency < NEAR) {
+      this.#looksBack = false;
+    } else if (!this.#looksBack) {
       this.seekToLive();
     }
-    this.#starved = false;
-    this.#near = near;
   }
 
   // What hls.js retries by itself is not fatal. A decoder's failure is for the page to recover, as
   // hls.js's documentation asks; the rest ends this player.
   #onError(data: ErrorData): void {
-    this.#starved ||= data.details === ErrorDetails.BUFFER_STALLED_ERROR && this.#near;
     if (!data.fatal) {
       return;
     }

@@ -220,7 +220,9 @@ impl Media {
     /// The file can't be read.
     pub async fn whole(self) -> std::io::Result<Bytes> {
         match self.body {
-            MediaBody::Memory(pieces) => Ok(pieces.concat().into()),
+            MediaBody::Memory(pieces) | MediaBody::Both { pieces, .. } => {
+                Ok(pieces.concat().into())
+            }
             MediaBody::File { path, offset } => {
                 let mut file = tokio::fs::File::open(path).await?;
                 file.seek(SeekFrom::Start(offset)).await?;

@@ -13,7 +13,6 @@
 //! The hub knows nothing of sockets, and does not look into the samples.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
@@ -22,7 +21,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use crate::secret::Secret;
-use crate::source::{Protocol, Unit};
+use crate::source::{Peer, Protocol, Report, Unit};
 
 mod contract;
 mod quarantine;
@@ -50,6 +49,10 @@ pub struct Access {
     pub key: Option<Secret>,
     /// Bits per second that a publisher may send, with some patience; `None` for no bound.
     pub max_bitrate: Option<u32>,
+    /// The program that is read of a transport stream; `None`: its first.
+    pub program: Option<u16>,
+    /// Whether its configuration names its source, which no publisher may take the place of.
+    pub has_source: bool,
 }
 
 /// A wish to publish.
@@ -60,7 +63,7 @@ pub struct Request<'a> {
     /// The key the peer offered.
     pub key: Option<&'a str>,
     /// Where the peer is.
-    pub peer: SocketAddr,
+    pub peer: Peer,
     /// How it came.
     pub protocol: Protocol,
 }
@@ -79,6 +82,9 @@ pub enum Refusal {
     /// The channel has no key and the peer is not on this machine.
     #[error("this channel has no key and takes publishers from loopback only")]
     LoopbackOnly,
+    /// The channel's configuration names its source.
+    #[error("this channel has a source of its own and takes no publisher")]
+    HasSource,
     /// The channel has changed hands too often of late.
     #[error(
         "another publisher is live and the channel has changed hands too often; try again in {} s",
@@ -245,11 +251,15 @@ impl Hub {
     fn publish_at(&self, request: &Request<'_>, now: Instant) -> Result<Publication, Refusal> {
         Name::parse(request.channel)?;
         let door = self.doors.get(request.channel).ok_or(Refusal::Denied)?;
-        match &door.access.key {
-            Some(key) if key.matches(request.key.unwrap_or_default()) => {}
-            Some(_) => return Err(Refusal::Denied),
-            None if request.peer.ip().to_canonical().is_loopback() => {}
-            None => return Err(Refusal::LoopbackOnly),
+        match (&request.peer, &door.access.key) {
+            (Peer::Configured(_), _) => {}
+            (_, Some(key)) if key.matches(request.key.unwrap_or_default()) => {}
+            (_, Some(_)) => return Err(Refusal::Denied),
+            (Peer::At(peer), None) if peer.ip().to_canonical().is_loopback() => {}
+            (_, None) => return Err(Refusal::LoopbackOnly),
+        }
+        if door.access.has_source && matches!(request.peer, Peer::At(_)) {
+            return Err(Refusal::HasSource);
         }
         if self.closed.is_cancelled() {
             return Err(Refusal::ShuttingDown);
@@ -257,10 +267,12 @@ impl Hub {
         self.admission.admit(&door.access.channel).map_err(Refusal::NoCapacity)?;
         let ending = Ending::new();
         let (units, queue) = mpsc::channel(QUEUE_UNITS);
+        let report = Arc::default();
         let session = Session {
-            peer: request.peer,
+            peer: request.peer.clone(),
             protocol: request.protocol,
             units: queue,
+            report: Arc::clone(&report),
             ending: ending.clone(),
         };
         let room = Arc::new(Semaphore::new(QUEUE_KIB as usize));
@@ -281,8 +293,9 @@ impl Hub {
         drop(occupant);
         let contract = door.access.max_bitrate.map(|bits| Mutex::new(Contract::new(bits.into())));
         let channel = door.access.channel.clone();
+        let program = door.access.program;
         let doors = Arc::downgrade(&self.doors);
-        Ok(Publication { doors, channel, units, room, contract, ending })
+        Ok(Publication { doors, channel, program, units, room, contract, report, ending })
     }
 }
 
@@ -299,10 +312,12 @@ pub struct Publication {
     /// Where a crash is noted. It keeps no door open.
     doors: Weak<HashMap<Name, Door>>,
     channel: Name,
+    program: Option<u16>,
     units: mpsc::Sender<Queued>,
     /// One permit per KiB of queue that is free.
     room: Arc<Semaphore>,
     contract: Option<Mutex<Contract>>,
+    report: Arc<Mutex<Report>>,
     ending: Ending,
 }
 
@@ -310,6 +325,16 @@ impl Publication {
     /// The channel published to.
     pub fn channel(&self) -> &Name {
         &self.channel
+    }
+
+    /// The program that the channel wants of a transport stream; `None`: its first.
+    pub fn program(&self) -> Option<u16> {
+        self.program
+    }
+
+    /// Brings the figures of how the source arrives up to date.
+    pub fn report(&self, change: impl FnOnce(&mut Report)) {
+        change(&mut lock(&self.report));
     }
 
     /// Hands a unit on; waits while the channel's queue is full.
@@ -370,10 +395,11 @@ impl Subscription {
 #[derive(Debug)]
 pub struct Session {
     /// Where the publisher is.
-    pub peer: SocketAddr,
+    pub peer: Peer,
     /// How it came.
     pub protocol: Protocol,
     units: mpsc::Receiver<Queued>,
+    report: Arc<Mutex<Report>>,
     ending: Ending,
 }
 
@@ -381,6 +407,11 @@ impl Session {
     /// The next unit; `None` when the publisher is gone or was taken over. Safe to cancel.
     pub async fn next(&mut self) -> Option<Unit> {
         self.units.recv().await.map(|queued| queued.unit)
+    }
+
+    /// How the source has been arriving, as far as its way can tell.
+    pub fn report(&self) -> Report {
+        lock(&self.report).clone()
     }
 
     /// Ends the session from this side and tells the publisher why.

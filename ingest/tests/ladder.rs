@@ -20,7 +20,7 @@ use ingest::av::ladder::plan;
 use ingest::av::mark;
 use ingest::av::protocol::{ClockBase, Scene, Stats, monotonic_nanos};
 use ingest::av::supervisor::{BroadcastConfig, Input, LadderConfig, Output, broadcast, spawn};
-use ingest::source::Unit;
+use ingest::source::{SoundConfig, Unit};
 use packager::grid::Grid;
 use packager::media::{Rendition, Sample};
 use packager::time::{FrameRate, Span, Timestamp};
@@ -420,13 +420,14 @@ async fn the_broadcaster_shows_and_sounds_the_present_moment() {
         };
         match unit {
             Unit::VideoConfig(config) => video = Some(config),
-            Unit::AudioConfig(config) => audio = Some(config),
+            Unit::AudioConfig(SoundConfig::Aac(config)) => audio = Some(config),
+            Unit::AudioConfig(foreign) => panic!("{foreign:?}"),
             Unit::Video(sample) => {
                 ages.push(clock.utc_nanos() / 1_000_000);
                 pictures.push(as_sample(&sample));
             }
             Unit::Audio(sample) => sounds.push(as_sample(&sample)),
-            Unit::Data(_) => {}
+            Unit::Data(_) | Unit::Section(_) | Unit::Notice(_) => {}
         }
     }
     drop(units);

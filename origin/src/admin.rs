@@ -77,6 +77,8 @@ pub struct Door {
     pub channel: Name,
     /// Its key. Without one it takes publishers from loopback only.
     pub key: Option<Secret>,
+    /// Where it takes its source from by itself, if it does: then nobody publishes to it.
+    pub source: Option<String>,
 }
 
 /// Serves the admin listener until cancelled, and then until its connections have ended. It says that

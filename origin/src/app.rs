@@ -3,7 +3,7 @@
 //! ```text
 //! config ─► store, clock, metrics ─► hub ─► channels (one task each)
 //!                                     │         └► http, admin
-//!                                     └► rtmp
+//!                                     └► rtmp, sources
 //! ```
 //! Listening sockets come first ([`crate::sockets`]), so that a port in use is told at once and
 //! nothing is left half up.
@@ -52,6 +52,7 @@ mod demo;
 mod doorkeeper;
 mod edge;
 mod files;
+mod sources;
 pub use demo::demo;
 use doorkeeper::Doorkeeper;
 
@@ -247,6 +248,8 @@ impl Server {
                 channel: channel.name.clone(),
                 key: channel.key.clone(),
                 max_bitrate: channel.max_bitrate,
+                program: channel.program,
+                has_source: channel.source.is_some(),
             }),
             Arc::new(doorkeeper),
         );
@@ -283,6 +286,12 @@ impl Server {
         let keeper = Arc::clone(&clock);
         let stop_clock = stop_rest.clone();
         tasks.spawn(async move { keeper.keep(stop_clock).await });
+        for channel in &config.channels {
+            if let Some(source) = &channel.source {
+                let (hub, name) = (hub.clone(), channel.name.clone());
+                tasks.spawn(sources::keep(source.clone(), hub, name, stop_ingest.clone()));
+            }
+        }
         let rtmp_stats = Arc::default();
         let door =
             rtmp::serve(rtmp_listener, hub.clone(), Arc::clone(&rtmp_stats), stop_ingest.clone());
@@ -417,7 +426,11 @@ fn clock_of(store: &ChannelStore, clock: Arc<dyn Clock>, channel: &Name) -> Ahea
 }
 
 fn door_of(channel: &config::Channel) -> admin::Door {
-    admin::Door { channel: channel.name.clone(), key: channel.key.clone() }
+    admin::Door {
+        channel: channel.name.clone(),
+        key: channel.key.clone(),
+        source: channel.source.as_ref().map(ToString::to_string),
+    }
 }
 
 /// A door's listener on this runtime, and where it listens.

@@ -136,6 +136,10 @@ pub struct Channel {
     pub pass_through: bool,
     /// What becomes of a source that can't be packaged as it is.
     pub fallback: Fallback,
+    /// Where the channel takes its source from; `None`: from whoever publishes to it.
+    pub source: Option<Source>,
+    /// Number of the program that is read of a transport stream; `None`: its first.
+    pub program: Option<u16>,
     /// What is made of the source otherwise, highest first; at least one rung.
     pub ladder: Vec<Rung>,
     /// Frame rate of the ladder; `None`: found on first publish.
@@ -150,6 +154,45 @@ pub struct Channel {
     pub hold: Duration,
     /// What it shows then, after the last picture; `None`: its name.
     pub slate: Option<Slate>,
+}
+
+/// A source that a channel takes by itself: a transport stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// A file, read at the pace of its clock.
+    File {
+        /// Where it lies.
+        path: PathBuf,
+        /// Whether it is played again when it has ended.
+        repeat: bool,
+    },
+    /// Datagrams that are sent to this machine or to a group.
+    Datagrams(Datagrams),
+}
+
+/// As the configuration writes it.
+impl std::fmt::Display for Source {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::File { path, .. } => path.display().fmt(f),
+            Self::Datagrams(Datagrams { rtp, address, .. }) => {
+                write!(f, "{}://{address}", if *rtp { "rtp" } else { "udp" })
+            }
+        }
+    }
+}
+
+/// Where datagrams come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Datagrams {
+    /// Whether they have a header of RTP.
+    pub rtp: bool,
+    /// The local address to listen on, or the multicast group to join; and the port.
+    pub address: SocketAddr,
+    /// The address of the interface on which the group is joined.
+    pub interface: Option<Ipv4Addr>,
+    /// The one sender that is heard; `None`: the first.
+    pub from: Option<IpAddr>,
 }
 
 /// What becomes of a source that a pass-through channel can't package as it is.
@@ -240,6 +283,8 @@ impl Channel {
             key: None,
             pass_through: false,
             fallback: Fallback::Refuse,
+            source: None,
+            program: None,
             max_bitrate: Some(MAX_BITRATE),
             ladder: DEFAULT_LADDER.into_iter().filter_map(|h| Rung::of_height(h, None)).collect(),
             fps: None,

@@ -36,3 +36,14 @@ fn the_amf0_decoder_survives_its_corpus() {
 fn the_session_survives_its_corpus() {
     assert!(replay("session", targets::session) >= 10);
 }
+
+#[test]
+fn the_demultiplexer_survives_its_corpus() {
+    assert!(replay("transport", targets::transport) >= 10);
+    assert!(replay("elementary", targets::elementary) >= 10);
+}
+
+#[test]
+fn the_reordering_of_rtp_survives_its_corpus() {
+    assert!(replay("rtp", targets::rtp) >= 10);
+}

@@ -28,6 +28,7 @@ mod restart;
 mod rows;
 mod soak;
 mod timestamps;
+mod transport;
 mod trick_play;
 mod viewers;
 mod workers;

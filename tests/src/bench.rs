@@ -15,6 +15,7 @@ pub mod latency;
 pub mod parked;
 pub mod passing;
 pub mod starts;
+pub mod transport;
 
 /// The bar of a measure that is told for its own sake.
 pub const NO_BAR: &str = "–";

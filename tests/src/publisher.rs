@@ -128,7 +128,8 @@ impl Source {
         self
     }
 
-    /// Starts to publish to `url` (`rtmp://…`), or to write FLV into a file.
+    /// Starts to publish to `url` (`rtmp://…`), or to write FLV into a file, or MPEG-TS into one that
+    /// is called so. An ffmpeg publishes to several, each `[f=FORMAT]URL`, with a bar between them.
     ///
     /// # Errors
     /// If the broadcaster can't be started.
@@ -435,7 +436,13 @@ fn ffmpeg(source: &Source, mut command: Command, ports: Ports, url: &str) -> Com
         command.args(["-bf", &b_frames, "-b_strategy", "0"]);
     }
     command.args(&source.output_args);
-    command.args(["-flush_packets", "1", "-f", "flv", url]);
+    if url.starts_with("[f=") {
+        command.args(["-f", "tee", url]);
+    } else if url.ends_with(".ts") {
+        command.args(["-f", "mpegts", url]);
+    } else {
+        command.args(["-flush_packets", "1", "-f", "flv", url]);
+    }
     command
 }
 

@@ -12,13 +12,14 @@ use packager::media::{Rendition, VideoCodec};
 use packager::time::FrameRate;
 
 use crate::av::ladder::Rung;
+use crate::source::AudioCodec;
 
 mod announced;
 mod wire;
 pub use wire::{Error, HEAD, MAX_BODY, Wire, read_head};
 
 /// Raised whenever a message changes its form.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 
 /// How the worker finds UTC: the server reads the wall clock once and both carry it on by the
 /// machine's monotonic clock.
@@ -101,9 +102,11 @@ pub enum ToWorker {
         /// Its configuration record.
         record: Bytes,
     },
-    /// The audio decoder's configuration (AudioSpecificConfig).
+    /// The audio decoder's configuration.
     AudioConfig {
-        /// The configuration.
+        /// Which codec.
+        codec: AudioCodec,
+        /// Of AAC the AudioSpecificConfig; nothing of others.
         record: Bytes,
     },
     /// A coded picture of the source.

@@ -169,7 +169,8 @@ impl Input {
                 self.flush()
             }
             Unit::AudioConfig(config) => {
-                let message = ToWorker::AudioConfig { record: config.record.clone() };
+                let message =
+                    ToWorker::AudioConfig { codec: config.codec(), record: config.record() };
                 self.pending.audio = Some(message.to_wire());
                 self.flush()
             }
@@ -180,7 +181,7 @@ impl Input {
                 delivery
             }
             Unit::Audio(sample) => self.sample(&ToWorker::Audio(coded(sample))),
-            Unit::Data(_) => Delivery::Queued,
+            Unit::Data(_) | Unit::Section(_) | Unit::Notice(_) => Delivery::Queued,
         }
     }
 

@@ -3,6 +3,7 @@ use crate::source::DataMessage;
 use bytes::Bytes;
 use packager::time::{Timescale, Timestamp};
 use std::future::Future;
+use std::net::SocketAddr;
 use std::task::Poll;
 
 fn name(text: &str) -> Name {
@@ -19,16 +20,25 @@ fn unit() -> Unit {
 }
 
 fn request<'a>(channel: &'a str, key: Option<&'a str>, peer: &str) -> Request<'a> {
-    Request { channel, key, peer: peer.parse().unwrap(), protocol: Protocol::Rtmp }
+    let peer: SocketAddr = peer.parse().unwrap();
+    Request { channel, key, peer: peer.into(), protocol: Protocol::Rtmp }
 }
 
 fn hub() -> (Hub, HashMap<Name, Subscription>) {
     Hub::new([
-        Access { channel: name("open"), key: None, max_bitrate: None },
+        Access {
+            channel: name("open"),
+            key: None,
+            max_bitrate: None,
+            program: None,
+            has_source: false,
+        },
         Access {
             channel: name("news"),
             key: Some(Secret::new("k1")),
             max_bitrate: Some(1_000_000),
+            program: None,
+            has_source: false,
         },
     ])
 }
@@ -140,7 +150,13 @@ impl Admit for Full {
 
 #[tokio::test]
 async fn a_machine_without_room_says_so_and_only_to_those_with_the_key() {
-    let access = Access { channel: name("news"), key: Some(Secret::new("k1")), max_bitrate: None };
+    let access = Access {
+        channel: name("news"),
+        key: Some(Secret::new("k1")),
+        max_bitrate: None,
+        program: None,
+        has_source: false,
+    };
     let (hub, _subscriptions) = Hub::with_admission([access], Arc::new(Full));
     let refused = |key| hub.publish(&request("news", Some(key), "10.0.0.1:5")).unwrap_err();
     assert_eq!(refused("k2"), Refusal::Denied);

@@ -305,7 +305,7 @@ impl Connection {
         let request = Request {
             channel: &target.channel,
             key: target.key.as_ref().map(|key| key.expose()),
-            peer: self.peer,
+            peer: self.peer.into(),
             protocol: Protocol::Rtmp,
         };
         match self.hub.publish(&request) {

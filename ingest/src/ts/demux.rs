@@ -7,26 +7,23 @@ use std::collections::VecDeque;
 use std::time::Instant;
 
 use bytes::Bytes;
-use packager::media::{AudioConfig, VideoConfig};
-use packager::time::{Timescale, Timestamp, Unroller};
+use packager::media::VideoConfig;
+use packager::time::{Timescale, Timestamp};
 
+use super::complaint::{Missing, Unusable};
 use super::framing::Framing;
 use super::packet::{self, NULL_PID, PACKET, Packet};
-use super::pes::{self, Assembly, Pes};
-use super::picture::{self, Pictures};
+use super::pes::{self, Pes};
+use super::picture;
 use super::psi::{self, Kind, Map, Program};
 use super::section::{self, Sections};
-use super::sound::{self, Adts};
+use super::sound::{self, Format};
+use super::stream::{Clock, Content, Counter, Extent, Order, Stream};
 use super::{Counts, Pid};
-use crate::source::{DataMessage, SourceSample, Unit};
+use crate::source::{self, SoundConfig, SourceSample, Unit};
 
 /// PID of the PAT.
-const PAT_PID: Pid = 0;
-/// Bits of every clock in a transport stream.
-const CLOCK_BITS: u32 = 33;
-/// Name of the data messages that carry a section of SCTE-35.
-pub const CUE: &str = "scte35";
-
+pub(super) const PAT_PID: Pid = 0;
 /// What is wanted of a stream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Want {
@@ -37,47 +34,13 @@ pub struct Want {
 /// What a stream gave.
 #[derive(Clone, Debug)]
 pub enum Event {
-    /// A piece of the source. A section of SCTE-35 is a data message called [`CUE`], whole and as
-    /// sent, where the program's clock was when it came.
+    /// A piece of the source.
     Unit(Unit),
-    /// The program's clock reference, on the clock of the units: what a file is paced by.
+    /// The program's clock, on the clock of the units: what a file is paced by. Where no reference is
+    /// sent, the decoding times of the pictures (or of the sound, where there are none) are it.
     Clock(Timestamp),
     /// Something that can't be used; told once.
     Unusable(Unusable),
-}
-
-/// What can't be used of a stream, in words for whoever sends it.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum Unusable {
-    /// The wanted program is not there.
-    #[error("no program {wanted}: there are {there:?}")]
-    NoProgram {
-        /// The number asked for.
-        wanted: u16,
-        /// The numbers in the table.
-        there: Vec<u16>,
-    },
-    /// The program has neither a picture nor sound that is read.
-    #[error("program {program} has no H.264, H.265 or AAC stream")]
-    NoMedia {
-        /// Its number.
-        program: u16,
-    },
-    /// A stream of the program is left out: its codec is not read.
-    #[error("{codec} on PID {pid} is not supported; send H.264 or H.265 with AAC")]
-    Codec {
-        /// The codec's name.
-        codec: &'static str,
-        /// Where it is.
-        pid: u16,
-    },
-    /// A video decoder configuration that can't be read or is not taken.
-    #[error("video configuration: {0}")]
-    VideoConfig(packager::codec::Error),
-    /// An audio decoder configuration that can't be read or is not taken.
-    #[error("audio configuration: {0}")]
-    AudioConfig(packager::codec::Error),
 }
 
 /// Reads a transport stream. See the module's page.
@@ -109,6 +72,19 @@ impl Demuxer {
         }
     }
 
+    /// Says that the same stream follows from its beginning, as when a file is played again: its times
+    /// go on behind the last ones.
+    pub fn again(&mut self) {
+        self.finish();
+        self.framing = Framing::anew(&self.framing);
+        self.program.again();
+    }
+
+    /// What is still missing before there is picture or sound; `None` once there was some.
+    pub fn missing(&self) -> Option<Missing> {
+        self.program.missing()
+    }
+
     /// The next event, in the order of the stream.
     pub fn poll(&mut self) -> Option<Event> {
         self.program.events.pop_front()
@@ -124,44 +100,6 @@ impl Demuxer {
     }
 }
 
-/// A stream that is followed.
-#[derive(Debug)]
-struct Stream {
-    pid: Pid,
-    kind: Kind,
-    counter: Counter,
-    content: Content,
-}
-
-/// The last continuity counter of a PID.
-#[derive(Clone, Copy, Debug, Default)]
-struct Counter(Option<u8>);
-
-/// What a continuity counter tells of a packet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Order {
-    /// It follows the one before.
-    Next,
-    /// It is the one before: a packet may be sent twice (§2.4.3.3).
-    Again,
-    /// It begins anew, as the sender announces.
-    Anew,
-    /// Packets are missing before it.
-    Lost,
-}
-
-impl Counter {
-    fn take(&mut self, packet: &Packet<'_>) -> Order {
-        match self.0.replace(packet.counter) {
-            None => Order::Next,
-            Some(_) if packet.discontinuity => Order::Anew,
-            Some(last) if last == packet.counter => Order::Again,
-            Some(last) if last.wrapping_add(1) & 0x0f == packet.counter => Order::Next,
-            Some(_) => Order::Lost,
-        }
-    }
-}
-
 /// A table of the stream: the one in force, and the next in the making.
 #[derive(Debug, Default)]
 struct Table {
@@ -169,67 +107,6 @@ struct Table {
     sections: Sections,
     /// As sent, so that the many that say the same are not read.
     bytes: Bytes,
-}
-
-#[derive(Debug)]
-enum Content {
-    Pictures(Assembly, Box<Pictures>, Pace),
-    Sound(Assembly, Adts),
-    Cues(Sections),
-}
-
-/// Where a picture without a time is.
-#[derive(Clone, Copy, Debug, Default)]
-struct Pace {
-    dts: Option<i64>,
-    step: i64,
-}
-
-impl Pace {
-    /// The decoding time of the next picture.
-    fn next(&mut self, sent: Option<i64>) -> Option<i64> {
-        let at = sent.or_else(|| Some(self.dts?.saturating_add(self.step)))?;
-        if let Some(before) = self.dts {
-            self.step = at.saturating_sub(before);
-        }
-        self.dts = Some(at);
-        Some(at)
-    }
-}
-
-impl Stream {
-    fn new(stream: psi::Stream) -> Option<Self> {
-        let content = match stream.kind {
-            Kind::Video(codec) => Content::Pictures(
-                Assembly::default(),
-                Box::new(Pictures::new(codec)),
-                Pace::default(),
-            ),
-            Kind::Adts => Content::Sound(Assembly::default(), Adts::default()),
-            Kind::Cues => Content::Cues(Sections::default()),
-            Kind::Unread(_) | Kind::Other(_) => return None,
-        };
-        Some(Self { pid: stream.pid, kind: stream.kind, counter: Counter::default(), content })
-    }
-
-    /// Packets were lost: what has begun is not whole.
-    fn reset(&mut self) -> bool {
-        match &mut self.content {
-            Content::Pictures(assembly, ..) => assembly.reset(),
-            Content::Sound(assembly, adts) => {
-                adts.reset();
-                assembly.reset()
-            }
-            Content::Cues(sections) => sections.reset(),
-        }
-    }
-
-    fn finish(&mut self) -> Option<pes::Found> {
-        match &mut self.content {
-            Content::Pictures(assembly, ..) | Content::Sound(assembly, _) => assembly.finish(),
-            Content::Cues(_) => None,
-        }
-    }
 }
 
 /// What a packet is for.
@@ -249,13 +126,18 @@ struct Reading {
     program: Option<Program>,
     /// PID of the clock reference.
     clock_pid: Option<Pid>,
+    /// Whether a clock reference has come on it.
+    has_reference: bool,
     streams: Vec<Stream>,
     /// One for all of them, so that they wrap together.
-    clock: Unroller,
+    clock: Clock,
+    /// Added to every time, where the stream is played again.
+    shift: i64,
+    extent: Extent,
     /// Where the program is: its last clock reference, or picture where it sends none.
     now: Option<i64>,
     video: Option<VideoConfig>,
-    audio: Option<AudioConfig>,
+    audio: Option<SoundConfig>,
     told: Vec<Unusable>,
     counts: Counts,
     events: VecDeque<Event>,
@@ -272,8 +154,11 @@ impl Reading {
             pmt: Table::default(),
             program: None,
             clock_pid: None,
+            has_reference: false,
             streams: Vec::new(),
-            clock: Unroller::new(CLOCK_BITS),
+            clock: Clock::default(),
+            shift: 0,
+            extent: Extent::default(),
             now: None,
             video: None,
             audio: None,
@@ -310,9 +195,9 @@ impl Reading {
         if let Some(pcr) = packet.pcr
             && self.clock_pid == Some(packet.pid)
         {
-            let at = self.clock.unroll(pcr);
-            self.now = Some(at);
-            self.events.push_back(Event::Clock(Timestamp::new(at, Timescale::MPEG)));
+            self.has_reference = true;
+            let at = self.unroll(pcr);
+            self.tell_clock(at);
         }
         let Some(role) = self.role(packet.pid) else { return };
         if !packet.has_payload || !self.follows(role, &packet) {
@@ -320,6 +205,9 @@ impl Reading {
         }
         if packet.scrambled {
             self.counts.scrambled = self.counts.scrambled.saturating_add(1);
+            if let Role::Stream(_) = role {
+                self.complain(Unusable::Scrambled { pid: packet.pid });
+            }
             return;
         }
         match role {
@@ -327,6 +215,45 @@ impl Reading {
             Role::Map => self.map(&packet),
             Role::Stream(at) => self.stream(at, &packet, now),
         }
+    }
+
+    /// A time of 33 bits on the clock of the units.
+    fn unroll(&mut self, wire: u64) -> i64 {
+        self.clock.unroll(wire).saturating_add(self.shift)
+    }
+
+    fn tell_clock(&mut self, at: i64) {
+        self.now = Some(at);
+        self.events.push_back(Event::Clock(Timestamp::new(at, Timescale::MPEG)));
+    }
+
+    fn again(&mut self) {
+        self.shift = self.shift.saturating_add(self.extent.length());
+        self.extent = Extent::default();
+        self.clock = Clock::default();
+        self.now = None;
+        for table in [&mut self.pat, &mut self.pmt] {
+            table.counter = Counter::default();
+            table.sections.reset();
+        }
+        for stream in &mut self.streams {
+            stream.again();
+        }
+    }
+
+    fn missing(&self) -> Option<Missing> {
+        if self.video.is_some() || self.audio.is_some() {
+            return None;
+        }
+        Some(match self.program {
+            Some(Program { number, pid }) if self.pmt.bytes.is_empty() => {
+                Missing::Map { program: number, pid }
+            }
+            Some(Program { number, .. }) => Missing::Media { program: number },
+            None if !self.pat.bytes.is_empty() => Missing::Program,
+            None if self.counts.packets > 0 => Missing::Programs,
+            None => Missing::Packets,
+        })
     }
 
     /// Whether a packet is to be read; notes by its counter what was lost before it.
@@ -411,6 +338,7 @@ impl Reading {
             self.pmt = Table::default();
             self.streams.clear();
             self.clock_pid = None;
+            self.has_reference = false;
         }
     }
 
@@ -438,14 +366,16 @@ impl Reading {
         }
     }
 
-    /// Follows the first picture, the first sound and all cues of a program. A stream that stays where
+    /// Follows the first picture, the first sound (AAC before others) and all cues of a program. A stream that stays where
     /// and what it was is not disturbed.
     fn follow(&mut self, map: &Map) {
         let first = |wanted: fn(&Kind) -> bool| {
             map.streams.iter().find(|stream| wanted(&stream.kind)).copied()
         };
         let video = first(|kind| matches!(kind, Kind::Video(_)));
-        let sound = first(|kind| *kind == Kind::Adts);
+        // AAC can also be packaged as it is.
+        let is_aac = |kind: &Kind| matches!(kind, Kind::Sound(Format::Adts | Format::Latm));
+        let sound = first(is_aac).or_else(|| first(|kind| matches!(kind, Kind::Sound(_))));
         let cues = map.streams.iter().filter(|stream| stream.kind == Kind::Cues).copied();
         let wanted: Vec<_> = video.into_iter().chain(sound).chain(cues).collect();
         let mut before = std::mem::take(&mut self.streams);
@@ -454,6 +384,7 @@ impl Reading {
             let kept = before.iter().position(same).map(|at| before.swap_remove(at));
             self.streams.extend(kept.or_else(|| Stream::new(stream)));
         }
+        self.has_reference &= self.clock_pid == Some(map.clock);
         self.clock_pid = Some(map.clock);
         for stream in &map.streams {
             if let Kind::Unread(codec) = stream.kind
@@ -492,9 +423,10 @@ impl Reading {
             Content::Cues(sections) => {
                 let mut found = Vec::new();
                 sections.push(packet.payload, packet.unit_start, |one| found.push(one));
+                let pid = stream.pid;
                 for one in found {
                     match one {
-                        section::Found::Whole(bytes) => self.cue(bytes),
+                        section::Found::Whole(bytes) => self.cue(pid, bytes),
                         section::Found::Cut => self.broken(true),
                     }
                 }
@@ -502,15 +434,15 @@ impl Reading {
         }
     }
 
-    fn cue(&mut self, raw: Bytes) {
+    fn cue(&mut self, pid: Pid, raw: Bytes) {
         if section::checksum(&raw) != 0 {
             self.broken(true);
             return;
         }
         let Some(now) = self.now else { return };
         let at = Timestamp::new(now, Timescale::MPEG);
-        let message = DataMessage { at, name: CUE.into(), values: Vec::new(), raw };
-        self.events.push_back(Event::Unit(Unit::Data(message)));
+        let section = source::Section { pid, at, shift: self.shift, raw };
+        self.events.push_back(Event::Unit(Unit::Section(section)));
     }
 
     /// A PES packet has ended.
@@ -519,11 +451,9 @@ impl Reading {
             self.broken(false);
             return;
         };
-        let dts = pes.dts.map(|dts| self.clock.unroll(dts));
-        let pts = pes.pts.map(|pts| self.clock.unroll(pts));
-        if self.clock_pid == Some(NULL_PID) || self.now.is_none() {
-            self.now = dts.or(self.now);
-        }
+        let dts = pes.dts.map(|dts| self.unroll(dts));
+        let pts = pes.pts.map(|pts| self.unroll(pts));
+        self.follow_times(at, dts);
         let Some(stream) = self.streams.get_mut(at) else { return };
         match &mut stream.content {
             Content::Pictures(_, pictures, pace) => {
@@ -534,14 +464,31 @@ impl Reading {
                     self.picture(one, times, &pes);
                 }
             }
-            Content::Sound(_, adts) => {
+            Content::Sound(_, sounds) => {
                 let mut found = Vec::new();
-                adts.push(&pes.payload, pts, pes.received, |one| found.push(one));
+                sounds.push(pes.payload, pts, pes.received, |one| found.push(one));
                 for one in found {
                     self.sound(one);
                 }
             }
             Content::Cues(_) => {}
+        }
+    }
+
+    /// Notes the decoding time of a stream's PES packet.
+    fn follow_times(&mut self, at: usize, dts: Option<i64>) {
+        let Some(dts) = dts else { return };
+        let is_video = |stream: &Stream| matches!(stream.content, Content::Pictures(..));
+        let leads = match self.streams.get(at) {
+            Some(stream) if is_video(stream) => true,
+            Some(_) => !self.streams.iter().any(is_video),
+            None => false,
+        };
+        if leads {
+            self.extent.reach(dts);
+        }
+        if !self.has_reference && (leads || self.now.is_none()) {
+            self.tell_clock(dts);
         }
     }
 

@@ -32,6 +32,11 @@ pub(super) struct Framing {
 }
 
 impl Framing {
+    /// Framing of another stream, which goes on counting.
+    pub(super) fn anew(before: &Self) -> Self {
+        Self { skipped: before.skipped, damaged: before.damaged, ..Self::default() }
+    }
+
     /// Bytes passed over while packets were looked for.
     pub(super) fn skipped(&self) -> u64 {
         self.skipped

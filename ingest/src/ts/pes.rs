@@ -13,7 +13,7 @@ use super::MAX_PES;
 
 /// Bytes up to and with PES_packet_length.
 const HEAD: usize = 6;
-/// Room that a new one is given: most audio packets and pictures between key frames.
+/// Room that one without a stated length is given: most pictures between key frames.
 const ROOM: usize = 16 * 1024;
 
 /// PES packets of one PID, in the making.
@@ -67,7 +67,9 @@ impl Assembly {
             if let Some(found) = self.finish() {
                 each(found);
             }
-            self.open = Some(Open { bytes: BytesMut::with_capacity(ROOM), received: now });
+            // Sound is handed on in these bytes, and may be kept for long: not in more than it needs.
+            let room = Open::length(payload).unwrap_or(ROOM);
+            self.open = Some(Open { bytes: BytesMut::with_capacity(room), received: now });
         }
         let Some(open) = &mut self.open else { return };
         if open.bytes.len().saturating_add(payload.len()) > MAX_PES {

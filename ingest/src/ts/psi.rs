@@ -7,6 +7,7 @@
 use packager::media::VideoCodec;
 
 use super::section::checksum;
+use super::sound::Format;
 use super::{MAX_PROGRAMS, MAX_STREAMS, Pid};
 
 /// table_id of the PAT.
@@ -61,8 +62,7 @@ pub(super) struct Stream {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Video(VideoCodec),
-    /// AAC in ADTS.
-    Adts,
+    Sound(Format),
     /// SCTE-35.
     Cues,
     /// Sound or a picture that is not read, by name.
@@ -148,7 +148,10 @@ fn stream(kind: u8, descriptors: &[u8], cues: bool) -> Kind {
     match kind {
         0x1b => Kind::Video(VideoCodec::H264),
         0x24 => Kind::Video(VideoCodec::H265),
-        0x0f => Kind::Adts,
+        0x0f => Kind::Sound(Format::Adts),
+        0x11 => Kind::Sound(Format::Latm),
+        0x03 | 0x04 => Kind::Sound(Format::Mpeg),
+        0x81 | 0x87 => Kind::Sound(Format::Ac3),
         // SCTE 35 asks for a registration, and splicers leave it out; what is registered as something
         // else (DTS-HD has the same number) is that.
         0x86 => match registration(descriptors) {
@@ -158,17 +161,12 @@ fn stream(kind: u8, descriptors: &[u8], cues: bool) -> Kind {
             None => Kind::Other(kind),
         },
         0x01 | 0x02 => Kind::Unread("MPEG-2 video"),
-        0x03 | 0x04 => Kind::Unread("MPEG audio"),
         0x10 => Kind::Unread("MPEG-4 video"),
-        0x11 => Kind::Unread("AAC in LATM"),
-        0x81 => Kind::Unread("AC-3"),
-        0x87 => Kind::Unread("E-AC-3"),
-        0x06 if has(descriptors, AC3) => Kind::Unread("AC-3"),
-        0x06 if has(descriptors, EAC3) => Kind::Unread("E-AC-3"),
+        0x06 if has(descriptors, AC3) || has(descriptors, EAC3) => Kind::Sound(Format::Ac3),
         0x06 => match registration(descriptors).as_ref().map(<[u8; 4]>::as_slice) {
             Some(b"HEVC") => Kind::Video(VideoCodec::H265),
             Some(b"Opus") => Kind::Unread("Opus"),
-            Some(b"AC-3") => Kind::Unread("AC-3"),
+            Some(b"AC-3" | b"EAC3") => Kind::Sound(Format::Ac3),
             _ => Kind::Other(kind),
         },
         other => Kind::Other(other),
@@ -276,11 +274,11 @@ pub(super) mod tests {
             [
                 Kind::Video(VideoCodec::H264),
                 Kind::Video(VideoCodec::H265),
-                Kind::Adts,
+                Kind::Sound(Format::Adts),
                 Kind::Cues,
                 Kind::Cues,
                 Kind::Other(0x86),
-                Kind::Unread("AC-3"),
+                Kind::Sound(Format::Ac3),
                 Kind::Other(0x15),
             ]
         );

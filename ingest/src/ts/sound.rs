@@ -1,8 +1,8 @@
-//! AAC in ADTS (ISO/IEC 14496-3 §1.A.2): frames without their headers, and the configuration that the
-//! headers say.
+//! Sound: frames out of packets, and what their headers say.
 //!
 //! A PES packet holds any number of frames and pieces of frames; its time is that of the first frame
-//! that begins in it, and the frames behind follow by their length.
+//! that begins in it, and the frames behind follow by their length. AAC comes out raw, as it is
+//! packaged and decoded, whatever it was wrapped in; other frames come out whole, for a decoder.
 
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 #![deny(clippy::arithmetic_side_effects)]
@@ -11,23 +11,37 @@ use std::time::Instant;
 
 use bytes::{Buf, Bytes, BytesMut};
 use packager::codec::aac;
-use packager::media::AudioConfig;
 use packager::time::{Rounding, Timescale, rescale};
 
-/// Samples of a frame without SBR.
-const FRAME: i64 = 1024;
-/// samplingFrequencyIndex 0 to 12 (table 1.18).
-const RATES: [u32; 13] = [
-    96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025, 8_000,
-    7_350,
-];
+use crate::source::{ForeignSound, SoundConfig};
+
+mod ac3;
+mod adts;
+mod latm;
+mod mpeg;
+
+/// Longest frame of any format, in bytes: AAC in LATM or ADTS.
+const MAX_FRAME: usize = 8191 + 3;
+
+/// How the sound of a stream is wrapped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Format {
+    /// AAC in ADTS.
+    Adts,
+    /// AAC in LATM, with its sync layer (LOAS).
+    Latm,
+    /// MPEG-1 and MPEG-2 audio, any layer.
+    Mpeg,
+    /// AC-3 and enhanced AC-3.
+    Ac3,
+}
 
 /// What sound gives.
 #[derive(Clone, Debug)]
 pub(super) enum Found {
     /// The configuration of the frames behind it; where it is another than before.
-    Config(AudioConfig),
-    /// A raw frame.
+    Config(SoundConfig),
+    /// A frame.
     Frame {
         /// At 90 kHz, unrolled as the PES packet's time was.
         at: i64,
@@ -40,23 +54,71 @@ pub(super) enum Found {
     Broken,
 }
 
-/// Sound of one PID.
-#[derive(Debug, Default)]
-pub(super) struct Adts {
-    /// A frame that has begun.
-    left: BytesMut,
-    header: Option<Header>,
-    /// A configuration that was refused is told once.
-    usable: bool,
-    clock: Clock,
+/// What the bytes at a place are.
+#[derive(Debug)]
+enum Read {
+    /// The beginning of what may be a frame.
+    Short,
+    /// No frame.
+    Nothing,
+    /// A frame.
+    Frame(Frame),
+    /// So many bytes that are well formed and give no frame.
+    Passed(usize),
+    /// The same, where sound is meant that is not taken.
+    Unusable(usize, packager::codec::Error),
 }
 
-/// The parts of a header that make up the configuration.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Header {
-    object: u8,
-    rate_index: u8,
-    channels: u8,
+/// A frame as it stands in the stream.
+#[derive(Debug)]
+struct Frame {
+    /// With all headers.
+    length: usize,
+    config: Key,
+    /// What a decoder takes.
+    data: Bytes,
+    /// Samples that it holds of each channel.
+    samples: u32,
+    /// Samples per second.
+    rate: u32,
+}
+
+/// The configuration of a frame, as it is compared.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Key {
+    /// An AudioSpecificConfig of two bytes.
+    Short([u8; 2]),
+    /// An AudioSpecificConfig.
+    Long(Bytes),
+    Foreign(ForeignSound),
+}
+
+impl Key {
+    fn config(&self) -> Result<SoundConfig, packager::codec::Error> {
+        match self {
+            Self::Short(record) => {
+                aac::config(Bytes::copy_from_slice(record)).map(SoundConfig::Aac)
+            }
+            Self::Long(record) => aac::config(record.clone()).map(SoundConfig::Aac),
+            Self::Foreign(sound) => Ok(SoundConfig::Foreign(*sound)),
+        }
+    }
+}
+
+/// Sound of one PID.
+#[derive(Debug)]
+pub(super) struct Sounds {
+    format: Format,
+    latm: latm::Mux,
+    /// A frame that has begun, and its time where it is the first of its packet.
+    left: Bytes,
+    left_at: Option<i64>,
+    config: Option<Key>,
+    /// A configuration that was refused is told once.
+    usable: bool,
+    /// Whether the frame before ended where the next has to begin.
+    in_step: bool,
+    clock: Clock,
 }
 
 /// Where frames are: a time as sent and samples since then, so that no rounding adds up.
@@ -64,200 +126,159 @@ struct Header {
 struct Clock {
     base: Option<i64>,
     samples: i64,
+    rate: u32,
 }
 
 impl Clock {
-    fn next(&mut self, rate: u32) -> Option<i64> {
-        let scale = Timescale::new(rate)?;
-        let after = rescale(self.samples, scale, Timescale::MPEG, Rounding::Nearest);
-        self.samples = self.samples.saturating_add(FRAME);
+    fn next(&mut self, rate: u32, samples: u32) -> Option<i64> {
+        if rate != self.rate {
+            // Counted at another rate, the samples so far mean nothing.
+            let at = self.now();
+            *self = Self { base: at, samples: 0, rate };
+        }
+        let at = self.now();
+        self.samples = self.samples.saturating_add(i64::from(samples));
+        at
+    }
+
+    fn now(&self) -> Option<i64> {
+        let scale = Timescale::new(self.rate);
+        let after =
+            scale.map_or(0, |s| rescale(self.samples, s, Timescale::MPEG, Rounding::Nearest));
         Some(self.base?.saturating_add(after))
     }
 }
 
-impl Adts {
+impl Sounds {
+    pub(super) fn new(format: Format) -> Self {
+        Self {
+            format,
+            latm: latm::Mux::default(),
+            left: Bytes::new(),
+            left_at: None,
+            config: None,
+            usable: false,
+            in_step: false,
+            clock: Clock::default(),
+        }
+    }
+
     /// Forgets the frame that has begun, because packets were lost.
     pub(super) fn reset(&mut self) {
         self.left.clear();
+        self.left_at = None;
+        self.in_step = false;
     }
 
     /// Takes the payload of a PES packet and its time.
     pub(super) fn push(
         &mut self,
-        payload: &[u8],
+        payload: Bytes,
         at: Option<i64>,
         received: Instant,
         mut each: impl FnMut(Found),
     ) {
         let before = self.left.len();
-        self.left.extend_from_slice(payload);
-        let mut bytes = std::mem::take(&mut self.left).freeze();
+        let mut bytes = match before {
+            0 => payload,
+            _ => {
+                let mut joined = BytesMut::from(self.left.as_ref());
+                joined.extend_from_slice(&payload);
+                joined.freeze()
+            }
+        };
         let total = bytes.len();
-        let mut at = at;
+        let (mut at, mut left_at) = (at, self.left_at.take());
         let mut broken = false;
-        while let Some((header, head, length)) = read(&bytes) {
-            if length == 0 {
-                // Not a header: looked for at the next byte.
-                broken = true;
-                bytes.advance(1);
-                continue;
+        loop {
+            let frame = match self.read(&bytes) {
+                Read::Short => break,
+                // Looked for at the next byte.
+                Read::Nothing => {
+                    broken = true;
+                    self.in_step = false;
+                    bytes.advance(1);
+                    continue;
+                }
+                Read::Passed(length) => {
+                    bytes.advance(length.min(bytes.len()));
+                    continue;
+                }
+                Read::Unusable(length, error) => {
+                    bytes.advance(length.min(bytes.len()));
+                    each(Found::Unusable(error));
+                    continue;
+                }
+                Read::Frame(frame) => frame,
+            };
+            let begins = total.saturating_sub(bytes.len());
+            // Coded sound may look like the head of a frame. Most packets begin with a frame.
+            if !self.in_step && begins != before {
+                match self.follows(&bytes, &frame) {
+                    None => break,
+                    Some(true) => {}
+                    Some(false) => {
+                        broken = true;
+                        bytes.advance(1);
+                        continue;
+                    }
+                }
             }
-            if bytes.len() < length {
-                break;
-            }
+            self.in_step = true;
             if std::mem::take(&mut broken) {
                 each(Found::Broken);
             }
-            let begins = total.saturating_sub(bytes.len());
-            if begins >= before
-                && let Some(at) = at.take()
-            {
-                self.clock = Clock { base: Some(at), samples: 0 };
+            let of_packet = if begins >= before { &mut at } else { &mut left_at };
+            if let Some(at) = of_packet.take() {
+                self.clock = Clock { base: Some(at), samples: 0, rate: frame.rate };
             }
-            let frame = bytes.split_to(length).slice(head..);
-            self.configure(header, &mut each);
-            let rate = RATES.get(usize::from(header.rate_index)).copied().unwrap_or_default();
-            if let Some(at) = self.clock.next(rate)
+            bytes.advance(frame.length.min(bytes.len()));
+            self.configure(&frame.config, &mut each);
+            if let Some(at) = self.clock.next(frame.rate, frame.samples)
                 && self.usable
             {
-                each(Found::Frame { at, data: frame, received });
+                each(Found::Frame { at, data: frame.data, received });
             }
         }
         if broken {
             each(Found::Broken);
         }
-        // Less than a frame.
-        self.left = BytesMut::from(bytes.as_ref());
+        // Less than a frame; not a slice that keeps a whole packet.
+        let begins = total.saturating_sub(bytes.len());
+        self.left_at = if begins >= before { at } else { left_at };
+        self.left = if bytes.is_empty() { Bytes::new() } else { Bytes::copy_from_slice(&bytes) };
     }
 
-    fn configure(&mut self, header: Header, each: &mut impl FnMut(Found)) {
-        if self.header == Some(header) {
+    fn read(&mut self, bytes: &Bytes) -> Read {
+        match self.format {
+            Format::Adts => adts::read(bytes),
+            Format::Latm => self.latm.read(bytes),
+            Format::Mpeg => mpeg::read(bytes),
+            Format::Ac3 => ac3::read(bytes),
+        }
+    }
+
+    /// Whether another frame of the same kind follows one; `None` where that is still to come.
+    fn follows(&mut self, bytes: &Bytes, frame: &Frame) -> Option<bool> {
+        let rest = bytes.slice(frame.length.min(bytes.len())..);
+        match self.read(&rest) {
+            Read::Short => None,
+            Read::Frame(next) => Some(next.config == frame.config),
+            Read::Passed(_) => Some(true),
+            Read::Nothing | Read::Unusable(..) => Some(false),
+        }
+    }
+
+    fn configure(&mut self, config: &Key, each: &mut impl FnMut(Found)) {
+        if self.config.as_ref() == Some(config) {
             return;
         }
-        self.header = Some(header);
-        let Header { object, rate_index, channels } = header;
-        let asc = [object << 3 | rate_index >> 1, (rate_index & 1) << 7 | channels << 3];
-        match aac::config(Bytes::copy_from_slice(&asc)) {
-            Ok(config) => {
-                self.usable = true;
-                each(Found::Config(config));
-            }
-            Err(error) => {
-                self.usable = false;
-                each(Found::Unusable(error));
-            }
-        }
+        let read = config.config();
+        self.config = Some(config.clone());
+        self.usable = read.is_ok();
+        each(read.map_or_else(Found::Unusable, Found::Config));
     }
-}
-
-/// A frame's header, its length in bytes, and the length of the frame with it; lengths of 0 where the
-/// bytes are no header. `None` where more bytes are needed.
-fn read(bytes: &[u8]) -> Option<(Header, usize, usize)> {
-    let [sync, flags, b, c, d, e, f, ..] = bytes else { return None };
-    let header = Header {
-        object: (b >> 6).saturating_add(1),
-        rate_index: b >> 2 & 15,
-        channels: (b & 1) << 2 | c >> 6,
-    };
-    let head = if flags & 1 == 0 { 9 } else { 7 };
-    let length = usize::from(c & 3) << 11 | usize::from(*d) << 3 | usize::from(e >> 5);
-    let known = usize::from(header.rate_index) < RATES.len();
-    // Several blocks in a frame, each with a checksum of its own, are allowed and not seen.
-    let single = f & 3 == 0;
-    if *sync != 0xff || flags & 0xf6 != 0xf0 || !known || !single || length <= head {
-        return Some((header, 0, 0));
-    }
-    Some((header, head, length))
 }
 
 #[cfg(test)]
-#[allow(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
-pub(super) mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    /// A frame of AAC-LC, 48 kHz, stereo.
-    pub(in super::super) fn frame(payload: &[u8]) -> Vec<u8> {
-        let length = payload.len() + 7;
-        let mut bytes = vec![
-            0xff,
-            0xf1,
-            1 << 6 | 3 << 2,
-            2 << 6 | (length >> 11) as u8,
-            (length >> 3) as u8,
-            (length << 5) as u8 | 0x1f,
-            0xfc,
-        ];
-        bytes.extend(payload);
-        bytes
-    }
-
-    fn frames(adts: &mut Adts, pieces: &[(&[u8], Option<i64>)]) -> (Vec<(i64, Bytes)>, usize) {
-        let (mut found, mut broken) = (Vec::new(), 0);
-        for (piece, at) in pieces {
-            adts.push(piece, *at, Instant::now(), |one| match one {
-                Found::Frame { at, data, .. } => found.push((at, data)),
-                Found::Broken => broken += 1,
-                Found::Config(config) => assert_eq!(config.codec_string, "mp4a.40.2"),
-                Found::Unusable(error) => panic!("{error}"),
-            });
-        }
-        (found, broken)
-    }
-
-    #[test]
-    fn frames_follow_each_other_by_their_length() {
-        let bytes: Vec<u8> = (0..3u8).flat_map(|n| frame(&[n; 50])).collect();
-        let (found, broken) = frames(&mut Adts::default(), &[(&bytes, Some(900))]);
-        let times: Vec<_> = found.iter().map(|(at, _)| *at).collect();
-        assert_eq!((times, broken), (vec![900, 2820, 4740], 0));
-        assert_eq!(found[2].1, &[2; 50][..]);
-    }
-
-    #[test]
-    fn a_time_is_that_of_the_first_frame_that_begins_in_its_packet() {
-        let bytes: Vec<u8> = (0..3u8).flat_map(|n| frame(&[n; 50])).collect();
-        let (first, second) = bytes.split_at(70);
-        let (found, _) = frames(&mut Adts::default(), &[(first, Some(0)), (second, Some(9000))]);
-        let times: Vec<_> = found.iter().map(|(at, _)| *at).collect();
-        assert_eq!(times, [0, 1920, 9000]);
-    }
-
-    #[test]
-    fn frames_are_found_again_behind_garbage() {
-        let mut bytes = frame(&[1; 20]);
-        bytes.extend([0xff, 0xff, 0x00, 0xf1, 3]);
-        bytes.extend(frame(&[2; 20]));
-        let (found, broken) = frames(&mut Adts::default(), &[(&bytes, Some(0))]);
-        assert_eq!((found.len(), broken), (2, 1));
-    }
-
-    #[test]
-    fn an_object_type_that_is_not_packaged_is_told_once() {
-        let mut bytes = frame(&[1; 20]);
-        // Main profile.
-        bytes[2] &= 0x3f;
-        let twice = [bytes.clone(), bytes].concat();
-        let (mut told, mut others) = (0, 0);
-        Adts::default().push(&twice, Some(0), Instant::now(), |found| match found {
-            Found::Unusable(_) => told += 1,
-            _ => others += 1,
-        });
-        assert_eq!((told, others), (1, 0));
-    }
-
-    proptest! {
-        #[test]
-        fn garbage_is_survived_and_what_is_kept_stays_small(
-            pieces in prop::collection::vec(prop::collection::vec(
-                prop_oneof![Just(0xffu8), Just(0xf1), any::<u8>()], 0..300), 0..20)
-        ) {
-            let mut adts = Adts::default();
-            for piece in pieces {
-                adts.push(&piece, Some(0), Instant::now(), |_| ());
-                // The longest length that a header can state.
-                prop_assert!(adts.left.len() <= 8191);
-            }
-        }
-    }
-}
+pub(super) mod tests;

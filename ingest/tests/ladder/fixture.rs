@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use ingest::av::mark;
-use ingest::source::{SourceSample, Unit};
+use ingest::source::{SoundConfig, SourceSample, Unit};
 use packager::codec::nal::{self, LengthSize};
 use packager::codec::{aac, h264, h265};
 use packager::media::{Rendition, Sample, VideoCodec, VideoConfig};
@@ -160,7 +160,7 @@ pub(crate) fn flv(file: &[u8]) -> Vec<Timed> {
                 let sync = body[0] >> 4 == 1;
                 Some(Unit::Video(sample(dts + i64::from(shift), sync, data(5))))
             }
-            (8, Some(0)) => aac::config(data(2)).ok().map(Unit::AudioConfig),
+            (8, Some(0)) => aac::config(data(2)).ok().map(SoundConfig::Aac).map(Unit::AudioConfig),
             (8, Some(1)) => Some(Unit::Audio(sample(dts, true, data(2)))),
             _ => None,
         };

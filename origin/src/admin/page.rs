@@ -211,6 +211,14 @@ fn source_facts(html: &mut String, source: &SourceStatus) -> fmt::Result {
         let order = if skew < 0.0 { "behind" } else { "ahead of" };
         write!(html, "<dt>Sound</dt><dd>{:.0} ms {order} the picture</dd>", skew.abs())?;
     }
+    if !source.transport_faults.is_empty() {
+        html.write_str("<dt>Transport stream</dt><dd>")?;
+        for (at, (kind, times)) in source.transport_faults.iter().enumerate() {
+            let comma = if at > 0 { ", " } else { "" };
+            write!(html, "{comma}{times} {}", Escaped(&kind.replace('_', " ")))?;
+        }
+        html.write_str("</dd>")?;
+    }
     Ok(())
 }
 
@@ -254,6 +262,14 @@ fn lasting(millis: u64) -> String {
 
 /// Publish settings, with the key folded away.
 fn publish(html: &mut String, door: &Door, rtmp: &str) -> fmt::Result {
+    if let Some(source) = &door.source {
+        return write!(
+            html,
+            "<div class=\"publish\"><h3>Source</h3><p>This channel takes its source from \
+             <code>{}</code> and no publisher.</p></div>",
+            Escaped(source)
+        );
+    }
     let name = door.channel.as_str();
     write!(
         html,

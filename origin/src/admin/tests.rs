@@ -48,8 +48,8 @@ impl Fixture {
             viewers: Arc::clone(&viewers),
             channels: Arc::new(channels),
             doors: vec![
-                Door { channel: news, key: Some(Secret::new(KEY)) },
-                Door { channel: open, key: None },
+                Door { channel: news, key: Some(Secret::new(KEY)), source: None },
+                Door { channel: open, key: None, source: None },
             ],
             metrics,
             admission: Arc::new(Admission::new(Some(4.0))),

@@ -21,7 +21,11 @@ pub(super) fn serving(server: &Server, config: &Config) {
         println!("  no channel is configured yet: add a [[channel]] to the configuration");
     }
     for channel in &config.channels {
-        let door = if channel.key.is_some() { "key set" } else { "no key: loopback only" };
+        let door = match (&channel.source, &channel.key) {
+            (Some(source), _) => format!("from {source}"),
+            (None, Some(_)) => "key set".into(),
+            (None, None) => "no key: loopback only".into(),
+        };
         println!(
             "  channel   {:<12} http://{http}/watch/{}   ({door})",
             channel.name, channel.name

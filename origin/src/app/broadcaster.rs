@@ -92,14 +92,14 @@ async fn publish(config: BroadcastConfig, door: SocketAddr) -> Result<(), Broken
                 codec = video.codec;
                 publisher.send_video_config(codec, &video.record, 0).await?;
             }
-            Unit::AudioConfig(audio) => publisher.send_audio_config(&audio.record, 0).await?,
+            Unit::AudioConfig(audio) => publisher.send_audio_config(&audio.record(), 0).await?,
             Unit::Video(sample) => {
                 let at = millis(sample.dts);
                 let composition = millis(sample.pts).wrapping_sub(at).cast_signed();
                 publisher.send_video(codec, sample.sync, at, composition, &sample.data).await?;
             }
             Unit::Audio(sample) => publisher.send_audio(millis(sample.dts), &sample.data).await?,
-            Unit::Data(_) => {}
+            Unit::Data(_) | Unit::Section(_) | Unit::Notice(_) => {}
         }
     }
     Err(Broken::Ended)

@@ -11,8 +11,8 @@
 
 use std::collections::VecDeque;
 
-use ingest::source::Unit;
-use packager::media::{AudioConfig, VideoConfig};
+use ingest::source::{SoundConfig, Unit};
+use packager::media::VideoConfig;
 
 /// Units kept: 3 s of 60 fps, 7 s of 25 fps, with what sound fits. They go into a worker's queue at
 /// once, which holds 256 and needs room for what the source sends while the worker starts.
@@ -26,7 +26,7 @@ pub(super) struct Backlog {
     /// In force before the first unit.
     video: Option<VideoConfig>,
     /// In force before the first unit.
-    audio: Option<AudioConfig>,
+    audio: Option<SoundConfig>,
     /// Begins with a key frame, if there is anything.
     units: VecDeque<Unit>,
     bytes: usize,
@@ -48,7 +48,7 @@ impl Backlog {
             Unit::VideoConfig(_) | Unit::AudioConfig(_) if self.units.is_empty() => {
                 return self.put_in_force(unit.clone());
             }
-            Unit::Data(_) => return,
+            Unit::Data(_) | Unit::Section(_) | Unit::Notice(_) => return,
             _ if self.units.is_empty() => return,
             _ => {}
         }
@@ -98,7 +98,11 @@ impl Backlog {
         match unit {
             Unit::VideoConfig(config) => self.video = Some(config),
             Unit::AudioConfig(config) => self.audio = Some(config),
-            Unit::Video(_) | Unit::Audio(_) | Unit::Data(_) => {}
+            Unit::Video(_)
+            | Unit::Audio(_)
+            | Unit::Data(_)
+            | Unit::Section(_)
+            | Unit::Notice(_) => {}
         }
     }
 }
@@ -110,7 +114,11 @@ fn is_key(unit: &Unit) -> bool {
 fn bytes_of(unit: &Unit) -> usize {
     match unit {
         Unit::Video(sample) | Unit::Audio(sample) => sample.data.len(),
-        Unit::VideoConfig(_) | Unit::AudioConfig(_) | Unit::Data(_) => 0,
+        Unit::VideoConfig(_)
+        | Unit::AudioConfig(_)
+        | Unit::Data(_)
+        | Unit::Section(_)
+        | Unit::Notice(_) => 0,
     }
 }
 
@@ -120,7 +128,7 @@ mod tests {
 
     use bytes::Bytes;
     use ingest::source::SourceSample;
-    use packager::media::VideoCodec;
+    use packager::media::{AudioConfig, VideoCodec};
     use packager::time::{Timescale, Timestamp};
 
     use super::*;
@@ -151,13 +159,13 @@ mod tests {
     }
 
     fn audio() -> Unit {
-        Unit::AudioConfig(AudioConfig {
+        Unit::AudioConfig(SoundConfig::Aac(AudioConfig {
             record: Bytes::from_static(&[1]),
             codec_string: String::new(),
             sample_rate: 48_000,
             channels: 2,
             frame_samples: 1024,
-        })
+        }))
     }
 
     fn keep(backlog: &mut Backlog, units: impl IntoIterator<Item = Unit>) {
@@ -171,7 +179,7 @@ mod tests {
             Unit::AudioConfig(_) => "audio".into(),
             Unit::Video(s) => format!("{}{}", if s.sync { "key" } else { "p" }, s.dts.ticks),
             Unit::Audio(s) => format!("a{}", s.dts.ticks),
-            Unit::Data(_) => "data".into(),
+            Unit::Data(_) | Unit::Section(_) | Unit::Notice(_) => "data".into(),
         };
         units.iter().map(word).collect()
     }

@@ -6,8 +6,8 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
-use ingest::source::{SourceSample, Unit};
-use packager::media::{AudioConfig, VideoConfig};
+use ingest::source::{SoundConfig, SourceSample, Unit};
+use packager::media::VideoConfig;
 use packager::time::{Rounding, Timescale, Timestamp};
 
 use super::status::{RepairKind, SourceStatus};
@@ -35,6 +35,8 @@ const IRREGULAR: f64 = 1.25;
 const SKEWED_MS: f64 = 500.0;
 /// How long a source may go without sound, or without a key frame, before it is told.
 const MISSING_AFTER: Duration = Duration::from_secs(5);
+/// What a door may say of a source; a source that finds new things for ever is not listened to.
+const MAX_NOTICES: usize = 16;
 /// Percent of pictures whose distance is not the usual one, above which the rate counts as varying.
 const VARYING: usize = 10;
 
@@ -42,7 +44,7 @@ const VARYING: usize = 10;
 #[derive(Debug, Default)]
 pub(super) struct Intake {
     video: Option<VideoConfig>,
-    audio: Option<AudioConfig>,
+    audio: Option<SoundConfig>,
     arrivals: VecDeque<Arrival>,
     pictures: Track,
     sound: Track,
@@ -56,6 +58,8 @@ pub(super) struct Intake {
     shown_ms: Option<i64>,
     /// Whether pictures were sent in another order than shown, in the GOP before and in this one.
     reordered: (bool, bool),
+    /// What the door said of the source.
+    notices: Vec<String>,
     /// What was found wrong with times since it was last asked.
     found: BTreeMap<RepairKind, u64>,
 }
@@ -122,7 +126,12 @@ impl Intake {
                     None => {}
                 }
             }
-            Unit::Data(_) => {}
+            Unit::Notice(words) => {
+                if self.notices.len() < MAX_NOTICES {
+                    self.notices.push(words.clone());
+                }
+            }
+            Unit::Data(_) | Unit::Section(_) => {}
         }
     }
 
@@ -176,7 +185,7 @@ impl Intake {
     ) {
         status.video = self.video.as_ref().map(|v| v.codec_string.clone());
         status.size = self.video.as_ref().map(|v| (v.width, v.height));
-        status.audio = self.audio.as_ref().map(|a| a.codec_string.clone());
+        status.audio = self.audio.as_ref().map(|a| a.codec_string().to_owned());
         status.gop_seconds = self.gops.back().map(|ms| seconds(*ms));
         status.b_frames = (!self.gops.is_empty()).then_some(self.reordered.0 || self.reordered.1);
         status.av_skew_ms = self.skew_ms();
@@ -214,7 +223,7 @@ impl Intake {
 
     /// What will trouble viewers, or is not as it should be, in sentences.
     fn warnings(&self, segment: Option<Duration>, now: Instant) -> Vec<String> {
-        let mut warnings = Vec::new();
+        let mut warnings = self.notices.clone();
         let Some(first_picture) = self.first_picture else { return warnings };
         let since = |then: Instant| now.saturating_duration_since(then);
         let gops = (self.gops.iter().min(), self.gops.iter().max());

@@ -17,7 +17,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use ingest::source::{SourceSample, Unit};
+use ingest::source::{SoundConfig, SourceSample, Unit};
 use packager::codec::aac;
 use packager::grid::{Grid, LONGEST_AUDIO_FRAME_US};
 use packager::media::{
@@ -70,6 +70,12 @@ pub(super) enum Refusal {
         /// Length of a part.
         part_ms: u64,
     },
+    /// Sound that no player could be given.
+    #[error("sound in {codec} can't be packaged as it is: send AAC")]
+    Sound {
+        /// Its codec.
+        codec: &'static str,
+    },
     /// Parts would be longer than what players were told.
     #[error("an audio frame of {samples} samples at {rate} Hz is too long: use 44.1 or 48 kHz")]
     LongAudioFrame {
@@ -84,7 +90,7 @@ pub(super) enum Refusal {
 #[derive(Debug, Default)]
 pub(super) struct Passing {
     video: Option<VideoConfig>,
-    audio: Option<AudioConfig>,
+    audio: Option<SoundConfig>,
     state: State,
     /// Bits per second of pictures and sound, as measured last.
     bitrates: Option<[u32; 2]>,
@@ -234,7 +240,11 @@ impl Passing {
         let (rendition, sample) = match unit {
             Unit::Video(sample) => (PICTURES, sample),
             Unit::Audio(sample) => (SOUND, sample),
-            Unit::VideoConfig(_) | Unit::AudioConfig(_) | Unit::Data(_) => return None,
+            Unit::VideoConfig(_)
+            | Unit::AudioConfig(_)
+            | Unit::Data(_)
+            | Unit::Section(_)
+            | Unit::Notice(_) => return None,
         };
         let nanos =
             |ticks: i64| rescale(ticks, sample.dts.scale, Timescale::NANOS, Rounding::Nearest);
@@ -277,7 +287,14 @@ impl Passing {
             None if waited > LONGEST_GOP => return Err(Refusal::LongGop),
             None => return Ok(None),
         };
-        check(known, video, self.audio.as_ref(), rate)?;
+        let audio = match &self.audio {
+            Some(SoundConfig::Foreign(sound)) => {
+                return Err(Refusal::Sound { codec: sound.codec.word() });
+            }
+            Some(SoundConfig::Aac(audio)) => Some(audio),
+            None => None,
+        };
+        check(known, video, audio, rate)?;
         let offset = waiting.offset();
         let keys = waiting.samples.iter().filter(|sample| sample.is_key());
         let starts = keys.map(|key| (key.arrived.dts, key.arrived.dts.saturating_add(offset)));
@@ -306,8 +323,8 @@ impl Passing {
             let before = samples.iter().position(|s| s.rendition == PICTURES);
             before.and_then(|before| samples.remove(before));
         }
-        let mute = self.audio.is_none();
-        let audio = match &self.audio {
+        let mute = audio.is_none();
+        let audio = match audio {
             Some(audio) => audio.clone(),
             // A constant that is read by its own tests.
             None => match aac::config(Bytes::from_static(SILENCE)) {

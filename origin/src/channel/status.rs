@@ -148,7 +148,7 @@ impl RepairKind {
 /// The publisher as the channel sees it.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct SourceStatus {
-    /// `rtmp`.
+    /// `rtmp`, `srt`, `udp`, `rtp` or `file`.
     pub protocol: String,
     /// Address and port of the peer. Left out of the public status.
     #[serde(skip)]
@@ -169,6 +169,9 @@ pub struct SourceStatus {
     pub b_frames: Option<bool>,
     /// Milliseconds by which the sound's times lie ahead of the pictures' they arrive with.
     pub av_skew_ms: Option<f64>,
+    /// What was wrong with the transport stream that it came in, by kind; those that never happened
+    /// are not there.
+    pub transport_faults: BTreeMap<&'static str, u64>,
     /// What will trouble viewers or is not as it should be, in sentences.
     pub warnings: Vec<String>,
 }

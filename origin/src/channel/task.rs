@@ -18,14 +18,14 @@ use std::time::Duration;
 
 use ingest::av::rate::RateFinder;
 use ingest::hub::{Closed, Session, Subscription};
-use ingest::source::{DataMessage, Protocol, Unit};
+use ingest::source::{DataMessage, Unit};
 use packager::grid::Grid;
 use packager::time::{FrameRate, Rounding, Span, Timescale, Timestamp};
 use packager::timeline::{Format, Snapshot, State};
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 
 use super::backlog::Backlog;
 use super::encoder::{Encoder, Event, at};
@@ -236,7 +236,7 @@ impl Task {
     /// A new publisher: the newest with the right key wins.
     async fn take_source(&mut self, session: Session) {
         info!(channel = %self.context.config.name, peer = %session.peer, "source arrived");
-        let from = format!("{} from {}", protocol_word(session.protocol), session.peer);
+        let from = format!("{} from {}", session.protocol.word(), session.peer);
         if let Some(old) = self.source.take() {
             old.session.close(Closed::TakenOver);
             self.tell_encoder_source_lost();
@@ -251,7 +251,7 @@ impl Task {
             self.expect_source();
         }
         let status = SourceStatus {
-            protocol: protocol_word(session.protocol).into(),
+            protocol: session.protocol.word().into(),
             peer: session.peer.to_string(),
             ..SourceStatus::default()
         };
@@ -313,6 +313,14 @@ impl Task {
                     source.rate.claim_thousandths(rate);
                 }
                 debug!(channel = %self.context.config.name, name = %data.name, "data message");
+            }
+            Unit::Section(section) => {
+                self.context.metrics.ingest_sections.inc();
+                let (channel, bytes) = (&self.context.config.name, section.raw.len());
+                info!(%channel, pid = section.pid, at = section.at.ticks, bytes, "cue section");
+            }
+            Unit::Notice(words) => {
+                warn!(channel = %self.context.config.name, notice = %words, "the source is not as it should be");
             }
         }
         if self.context.config.pass_through && !self.encoding {
@@ -451,13 +459,6 @@ fn left_of_hold(context: &Context, left: Option<&Left>) -> Option<Duration> {
 fn until(now: Timestamp, then: Timestamp) -> Duration {
     let nanos = |at: Timestamp| at.ticks_in(Timescale::NANOS, Rounding::Nearest);
     Duration::from_nanos(u64::try_from(nanos(then).saturating_sub(nanos(now))).unwrap_or(0))
-}
-
-/// A protocol as the status names it.
-fn protocol_word(protocol: Protocol) -> &'static str {
-    match protocol {
-        Protocol::Rtmp => "rtmp",
-    }
 }
 
 /// The frame rate that a metadata message claims, in thousandths of a frame per second.

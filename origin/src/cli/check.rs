@@ -42,11 +42,12 @@ fn summary(out: &mut String, config: &Config) -> std::fmt::Result {
 }
 
 fn describe(out: &mut String, channel: &Channel) -> std::fmt::Result {
-    let door = match channel.key {
-        Some(_) => "with a key",
-        None => "without a key, from loopback only",
+    let door = match (&channel.source, &channel.key) {
+        (Some(source), _) => format!("from {source}"),
+        (None, Some(_)) => "published to with a key".into(),
+        (None, None) => "published to without a key, from loopback only".into(),
     };
-    writeln!(out, "  channel {}, published to {door}", channel.name)?;
+    writeln!(out, "  channel {}, {door}", channel.name)?;
     let rungs: Vec<_> = channel.ladder.iter().map(rung).collect();
     let ladder = match (channel.pass_through, channel.fallback) {
         (false, _) => rungs.join(", "),

@@ -14,7 +14,7 @@ use packager::time::Span;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::{Channel, Config, Fallback, Problem, Problems, Rung, Tls, value};
+use super::{Channel, Config, Fallback, Problem, Problems, Rung, Source, Tls, value};
 use crate::network::{Network, NoNetwork};
 
 /// Where TLS is spoken unless the file says otherwise: beside 8080.
@@ -345,6 +345,13 @@ impl<'w, 'a, 't> Section<'w, 'a, 't> {
             let message = "only a channel with ladder = \"source\" has a fallback".to_owned();
             self.problem("fallback", at, message);
         }
+        self.source(&mut channel);
+        if channel.source.is_some() && channel.key.is_some() {
+            let at = self.take("source").map_or(0, |v| v.span().start);
+            let message = "a channel with a source of its own takes no publisher, and needs no key";
+            self.problem("source", at, message.to_owned());
+        }
+        self.read("program", &mut channel.program, |text| value::program(text).map(Some));
         self.read("fps", &mut channel.fps, |text| value::frame_rate(text).map(Some));
         self.span("segment", &mut channel.segment, SEGMENT);
         self.span("part", &mut channel.part, PART);
@@ -360,6 +367,19 @@ impl<'w, 'a, 't> Section<'w, 'a, 't> {
             self.problem("part", at, format!("a part is at most half a segment, here {half}"));
         }
         name.map(|name| Channel { name, ..channel })
+    }
+
+    fn source(&mut self, channel: &mut Channel) {
+        self.read("source", &mut channel.source, |text| value::source(text).map(Some));
+        let Some((text, at)) = self.text("repeat") else { return };
+        match (value::repeat(text), &mut channel.source) {
+            (Err(message), _) => self.problem("repeat", at, message),
+            (Ok(wish), Some(Source::File { repeat, .. })) => *repeat = wish,
+            (Ok(_), _) => {
+                let message = "only a channel whose source is a file repeats it".to_owned();
+                self.problem("repeat", at, message);
+            }
+        }
     }
 
     fn span(&mut self, key: &'static str, into: &mut Span, (min, max): (u64, u64)) {

@@ -4,13 +4,13 @@
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 use std::io::Read as _;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use packager::media::Name;
 use packager::time::FrameRate;
 
-use super::{Cores, Fallback, Slate};
+use super::{Cores, Datagrams, Fallback, Slate, Source};
 
 /// Smallest picture: below it H.264 encoders and players do odd things, and nobody watches.
 pub(super) const MIN_HEIGHT: u16 = 96;
@@ -118,6 +118,79 @@ pub(super) fn fallback(text: &str) -> Result<Fallback> {
         "encode" => Ok(Fallback::Encode),
         _ => Err(format!("expected \"refuse\" or \"encode\", found {text:?}")),
     }
+}
+
+/// A channel's own source: `udp://` or `rtp://` with an address and port, or the path of a file.
+pub(super) fn source(text: &str) -> Result<Source> {
+    if let Some(rest) = text.strip_prefix("udp://") {
+        return datagrams(text, rest, false).map(Source::Datagrams);
+    }
+    if let Some(rest) = text.strip_prefix("rtp://") {
+        return datagrams(text, rest, true).map(Source::Datagrams);
+    }
+    if let Some((scheme, _)) = text.split_once("://") {
+        return Err(format!(
+            "{scheme:?} is no way to a source; there are \"udp://\", \"rtp://\" and the path of a file"
+        ));
+    }
+    let path = path(text)?;
+    let is_file = std::fs::metadata(&path).map(|found| found.is_file());
+    match is_file {
+        Ok(true) => Ok(Source::File { path, repeat: true }),
+        Ok(false) => Err(format!("{text:?} is no file")),
+        Err(error) => Err(format!("{text:?} can't be read: {error}")),
+    }
+}
+
+/// What stands behind `udp://` or `rtp://`: `239.1.1.1:5000?interface=10.0.0.2&from=10.0.0.7`. An `@`
+/// before the address, as players write it, says nothing more.
+fn datagrams(text: &str, rest: &str, rtp: bool) -> Result<Datagrams> {
+    let (address, query) = rest.split_once('?').unwrap_or((rest, ""));
+    let parsed = address.strip_prefix('@').unwrap_or(address).parse::<SocketAddr>();
+    let address = parsed.ok().filter(|address| address.port() != 0).ok_or_else(|| {
+        format!(
+            "{text:?} has no address and port such as \"udp://239.1.1.1:5000\" or \
+             \"udp://127.0.0.1:5000\""
+        )
+    })?;
+    let mut found = Datagrams { rtp, address, interface: None, from: None };
+    for option in query.split('&').filter(|option| !option.is_empty()) {
+        let (key, value) = option.split_once('=').unwrap_or((option, ""));
+        match key {
+            "interface" if !address.is_ipv4() || !address.ip().is_multicast() => {
+                return Err("only a group of IPv4 is joined on an interface".to_owned());
+            }
+            "interface" => {
+                let interface = value.parse().map_err(|_| {
+                    format!("{value:?} is not the address of an interface such as \"10.0.0.2\"")
+                })?;
+                found.interface = Some(interface);
+            }
+            "from" => {
+                let from: IpAddr = value.parse().map_err(|_| {
+                    format!("{value:?} is not a sender's address such as \"10.0.0.7\"")
+                })?;
+                found.from = Some(from.to_canonical());
+            }
+            _ => return Err(format!("unknown option {key:?}; there are interface and from")),
+        }
+    }
+    Ok(found)
+}
+
+/// Whether a file is played again: `forever` or `once`.
+pub(super) fn repeat(text: &str) -> Result<bool> {
+    match text {
+        "forever" => Ok(true),
+        "once" => Ok(false),
+        _ => Err(format!("expected \"forever\" or \"once\", found {text:?}")),
+    }
+}
+
+/// The number of a program in a transport stream. 0 is the network's (ISO/IEC 13818-1 §2.4.4.5).
+pub(super) fn program(text: &str) -> Result<u16> {
+    count(text, 1..=u16::MAX.into())
+        .and_then(|number| u16::try_from(number).map_err(|error| error.to_string()))
 }
 
 /// The height of a rung such as `720p`.

@@ -9,6 +9,7 @@
 #![deny(clippy::arithmetic_side_effects)]
 
 use bytes::{BufMut, Bytes, BytesMut};
+use memchr::memmem;
 
 use crate::media::VideoCodec;
 
@@ -270,7 +271,7 @@ impl<'a> AnnexB<'a> {
         let offset = mark.saturating_add(1);
         let rest = self.bytes.get(offset..).unwrap_or_default();
         // A unit never holds 000000 or 000001: either is the end of it.
-        let end = rest.windows(3).position(|window| matches!(window, [0, 0, 0 | 1]));
+        let end = end_of_unit(rest);
         let unit = rest.get(..end.unwrap_or(rest.len())).unwrap_or_default();
         self.at = offset.saturating_add(unit.len());
         let trailing = unit.iter().rev().take_while(|byte| **byte == 0).count();
@@ -287,6 +288,14 @@ impl<'a> AnnexB<'a> {
         self.count = self.count.saturating_add(1);
         Ok(Some(Unit { offset, bytes }))
     }
+}
+
+/// Where 000000 or 000001 begins.
+fn end_of_unit(bytes: &[u8]) -> Option<usize> {
+    // Two zeros are rare in coded pictures: what follows them decides. Matches do not overlap, and
+    // need not: three zeros are found by their first two.
+    memmem::find_iter(bytes, &[0, 0])
+        .find(|at| matches!(bytes.get(at.saturating_add(2)), Some(0 | 1)))
 }
 
 impl<'a> Iterator for AnnexB<'a> {

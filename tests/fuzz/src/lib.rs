@@ -3,11 +3,14 @@
 
 use std::time::Instant;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use ingest::rtmp::amf0::{self, Value};
 use ingest::rtmp::chunk::{Error, Message, Reader};
 use ingest::rtmp::message::Writer;
 use ingest::rtmp::session::{Event, Session};
+use ingest::source::Unit;
+use ingest::ts::rtp::Reorder;
+use ingest::ts::{self, Demuxer, MAX_PES, PACKET, Want};
 
 /// The chunk reader comes to the same messages and the same end wherever its input is split. The
 /// first byte is the size of the pieces, its top bit says whether the peer is authenticated.
@@ -103,4 +106,118 @@ pub fn session(data: &[u8]) {
         }
     }
     session.take_output();
+}
+
+/// A transport stream comes to the same units wherever its input is split, and every sample is small
+/// enough. The first byte is the size of the pieces, the second says what the program holds.
+pub fn transport(data: &[u8]) {
+    let [size, kinds, wire @ ..] = data else { return };
+    let stream = [tables(*kinds), wire.to_vec()].concat();
+    let whole = demux(std::iter::once(&stream[..]));
+    let pieces = demux(stream.chunks(usize::from(*size).max(1)));
+    assert_eq!(whole, pieces, "split every {size} bytes");
+}
+
+/// As [`transport`], with packets that are well formed, so that what they carry is reached. The first
+/// byte says what the program holds; each packet is a byte of what it is, a length, and a payload.
+pub fn elementary(data: &[u8]) {
+    let Some((&kinds, mut rest)) = data.split_first() else { return };
+    let mut stream = tables(kinds);
+    let mut counters = [0u8; 4];
+    while let [what, length, after @ ..] = rest {
+        let (payload, after) = after.split_at(usize::from(*length).min(184).min(after.len()));
+        let stream_of = usize::from(what & 3);
+        let pid = [VIDEO, SOUND, CUES, PMT][stream_of];
+        let counter = &mut counters[stream_of];
+        let start = what & 4 != 0;
+        // Now and then one is missing.
+        *counter = counter.wrapping_add(1 + u8::from(what & 0xf0 == 0xf0));
+        stream.extend(packet(pid, start, *counter, payload));
+        rest = after;
+    }
+    demux(std::iter::once(&stream[..]));
+}
+
+/// Packets of RTP come out in order, each once, and what waits is bounded. Each is a byte of how long
+/// it is, a byte of how many milliseconds have passed, and itself.
+pub fn rtp(mut data: &[u8]) {
+    let (mut reorder, mut now) = (Reorder::default(), Instant::now());
+    while let [length, millis, after @ ..] = data {
+        let (datagram, after) = after.split_at(usize::from(*length).min(after.len()));
+        now += std::time::Duration::from_millis(u64::from(*millis));
+        reorder.expire(now);
+        reorder.push(Bytes::copy_from_slice(datagram), now);
+        while reorder.poll().is_some() {}
+        assert!(
+            reorder.deadline().is_none_or(|deadline| deadline > now),
+            "something waits too long"
+        );
+        data = after;
+    }
+}
+
+const PMT: u16 = 0x1000;
+const VIDEO: u16 = 0x100;
+const SOUND: u16 = 0x101;
+const CUES: u16 = 0x102;
+
+/// PAT and PMT of a program with a picture, sound and cues, whose codecs `kinds` chooses.
+fn tables(kinds: u8) -> Vec<u8> {
+    let video = [0x1b, 0x24][usize::from(kinds & 1)];
+    let sound = [0x0f, 0x11, 0x03, 0x81][usize::from(kinds >> 1 & 3)];
+    let pat = section(&[0, 0xb0, 13, 0, 1, 0xc1, 0, 0, 0, 1, 0xf0, 0]);
+    let mut pmt = vec![2, 0xb0, 28, 0, 1, 0xc1, 0, 0, 0xe1, 0, 0xf0, 0];
+    for (kind, pid) in [(video, 0), (sound, 1), (0x86, 2)] {
+        pmt.extend([kind, 0xe1, pid, 0xf0, 0]);
+    }
+    let payload = |section: Vec<u8>| [vec![0], section].concat();
+    let pmt = packet(PMT, true, 0, &payload(section(&pmt)));
+    [packet(0, true, 0, &payload(pat)), pmt].concat()
+}
+
+/// A section with its checksum behind it.
+fn section(bytes: &[u8]) -> Vec<u8> {
+    let crc = bytes.iter().fold(u32::MAX, |crc, byte| {
+        (0..8).fold(crc ^ u32::from(*byte) << 24, |crc, _| {
+            if crc >> 31 == 1 { crc << 1 ^ 0x04c1_1db7 } else { crc << 1 }
+        })
+    });
+    [bytes, &crc.to_be_bytes()].concat()
+}
+
+/// A packet, filled up in its adaptation field.
+fn packet(pid: u16, start: bool, counter: u8, payload: &[u8]) -> Vec<u8> {
+    let [high, low] = pid.to_be_bytes();
+    let mut packet = vec![0x47, u8::from(start) << 6 | high, low];
+    let room = PACKET - 4 - payload.len();
+    packet.push(if room > 0 { 0x30 } else { 0x10 } | counter & 15);
+    if room > 0 {
+        packet.push((room - 1) as u8);
+        packet.extend([0].iter().chain(&[0xff; PACKET]).take(room - 1));
+    }
+    packet.extend(payload);
+    packet
+}
+
+/// What a stream gives, in words, and what was wrong with it.
+fn demux<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> (Vec<String>, ts::Counts) {
+    let now = Instant::now();
+    let mut demuxer = Demuxer::new(Want::default());
+    let mut found = Vec::new();
+    let mut drain = |demuxer: &mut Demuxer| {
+        while let Some(event) = demuxer.poll() {
+            if let ts::Event::Unit(Unit::Video(sample) | Unit::Audio(sample)) = &event {
+                // Three bytes of a start code become four of a length.
+                assert!(sample.data.len() <= MAX_PES / 3 * 4 + 64, "{}", sample.data.len());
+            }
+            found.push(format!("{event:?}"));
+        }
+    };
+    for piece in pieces {
+        demuxer.push(piece, now);
+        drain(&mut demuxer);
+    }
+    demuxer.finish();
+    drain(&mut demuxer);
+    (found, demuxer.counts())
 }

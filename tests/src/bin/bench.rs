@@ -33,6 +33,9 @@ const MEASURES: &[Entry] = &[
     ("starts", "first key frame to playable playlist, about a minute", |_| {
         bench::starts::measure()
     }),
+    ("transport", "bytes of MPEG-TS per second of a core against ffmpeg, half a minute", |_| {
+        bench::transport::measure()
+    }),
     ("edges", "low-latency viewers through nginx and Varnish, about 3 minutes", |_| {
         bench::edges::measure()
     }),

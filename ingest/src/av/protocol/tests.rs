@@ -46,7 +46,8 @@ fn every_message_reads_back_as_it_was() {
     for message in [
         ToWorker::Start(start),
         ToWorker::VideoConfig { codec: VideoCodec::H265, record: Bytes::from_static(b"hvcC") },
-        ToWorker::AudioConfig { record: Bytes::from_static(&[0x11, 0x90]) },
+        ToWorker::AudioConfig { codec: AudioCodec::Aac, record: Bytes::from_static(&[0x11, 0x90]) },
+        ToWorker::AudioConfig { codec: AudioCodec::Eac3, record: Bytes::new() },
         ToWorker::SourceLost,
         ToWorker::Slate { image: Bytes::from_static(b"PNG") },
         ToWorker::Rungs { on: 0b101 },

@@ -9,6 +9,7 @@ use packager::media::VideoCodec;
 
 use super::announced::{Announced, Announcement};
 use super::{CodedSample, FromWorker, Start, ToWorker, VERSION};
+use crate::source::AudioCodec;
 
 /// Longest body: an uncompressed-looking 4K intra picture is far smaller; more is a broken peer.
 pub const MAX_BODY: usize = 32 << 20;
@@ -164,7 +165,9 @@ impl ToWorker {
             Self::VideoConfig { codec, record } => {
                 Wire::new(kind::VIDEO_CONFIG, &[codec_byte(*codec)], record.clone())
             }
-            Self::AudioConfig { record } => Wire::new(kind::AUDIO_CONFIG, &[], record.clone()),
+            Self::AudioConfig { codec, record } => {
+                Wire::new(kind::AUDIO_CONFIG, &[audio_codec_byte(*codec)], record.clone())
+            }
             Self::Video(sample) => coded(kind::VIDEO, sample),
             Self::Audio(sample) => coded(kind::AUDIO, sample),
             Self::SourceLost => Wire::new(kind::SOURCE_LOST, &[], Bytes::new()),
@@ -200,7 +203,11 @@ impl ToWorker {
                 let codec = codec_of(body.u8()?).ok_or_else(|| body.value("unknown codec"))?;
                 Self::VideoConfig { codec, record: body.rest }
             }
-            kind::AUDIO_CONFIG => Self::AudioConfig { record: body.rest },
+            kind::AUDIO_CONFIG => {
+                let codec =
+                    audio_codec_of(body.u8()?).ok_or_else(|| body.value("unknown codec"))?;
+                Self::AudioConfig { codec, record: body.rest }
+            }
             kind::VIDEO => Self::Video(coded_of(body)?),
             kind::AUDIO => Self::Audio(coded_of(body)?),
             kind::SOURCE_LOST => Self::SourceLost,
@@ -306,6 +313,19 @@ fn codec_of(byte: u8) -> Option<VideoCodec> {
         2 => Some(VideoCodec::H265),
         _ => None,
     }
+}
+
+/// Audio codecs in the order of their bytes.
+const AUDIO_CODECS: [AudioCodec; 5] =
+    [AudioCodec::Aac, AudioCodec::Mp2, AudioCodec::Mp3, AudioCodec::Ac3, AudioCodec::Eac3];
+
+fn audio_codec_byte(codec: AudioCodec) -> u8 {
+    let place = AUDIO_CODECS.iter().position(|one| *one == codec);
+    place.and_then(|place| u8::try_from(place).ok()).unwrap_or(u8::MAX)
+}
+
+fn audio_codec_of(byte: u8) -> Option<AudioCodec> {
+    AUDIO_CODECS.get(usize::from(byte)).copied()
 }
 
 fn coded(kind: u8, sample: &CodedSample) -> Wire {

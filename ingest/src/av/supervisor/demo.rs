@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 
 use super::{Output, start};
 use crate::av::protocol::{ClockBase, Role, Scene};
-use crate::source::{SourceSample, Unit};
+use crate::source::{SoundConfig, SourceSample, Unit};
 
 /// Units that may wait for the publisher: 1 s of picture and sound.
 const QUEUE_UNITS: usize = 128;
@@ -48,7 +48,7 @@ pub fn broadcast(config: BroadcastConfig) -> io::Result<mpsc::Receiver<Unit>> {
                         tracks.push((rendition.track.timescale, video));
                         let unit = match rendition.track.config {
                             Config::Video(config) => Unit::VideoConfig(config),
-                            Config::Audio(config) => Unit::AudioConfig(config),
+                            Config::Audio(config) => Unit::AudioConfig(SoundConfig::Aac(config)),
                         };
                         if units.send(unit).await.is_err() {
                             return;

@@ -2,6 +2,7 @@ use packager::media::{AudioConfig, VideoCodec, VideoConfig};
 use packager::time::Timestamp;
 
 use super::*;
+use crate::source::SoundConfig;
 
 fn input(messages: usize) -> (Input, mpsc::Receiver<Wire>) {
     let (queue, receiver) = mpsc::channel(messages);
@@ -63,7 +64,7 @@ fn configurations_and_the_loss_of_the_source_survive_a_full_queue_the_newest_of_
         channels: 2,
         frame_samples: 1024,
     };
-    input.send(&Unit::AudioConfig(audio));
+    input.send(&Unit::AudioConfig(SoundConfig::Aac(audio)));
     input.ask_key_frames(0b1, 5);
     input.ask_key_frames(0b11, 9);
     let mut order = vec![received(&mut receiver)];

@@ -8,6 +8,7 @@ use ffmpeg_next as ffmpeg;
 use packager::media::VideoCodec;
 
 use super::Error;
+use crate::source::AudioCodec;
 
 /// Largest picture that is decoded: 4096×2304. A larger one would take the memory of the ladder.
 const MAX_PIXELS: i64 = 4096 * 2304;
@@ -111,10 +112,18 @@ pub(super) struct Sound {
 }
 
 impl Sound {
-    /// Opens an AAC decoder for an AudioSpecificConfig.
-    pub(super) fn open(record: &Bytes) -> Result<Self, Error> {
-        let context = open_context(codec::Id::AAC, record, "looking for the AAC decoder")?;
-        let decoder = context.decoder().audio().map_err(Error::media("opening the AAC decoder"))?;
+    /// Opens a decoder; `record` is the AudioSpecificConfig of AAC, and empty of others.
+    pub(super) fn open(kind: AudioCodec, record: &Bytes) -> Result<Self, Error> {
+        let id = match kind {
+            AudioCodec::Aac => codec::Id::AAC,
+            AudioCodec::Mp2 => codec::Id::MP2,
+            AudioCodec::Mp3 => codec::Id::MP3,
+            AudioCodec::Ac3 => codec::Id::AC3,
+            AudioCodec::Eac3 => codec::Id::EAC3,
+        };
+        let context = open_context(id, record, "looking for the audio decoder")?;
+        let decoder =
+            context.decoder().audio().map_err(Error::media("opening the audio decoder"))?;
         Ok(Self { decoder, damaged: 0 })
     }
 
@@ -148,7 +157,9 @@ fn open_context(
     // Frame threads would hold back a picture per thread.
     context.set_threading(codec::threading::Config::count(1));
     context.set_time_base((1, 1_000_000_000));
-    set_extradata(&mut context, record).map_err(Error::media(what))?;
+    if !record.is_empty() {
+        set_extradata(&mut context, record).map_err(Error::media(what))?;
+    }
     Ok(context)
 }
 

@@ -241,7 +241,7 @@ impl Source {
                     self.finish_pictures();
                     self.pictures = Some(Pictures::open(codec, &record)?);
                 }
-                ToWorker::AudioConfig { record } => match Sound::open(&record) {
+                ToWorker::AudioConfig { codec, record } => match Sound::open(codec, &record) {
                     Ok(sound) => self.sound = Some(sound),
                     Err(error) => {
                         self.link.log(true, format!("the sound is left out: {error}"));

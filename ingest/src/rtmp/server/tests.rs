@@ -22,8 +22,20 @@ struct Server {
 fn channels() -> [Access; 2] {
     let name = |text| Name::parse(text).unwrap();
     [
-        Access { channel: name("open"), key: None, max_bitrate: None },
-        Access { channel: name("news"), key: Some(Secret::new("canary")), max_bitrate: None },
+        Access {
+            channel: name("open"),
+            key: None,
+            max_bitrate: None,
+            program: None,
+            has_source: false,
+        },
+        Access {
+            channel: name("news"),
+            key: Some(Secret::new("canary")),
+            max_bitrate: None,
+            program: None,
+            has_source: false,
+        },
     ]
 }
 

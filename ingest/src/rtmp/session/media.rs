@@ -16,7 +16,7 @@ use packager::time::{Timescale, Timestamp, Unroller};
 
 use super::super::amf0::{self, Value};
 use super::super::flv::{self, Audio, Video};
-use crate::source::{DataMessage, SourceSample, Unit};
+use crate::source::{DataMessage, SoundConfig, SourceSample, Unit};
 
 /// Why media can't be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -117,7 +117,7 @@ impl Media {
             Audio::Config(record) => {
                 let config = audio_config(record.clone()).map_err(Error::AudioConfig)?;
                 self.audio = Some(record);
-                Some(Unit::AudioConfig(config))
+                Some(Unit::AudioConfig(SoundConfig::Aac(config)))
             }
             Audio::Frame(_) if self.audio.is_none() => {
                 self.counts.unconfigured = self.counts.unconfigured.saturating_add(1);

@@ -7,7 +7,7 @@ use packager::time::{Timescale, Timestamp};
 
 use super::*;
 use crate::rtmp::amf0;
-use crate::source::DataMessage;
+use crate::source::{DataMessage, SoundConfig};
 
 mod samples;
 

@@ -1,116 +1,12 @@
-//! Streams made packet by packet, so that each fault is where the test wants it.
-
 #![allow(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 use proptest::prelude::*;
 
+use super::super::fixture::*;
 use super::super::packet::SYNC;
 use super::super::pes::tests::pes;
 use super::super::psi::tests::{pat, pmt};
-use super::super::sound::tests::frame;
 use super::*;
-
-const PMT: Pid = 0x1000;
-const VIDEO: Pid = 0x100;
-const SOUND: Pid = 0x101;
-const CUES: Pid = 0x102;
-const WRAP: u64 = 1 << 33;
-/// Ticks of a picture at 25 fps.
-const PICTURE: u64 = 3600;
-const SPS: &[u8] = &[
-    0x67, 0x42, 0xc0, 0x0c, 0xd9, 0x01, 0x41, 0x96, 0x9e, 0x10, 0x00, 0x00, 0x03, 0x00, 0x10, 0x00,
-    0x00, 0x03, 0x03, 0x20, 0xf1, 0x42, 0x99, 0x20,
-];
-const PPS: &[u8] = &[0x68, 0xcb, 0x83, 0xcb, 0x20];
-/// A splice_null of SCTE 35 with its checksum.
-const SPLICE_NULL: &[u8] = &[
-    0xfc, 0x30, 0x11, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0xff, 0xff, 0xff, 0x00, 0x00, 0x00,
-    0x4f, 0x25, 0x33, 0x96,
-];
-
-/// Writes packets.
-#[derive(Default)]
-struct Mux {
-    bytes: Vec<u8>,
-    counters: std::collections::HashMap<Pid, u8>,
-}
-
-impl Mux {
-    /// Writes a unit in as many packets as it needs, the first with an adaptation field if given.
-    fn unit(&mut self, pid: Pid, unit: &[u8], field: &[u8]) -> &mut Self {
-        let (mut rest, mut start, mut field) = (unit, true, field);
-        while start || !rest.is_empty() {
-            let counter = self.counters.entry(pid).or_default();
-            let room = 184 - if field.is_empty() { 0 } else { field.len() + 1 };
-            let some = rest.len().min(room);
-            let stuffing = room - some;
-            let [high, low] = pid.to_be_bytes();
-            let mut packet = vec![SYNC, u8::from(start) << 6 | high, low];
-            if field.is_empty() && stuffing == 0 {
-                packet.push(0x10 | *counter);
-            } else {
-                packet.push(0x30 | *counter);
-                let length = 183 - some;
-                packet.push(length as u8);
-                let mut whole = field.to_vec();
-                if whole.is_empty() && length > 0 {
-                    whole.push(0);
-                }
-                whole.resize(length, 0xff);
-                packet.extend(whole);
-            }
-            packet.extend(&rest[..some]);
-            assert_eq!(packet.len(), PACKET);
-            self.bytes.extend(packet);
-            *counter = (*counter + 1) & 15;
-            (rest, start, field) = (&rest[some..], false, &[]);
-        }
-        self
-    }
-
-    fn section(&mut self, pid: Pid, section: &[u8]) -> &mut Self {
-        self.unit(pid, &[&[0], section].concat(), &[])
-    }
-
-    fn tables(&mut self) -> &mut Self {
-        self.section(PAT_PID, &pat(&[(1, PMT)])).section(
-            PMT,
-            &pmt(1, 0, VIDEO, &[(0x1b, VIDEO, &[]), (0x0f, SOUND, &[]), (0x86, CUES, &[])]),
-        )
-    }
-
-    fn picture(&mut self, dts: u64, delay: u64, key: bool) -> &mut Self {
-        let slice: &[u8] = if key { &[0x65, 0xb8, 1, 2] } else { &[0x41, 0x9a, 3] };
-        let mut units = vec![&[9u8, 0xf0][..]];
-        if key {
-            units.extend([SPS, PPS]);
-        }
-        units.push(slice);
-        let stream: Vec<u8> = units.iter().flat_map(|u| [&[0, 0, 0, 1], *u].concat()).collect();
-        let at = |time: u64| time % WRAP;
-        self.unit(VIDEO, &pes(at(dts + delay), Some(at(dts)), &stream, false), &clock(at(dts)))
-    }
-
-    fn sound(&mut self, pts: u64, frames: u8) -> &mut Self {
-        let payload: Vec<u8> = (0..frames).flat_map(|n| frame(&[n; 40])).collect();
-        self.unit(SOUND, &pes(pts % WRAP, None, &payload, true), &[])
-    }
-
-    /// Pictures and sound of `count` pictures' time.
-    fn program(&mut self, from: u64, count: u64) -> &mut Self {
-        for n in 0..count {
-            self.picture(from + n * PICTURE, 2 * PICTURE, n % 5 == 0);
-            self.sound(from + n * PICTURE, 2);
-        }
-        self
-    }
-}
-
-/// An adaptation field with a clock reference.
-fn clock(pcr: u64) -> Vec<u8> {
-    let [_, _, _, a, b, c, d, e] = (pcr << 7).to_be_bytes();
-    vec![0x10, a, b, c, d, e | 0x7e, 0]
-}
 
 fn demux(want: Want, bytes: &[u8], piece: usize) -> (Vec<Event>, Counts) {
     let mut demuxer = Demuxer::new(want);
@@ -179,12 +75,12 @@ fn cues_are_handed_on_whole_with_their_place_with_and_without_registration() {
         let cues: Vec<_> = events
             .iter()
             .filter_map(|event| match event {
-                Event::Unit(Unit::Data(cue)) => Some((cue.name.as_str(), cue.at.ticks, &cue.raw)),
+                Event::Unit(Unit::Section(cue)) => Some((cue.pid, cue.at.ticks, &cue.raw)),
                 _ => None,
             })
             .collect();
-        let wanted = (CUE, 903_600, &Bytes::from_static(SPLICE_NULL));
-        assert_eq!(cues, [wanted, wanted]);
+        let wanted = Bytes::from_static(SPLICE_NULL);
+        assert_eq!(cues, [(CUES, 903_600, &wanted), (0x105, 903_600, &wanted)]);
         assert_eq!(counts.bad_sections, 1, "the last has a wrong checksum");
     }
 }
@@ -212,6 +108,10 @@ fn a_packet_that_is_lost_costs_its_picture_and_one_that_comes_twice_nothing() {
     let packet = twice[second..second + 188].to_vec();
     twice.splice(second..second, packet);
     assert_eq!(of(&twice), (6, 0, 0));
+    // Not a third time: the counter stands still, so something was lost, and the packet begins anew.
+    let mut thrice = twice.clone();
+    thrice.splice(second..second, twice[second..second + 188].to_vec());
+    assert_eq!(of(&thrice), (6, 1, 1));
 }
 
 #[test]
@@ -252,7 +152,10 @@ fn the_wanted_program_is_read_and_one_that_is_missing_is_told_once() {
 fn a_program_of_codecs_that_are_not_read_says_which() {
     let mut mux = Mux::default();
     mux.section(PAT_PID, &pat(&[(1, PMT)]));
-    mux.section(PMT, &pmt(1, 0, VIDEO, &[(0x02, VIDEO, &[]), (0x03, SOUND, &[])]));
+    mux.section(
+        PMT,
+        &pmt(1, 0, VIDEO, &[(0x02, VIDEO, &[]), (0x06, SOUND, &[5, 4, b'O', b'p', b'u', b's'])]),
+    );
     mux.section(PAT_PID, &pat(&[(1, PMT)]));
     let (events, _) = demux(Want::default(), &mux.bytes, 500);
     let told: Vec<_> = events
@@ -264,6 +167,62 @@ fn a_program_of_codecs_that_are_not_read_says_which() {
         .collect();
     assert_eq!(told.len(), 3, "{told:?}");
     assert!(told[0].starts_with("MPEG-2 video on PID 256"), "{told:?}");
+}
+
+#[test]
+fn a_stream_without_a_clock_reference_is_paced_by_its_pictures() {
+    let mut mux = Mux::default();
+    mux.section(PAT_PID, &pat(&[(1, PMT)]));
+    // The PID that stands for none, and one on which none comes.
+    for clock in [0x1fff, 0x1ee] {
+        mux.section(
+            PMT,
+            &pmt(1, (clock & 15) as u8, clock, &[(0x1b, VIDEO, &[]), (0x0f, SOUND, &[])]),
+        );
+        mux.program(900_000, 3);
+        let (events, _) = demux(Want::default(), &mux.bytes, 500);
+        let clocks = events.iter().filter_map(|event| match event {
+            Event::Clock(at) => Some(at.ticks),
+            _ => None,
+        });
+        assert!(clocks.take(3).eq([900_000, 903_600, 907_200]), "{clock}");
+    }
+}
+
+#[test]
+fn a_scrambled_stream_is_told_once_and_the_others_are_read() {
+    let mut mux = Mux::default();
+    mux.tables().program(0, 6);
+    for packet in
+        mux.bytes.chunks_mut(PACKET).filter(|packet| packet[1] & 0x1f == 1 && packet[2] == 1)
+    {
+        packet[3] |= 0x80;
+    }
+    let (events, counts) = demux(Want::default(), &mux.bytes, 500);
+    let told: Vec<_> = events
+        .iter()
+        .filter_map(|event| match event {
+            Event::Unusable(unusable) => Some(unusable.to_string()),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(told, ["PID 257 is scrambled"]);
+    assert_eq!((times(&events).0.len(), times(&events).1.len(), counts.scrambled), (6, 0, 6));
+}
+
+#[test]
+fn one_damaged_time_moves_no_other() {
+    let mut mux = Mux::default();
+    mux.tables().program(900_000, 3);
+    // Bit 32 of its time is wrong: half a turn of the clock away, and back.
+    let slice = [0, 0, 0, 1, 0x41, 0x9a, 3];
+    mux.unit(VIDEO, &pes(900_000 + (1 << 32) + 12_000, None, &slice, false), &[]);
+    mux.program(910_800, 5);
+    let (pictures, _) = times(&demux(Want::default(), &mux.bytes, 500).0);
+    let wanted: Vec<_> = (0..8).map(|n| 900_000 + n * 3600).collect();
+    let found: Vec<_> =
+        pictures.iter().map(|(dts, _)| *dts).filter(|dts| *dts < 1 << 30 && *dts > 0).collect();
+    assert_eq!(found, wanted);
 }
 
 #[test]

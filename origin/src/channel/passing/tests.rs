@@ -52,7 +52,7 @@ impl Fixture {
         let mut passing = Passing::default();
         passing.configure(&Unit::VideoConfig(video(1)));
         if let Some(audio) = audio {
-            passing.configure(&Unit::AudioConfig(audio));
+            passing.configure(&Unit::AudioConfig(SoundConfig::Aac(audio)));
         }
         Self { passing }
     }
@@ -188,7 +188,7 @@ fn another_configuration_ends_a_run_and_before_one_empties_the_queue() {
     assert!(fixture.passing.is_on());
     assert!(!fixture.passing.configure(&Unit::VideoConfig(video(2))), "the same once more");
     assert!(fixture.passing.configure(&Unit::VideoConfig(video(3))));
-    assert!(fixture.passing.configure(&Unit::AudioConfig(audio(&[0x12, 0x10]))));
+    assert!(fixture.passing.configure(&Unit::AudioConfig(SoundConfig::Aac(audio(&[0x12, 0x10])))));
 }
 
 #[test]

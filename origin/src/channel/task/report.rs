@@ -63,6 +63,7 @@ impl Task {
             .map(|s| Duration::from_millis(s.ticks_in(Timescale::MILLIS, Rounding::Nearest)));
         let found = self.source.as_mut().map(|source| source.intake.take_found());
         self.count_repairs(found.into_iter().flatten());
+        self.count_transport_faults();
         self.status.source = self.source.as_mut().map(|source| {
             source.intake.describe(&mut source.status, segment, std::time::Instant::now());
             source.status.clone()
@@ -105,6 +106,15 @@ impl Task {
         self.context.metrics.av_skew.set(skew_ms.unwrap_or(0.0) / 1_000.0);
         self.context.metrics.state(self.status.state.word());
         self.context.status.send_replace(Arc::new(self.status.clone()));
+    }
+
+    /// Counts what has gone wrong in the source's transport stream since this was done last.
+    fn count_transport_faults(&mut self) {
+        let Some(source) = &mut self.source else { return };
+        for (kind, times) in source.session.report().faults().filter(|(_, times)| *times > 0) {
+            let before = source.status.transport_faults.insert(kind, times).unwrap_or(0);
+            self.context.metrics.transport_faults(kind, times.saturating_sub(before));
+        }
     }
 
     /// Counts repairs made to the source's timestamps.

@@ -1,12 +1,13 @@
 //! A channel's task with a real publication, a real store, and a worker process that says what a
 //! test wrote down for it.
 
+use std::net::SocketAddr;
 use std::path::Path;
 
 use bytes::Bytes;
 use ingest::av::protocol::{FromWorker, HEAD, ToWorker, read_head};
 use ingest::hub::{Access, Hub, Publication, Request};
-use ingest::source::SourceSample;
+use ingest::source::{Protocol, SoundConfig, SourceSample};
 use packager::grid::Grid;
 use packager::media::{
     AudioConfig, Config, Name, Rendition, Sample, Track, VideoCodec, VideoConfig,
@@ -62,8 +63,13 @@ impl Fixture {
         config.hold = Duration::from_secs(2);
         config.window = Span::millis(2_000);
         let store = Store::open(&folder.path().join("store"), Limits::default()).unwrap();
-        let (hub, mut subscriptions) =
-            Hub::new([Access { channel: name.clone(), key: None, max_bitrate: None }]);
+        let (hub, mut subscriptions) = Hub::new([Access {
+            channel: name.clone(),
+            key: None,
+            max_bitrate: None,
+            program: None,
+            has_source: false,
+        }]);
         let (snapshot_sender, snapshots) = watch::channel(None);
         let (status_sender, status) = watch::channel(Arc::default());
         let store = store.channel(&name).unwrap();
@@ -86,7 +92,7 @@ impl Fixture {
     }
 
     fn publish(&self) -> Publication {
-        let peer = "127.0.0.1:5000".parse().unwrap();
+        let peer = "127.0.0.1:5000".parse::<SocketAddr>().unwrap().into();
         let request = Request { channel: "news", key: None, peer, protocol: Protocol::Rtmp };
         self.hub.publish(&request).unwrap()
     }
@@ -248,7 +254,7 @@ async fn send(publication: &Publication, units: impl IntoIterator<Item = Unit>) 
 fn beginning() -> [Unit; 4] {
     let pictures = [sample(0, true), sample(33, false)].map(Unit::Video);
     let [key, p] = pictures;
-    [Unit::VideoConfig(video()), Unit::AudioConfig(audio()), key, p]
+    [Unit::VideoConfig(video()), Unit::AudioConfig(SoundConfig::Aac(audio())), key, p]
 }
 
 #[tokio::test]
@@ -358,7 +364,7 @@ async fn a_return_after_the_end_is_a_new_presentation_with_higher_numbers() {
 async fn a_source_that_leaves_before_a_picture_leaves_an_idle_channel() {
     let mut channel = Fixture::new();
     let publication = channel.publish();
-    send(&publication, [Unit::AudioConfig(audio())]).await;
+    send(&publication, [Unit::AudioConfig(SoundConfig::Aac(audio()))]).await;
     channel.state(Health::Starting).await;
     drop(publication);
     channel.state(Health::Idle).await;
@@ -478,7 +484,11 @@ async fn a_worker_that_never_begins_is_replaced() {
 async fn a_source_without_pictures_is_told_to_people() {
     let mut channel = Fixture::new();
     let publication = channel.publish();
-    send(&publication, [Unit::AudioConfig(audio()), Unit::Audio(sample(0, true))]).await;
+    send(
+        &publication,
+        [Unit::AudioConfig(SoundConfig::Aac(audio())), Unit::Audio(sample(0, true))],
+    )
+    .await;
     let status = channel.until(|status| status.last_error.is_some()).await;
     assert!(status.last_error.as_ref().unwrap().contains("no picture"));
     assert_eq!(status.state, Health::Starting, "it may still come");

@@ -26,9 +26,11 @@ pub(super) struct ChannelFamilies {
     filler: Family<RenditionLabels, Seconds>,
     ingest_bytes: Family<ChannelLabel, Counter>,
     ingest_frames: Family<ChannelLabel, Counter>,
+    ingest_sections: Family<ChannelLabel, Counter>,
+    transport: Family<KindLabels, Counter>,
     worker_restarts: Family<ChannelLabel, Counter>,
     takeovers: Family<ChannelLabel, Counter>,
-    repairs: Family<RepairLabels, Counter>,
+    repairs: Family<KindLabels, Counter>,
     gop: Family<ChannelLabel, Measure>,
     av_skew: Family<ChannelLabel, Measure>,
     encoder_lag: Family<ChannelLabel, Measure>,
@@ -50,6 +52,8 @@ pub struct ChannelMetrics {
     pub ingest_bytes: Counter,
     /// Pictures received from publishers.
     pub ingest_frames: Counter,
+    /// Sections of SCTE-35 received from publishers.
+    pub ingest_sections: Counter,
     /// Times the worker process had to be started again.
     pub worker_restarts: Counter,
     /// Times a publisher took the place of another.
@@ -106,7 +110,7 @@ struct RenditionLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct RepairLabels {
+struct KindLabels {
     channel: String,
     kind: &'static str,
 }
@@ -120,6 +124,8 @@ impl ChannelFamilies {
             filler: Family::default(),
             ingest_bytes: Family::default(),
             ingest_frames: Family::default(),
+            ingest_sections: Family::default(),
+            transport: Family::default(),
             worker_restarts: Family::default(),
             takeovers: Family::default(),
             repairs: Family::default(),
@@ -160,6 +166,16 @@ impl ChannelFamilies {
             "ingest_frames",
             "Pictures received from publishers",
             self.ingest_frames.clone(),
+        );
+        registry.register(
+            "ingest_sections",
+            "Sections of SCTE-35 received from publishers",
+            self.ingest_sections.clone(),
+        );
+        registry.register(
+            "ingest_transport_faults",
+            "What was wrong with a source's transport stream, by kind",
+            self.transport.clone(),
         );
         registry.register(
             "worker_restarts",
@@ -211,6 +227,7 @@ impl ChannelFamilies {
             channel: name.to_owned(),
             ingest_bytes: families.ingest_bytes.get_or_create_owned(&label),
             ingest_frames: families.ingest_frames.get_or_create_owned(&label),
+            ingest_sections: families.ingest_sections.get_or_create_owned(&label),
             worker_restarts: families.worker_restarts.get_or_create_owned(&label),
             takeovers: families.takeovers.get_or_create_owned(&label),
             gop: families.gop.get_or_create_owned(&label),
@@ -278,8 +295,14 @@ impl ChannelMetrics {
 
     /// Counts repairs of one kind made to the source's timestamps.
     pub fn repaired(&self, kind: &'static str, times: u64) {
-        let labels = RepairLabels { channel: self.channel.clone(), kind };
+        let labels = KindLabels { channel: self.channel.clone(), kind };
         self.families.repairs.get_or_create(&labels).inc_by(times);
+    }
+
+    /// Counts faults of one kind in a source's transport stream.
+    pub fn transport_faults(&self, kind: &'static str, times: u64) {
+        let labels = KindLabels { channel: self.channel.clone(), kind };
+        self.families.transport.get_or_create(&labels).inc_by(times);
     }
 
     /// Records how long a part took from the encoder to being fetchable.

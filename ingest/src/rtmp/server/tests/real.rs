@@ -5,6 +5,7 @@ use std::process::Stdio;
 use tokio::process::Command;
 
 use super::*;
+use crate::source::SoundConfig;
 use crate::source::SourceSample;
 
 /// Starts Debian's ffmpeg publishing a test picture with `args` between the inputs and the URL.
@@ -49,7 +50,8 @@ async fn ffmpeg_publishes_with_b_frames_and_every_sample_arrives_on_time() {
         panic!("no video configuration");
     };
     assert_eq!((video.width, video.height), (160, 90));
-    let Some(Unit::AudioConfig(audio)) = units.iter().find(|u| matches!(u, Unit::AudioConfig(_)))
+    let Some(Unit::AudioConfig(SoundConfig::Aac(audio))) =
+        units.iter().find(|u| matches!(u, Unit::AudioConfig(_)))
     else {
         panic!("no audio configuration");
     };

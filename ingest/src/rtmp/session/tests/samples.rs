@@ -13,7 +13,7 @@ fn equal_sequence_headers_are_passed_on_once_and_changed_ones_again() {
     assert!(matches!(client.units().unwrap()[..], [Unit::VideoConfig(_), Unit::AudioConfig(_)]));
     client.send(kind::AUDIO, 0, b"\xAF\0\x12\x10");
     assert!(
-        matches!(&client.units().unwrap()[..], [Unit::AudioConfig(c)] if c.sample_rate == 44_100)
+        matches!(&client.units().unwrap()[..], [Unit::AudioConfig(SoundConfig::Aac(c))] if c.sample_rate == 44_100)
     );
 }
 
@@ -76,7 +76,9 @@ fn a_change_from_aac_lc_to_he_aac_and_back_comes_through_and_video_goes_on() {
         client.send(kind::VIDEO, 0, b"\x27\x01\0\0\0\0\0\0\x02\x41\x9A");
         let units = client.units().unwrap();
         let configs = units.iter().filter_map(|unit| match unit {
-            Unit::AudioConfig(config) => Some((config.sample_rate, config.frame_samples)),
+            Unit::AudioConfig(SoundConfig::Aac(config)) => {
+                Some((config.sample_rate, config.frame_samples))
+            }
             _ => None,
         });
         rates.extend(configs);

@@ -250,7 +250,8 @@ impl Origin {
                 is(Class::Video);
                 let channel = self.channel(&wanted.channel)?;
                 let store = self.context.stores.get(&wanted.channel).ok_or(Error::Gone)?;
-                let found = media::find(channel, store, wanted, headers, held).await?;
+                // Boxed, so that the many who wait for a playlist are small.
+                let found = Box::pin(media::find(channel, store, wanted, headers, held)).await?;
                 Ok(Found { class: found.class, content_type: None, entity: found.entity })
             }
         }

@@ -48,6 +48,10 @@ const LIBRARIES = {
     return { date: () => video.currentTime * 1000 };
   },
   shaka: (video, url, note) => openShaka(video, url, note, {}),
+  // A live service that says what latency it is meant for is always led back to that: who wants to search
+  // must not read it.
+  "shaka-search": (video, url, note) =>
+    openShaka(video, url, note, { manifest: { dash: { manifestPreprocessorTXml: withoutService } } }),
   // Low latency by its configuration: a delay that is suggested to everybody else is not for it, and it
   // keeps to the latency that the service describes.
   "shaka-low": (video, url, note) =>
@@ -56,6 +60,10 @@ const LIBRARIES = {
       streaming: { lowLatencyMode: true, liveSync: { enabled: true } },
     }),
 };
+
+function withoutService(mpd) {
+  mpd.children = mpd.children.filter(({ tagName }) => tagName !== "ServiceDescription");
+}
 
 function openShaka(video, url, note, configuration) {
   shaka.polyfill.installAll();

@@ -24,7 +24,7 @@ fn shaka_searches_by_key_frames_that_are_whole_segments_and_plays_on() -> Result
     server.wait_playable("a", PLAYABLE_WITHIN)?;
     let (first, _) = server.numbers("a")?;
     let stage = Stage::open()?;
-    let viewer = Player::start(&stage, Library::ShakaDash, &server.url(""), "a")?;
+    let viewer = Player::start(&stage, Library::ShakaSearch, &server.url(""), "a")?;
     viewer.wait_started(PLAYABLE_WITHIN)?;
     server.wait_segment("a", first + 8, SOON)?;
     assert_eq!(viewer.report()?.key_frames, 0, "who does not search has no use for them");

@@ -37,6 +37,9 @@ pub enum Library {
     ShakaDash,
     /// shaka-player on DASH, configured for low latency.
     ShakaDashLow,
+    /// shaka-player on DASH that does not read which latency the service is meant for: it would be led
+    /// back to that while it searches.
+    ShakaSearch,
     /// shaka-player on HLS.
     ShakaHls,
 }
@@ -53,6 +56,7 @@ impl Library {
             Self::DashJs => "dash",
             Self::ShakaDash | Self::ShakaHls => "shaka",
             Self::ShakaDashLow => "shaka-low",
+            Self::ShakaSearch => "shaka-search",
         }
     }
 
@@ -60,7 +64,9 @@ impl Library {
     fn manifest(self) -> &'static str {
         match self {
             Self::HlsJs | Self::HlsJsWithoutLowLatency | Self::ShakaHls => "index.m3u8",
-            Self::DashJs | Self::ShakaDash | Self::ShakaDashLow => "manifest.mpd",
+            Self::DashJs | Self::ShakaDash | Self::ShakaDashLow | Self::ShakaSearch => {
+                "manifest.mpd"
+            }
         }
     }
 }

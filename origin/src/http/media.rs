@@ -73,7 +73,8 @@ pub(super) async fn find(
         let class = if rendition.track.config.is_video() { Class::Video } else { Class::Audio };
         match standing(&snapshot, index, &wanted.run, wanted.piece) {
             Standing::There | Standing::Old if matches!(wanted.piece, Piece::KeyFrame { .. }) => {
-                let media = key_frame(&snapshot, index, store, wanted).await?;
+                // Boxed, so that those who only wait are small.
+                let media = Box::pin(key_frame(&snapshot, index, store, wanted)).await?;
                 return Ok(Found { class, entity: Entity::Media(media) });
             }
             Standing::There | Standing::Old => {

@@ -5,9 +5,13 @@
 //! an operator's wishes into a D and a part length p that hold whole video frames (and, where the
 //! rates allow, whole AAC frames); the rest of the module is arithmetic on them.
 //!
+//! [`splices`] says which boundaries lie elsewhere, because of an ad break.
+//!
 //! What it does not do: look at samples, or know about runs and gaps.
 
 use crate::time::{FrameRate, Rounding, Span, Timescale, rescale};
+
+pub mod splices;
 
 /// Shortest segment, in milliseconds: below it the request rate grows for nothing.
 const MIN_SEGMENT_MS: u64 = 1_000;

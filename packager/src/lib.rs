@@ -20,6 +20,7 @@ pub mod grid;
 pub mod hls;
 pub mod media;
 pub mod repair;
+pub mod scte35;
 pub mod segmenter;
 pub mod time;
 pub mod timeline;

@@ -11,7 +11,7 @@ use std::num::NonZeroU32;
 
 mod calendar;
 mod unroll;
-pub use calendar::iso;
+pub use calendar::{iso, parse_iso};
 pub use unroll::Unroller;
 
 /// Units per second. 90000 for most video, the sample rate for audio.

@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use bytes::{Bytes, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 use ingest::rtmp::amf0::{self, Value};
 use ingest::rtmp::chunk::{Error, Message, Reader};
 use ingest::rtmp::message::Writer;
@@ -11,6 +11,12 @@ use ingest::rtmp::session::{Event, Session};
 use ingest::source::Unit;
 use ingest::ts::rtp::Reorder;
 use ingest::ts::{self, Demuxer, MAX_PES, PACKET, Want};
+use packager::grid::Grid;
+use packager::grid::splices::Made;
+use packager::scte35::breaks::Breaks;
+use packager::scte35::section::checksum;
+use packager::scte35::{Section, signals};
+use packager::time::{FrameRate, Span};
 
 /// The chunk reader comes to the same messages and the same end wherever its input is split. The
 /// first byte is the size of the pieces, its top bit says whether the peer is authenticated.
@@ -220,4 +226,59 @@ fn demux<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> (Vec<String>, ts::Counts
     demuxer.finish();
     drain(&mut demuxer);
     (found, demuxer.counts())
+/// A section is read as a whole or refused; what is read can be written, and is the same when it is read
+/// again. The input is tried as it is, and as what stands between a right length and a right checksum.
+pub fn cue_section(data: &[u8]) {
+    for bytes in [Bytes::copy_from_slice(data), sealed(data)] {
+        let Ok(section) = Section::decode(&bytes) else { continue };
+        let written = section.encode().expect("what was a section fits into one");
+        assert_eq!(written.len(), bytes.len());
+        assert_eq!(Section::decode(&written), Ok(section.clone()));
+        assert!(signals(&section).len() <= section.descriptors.len() + 1);
+    }
+}
+
+/// A body with the head and the checksum that make a section of it.
+fn sealed(body: &[u8]) -> Bytes {
+    let body = body.get(..4_089).unwrap_or(body);
+    let mut section = BytesMut::new();
+    section.put_u8(0xfc);
+    section.put_u16(0x3000 | (body.len() + 4) as u16);
+    section.put_slice(body);
+    section.put_u32(checksum(&section));
+    section.freeze()
+}
+
+/// Breaks keep the grid whole, whatever is asked for and in whatever order: pairs of a section without
+/// its checksum, and of how far the pictures get before it. Four bytes stand before each: how many
+/// frames, how far ahead the splice is, and the section's length.
+pub fn breaks(mut data: &[u8]) {
+    let grid = Grid::choose(FrameRate::new(30, 1), 48_000, Span::millis(2_000), Span::millis(300));
+    let (frame, length) = (i64::from(grid.rate.frame_ticks()), grid.segment_ticks as i64);
+    let mut breaks = Breaks::new(grid, Span::millis(600_000));
+    let mut made = Made { until: grid.boundary(1_000), first_k: 997 };
+    while let Some((&[frames, ahead, high, low], rest)) = data.split_first_chunk::<4>() {
+        made.until += i64::from(frames) * frame;
+        let size = usize::from(u16::from_be_bytes([high & 0x0f, low])).min(rest.len());
+        let (body, rest) = rest.split_at(size);
+        data = rest;
+        let raw = sealed(body);
+        let asked = Section::decode(&raw).map(|section| signals(&section)).unwrap_or_default();
+        for signal in asked {
+            let wish = made.until + (i64::from(ahead) - 64) * frame;
+            breaks.take(&signal, &raw, wish, made);
+        }
+        breaks.advance(made);
+        let k = grid.number_at(made.until);
+        for k in k.saturating_sub(3)..k + 20 {
+            let splices = breaks.splices();
+            let lasts = 2 * (splices.boundary(&grid, k + 1) - splices.boundary(&grid, k));
+            assert!(lasts >= length && lasts <= 3 * length, "segment {k} lasts {lasts}/2");
+        }
+        for cue in breaks.cues() {
+            let end = cue.end.as_ref().map_or(i64::MAX, |end| end.at);
+            assert!(end > cue.start, "{cue:?}");
+        }
+        breaks.forget_before(made.until - 100 * length);
+    }
 }

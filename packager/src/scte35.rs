@@ -1,0 +1,29 @@
+//! SCTE-35 (ANSI/SCTE 35 2022b): from a section on the wire to a cue on our timeline.
+//!
+//! ```text
+//! bytes ─► section (decoded, checked, encoded) ─► signal (what it asks for, one per event)
+//!                                                   │ clock (33 bits ─► the source's line of time)
+//!                                                   ▼ (and by whoever carries that to ours)
+//!                                    breaks (state machine) ─► Cue ─► timeline, manifests
+//!                                       └► grid::splices (which boundaries move)
+//! ```
+//! Pure like all of this crate. Sections are hostile input: a bad checksum or a structure that does
+//! not fit is an [`Error`], and nothing of it gets further. What does is carried on as the bytes that
+//! came, unchanged; encoding is for cues that are made here.
+//!
+//! Schedules (`splice_schedule`) are kept and not acted upon, encrypted sections are not opened.
+//!
+//! 35 is meant where a clause stands without a name.
+
+pub mod breaks;
+pub mod clock;
+mod cue;
+pub mod section;
+mod signal;
+
+pub use cue::{Cue, End, EndsBy, Phase};
+pub use section::{Error, Section};
+pub use signal::{Action, Event, Signal, signals};
+
+/// Ticks per second of every time in a section.
+pub const CLOCK: crate::time::Timescale = crate::time::Timescale::MPEG;

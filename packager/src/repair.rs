@@ -133,6 +133,11 @@ impl Repair {
         self.error
     }
 
+    /// Where a picture of a time of the source belongs, as things stand; both in nanoseconds.
+    pub fn picture_at(&self, at: i64) -> i64 {
+        at.saturating_add(self.pictures.offset)
+    }
+
     /// The place of a picture. `next` is where the pictures are; behind filler (`resume`) this one may
     /// be placed later, and the source's whole timeline with it if it would be late.
     pub fn picture(&mut self, arrived: Arrived, next: Option<i64>, resume: bool) -> Place {

@@ -15,10 +15,13 @@
 //! [`SourceSegmenter`] beside it does the same for a source that is packaged as it is: there the key
 //! frames are where they are, and segments end at the nearest.
 //!
+//! Splices move boundaries ([`Segmenter::follow`]), the same in every rendition.
+//!
 //! It makes no boundary of its own, reads no clock and repairs nothing else: samples come in decoding
 //! order, and the first of every video segment is a sync sample. What breaks that is an error, and
 //! the caller loses the encoder.
 
+mod boundaries;
 mod source;
 
 use std::collections::VecDeque;
@@ -29,9 +32,11 @@ use bytes::Bytes;
 use crate::cmaf::{self, Chunk, ChunkSpec};
 use crate::filler::Filler;
 use crate::grid::Grid;
+use crate::grid::splices::Splices;
 use crate::media::{Rendition, Sample};
 use crate::time::{Rounding, Span, Timescale, Timestamp, rescale};
 use crate::timeline::Beginning;
+use boundaries::Boundaries;
 pub use source::{PICTURES, Remnant, SOUND, SourceSegmenter, Start};
 
 /// The longest hole that a sample is believed to have before it. [`Segmenter::fill`] leaves one of a
@@ -160,7 +165,7 @@ pub struct Position {
 /// The state machine. See the module's page.
 #[derive(Debug)]
 pub struct Segmenter {
-    grid: Grid,
+    boundaries: Boundaries,
     renditions: Arc<[Rendition]>,
     cutters: Vec<Cutter>,
     ready: VecDeque<Output>,
@@ -203,32 +208,64 @@ impl Segmenter {
     pub fn new(grid: Grid, renditions: Arc<[Rendition]>, first_k: u64) -> Self {
         let mut ready = VecDeque::new();
         let mut cutters = Vec::new();
+        let boundaries = Boundaries { grid, splices: Splices::default() };
         for (rendition, each) in renditions.iter().enumerate() {
             ready.push_back(Output::Init { rendition, bytes: cmaf::init(each) });
-            cutters.push(Cutter::new(&grid, each, first_k));
+            cutters.push(Cutter::new(&boundaries, each, first_k));
         }
-        Self { grid, renditions, cutters, ready }
+        Self { boundaries, renditions, cutters, ready }
     }
 
-    /// A segmenter that goes on with a run where an earlier process stopped, with one position per
-    /// rendition. Its encoder is [lost](Self::lose). The init segments are there already.
-    pub fn resume(grid: Grid, renditions: Arc<[Rendition]>, positions: &[Position]) -> Self {
+    /// A segmenter that goes on with a run where an earlier process stopped, with the splices it knew
+    /// and one position per rendition. Its encoder is [lost](Self::lose). The init segments are there
+    /// already.
+    pub fn resume(
+        grid: Grid,
+        splices: Splices,
+        renditions: Arc<[Rendition]>,
+        positions: &[Position],
+    ) -> Self {
+        let boundaries = Boundaries { grid, splices };
         let mut ready = VecDeque::new();
         let mut cutters = Vec::new();
         for (rendition, (each, position)) in renditions.iter().zip(positions).enumerate() {
-            let mut cutter = Cutter::new(&grid, each, position.k);
-            cutter.go_on(&grid, each, position);
+            let mut cutter = Cutter::new(&boundaries, each, position.k);
+            cutter.go_on(&boundaries, each, position);
             if cutter.next >= Some(cutter.segment_end) {
                 // The process stopped between a segment's last part and its end.
                 let k = cutter.k;
                 ready.push_back(Output::SegmentClosed { rendition, k });
-                cutter.begin(&grid, each, k + 1);
+                cutter.begin(&boundaries, each, k + 1);
             }
             cutters.push(cutter);
         }
-        let mut segmenter = Self { grid, renditions, cutters, ready };
+        let mut segmenter = Self { boundaries, renditions, cutters, ready };
         segmenter.lose();
         segmenter
+    }
+
+    /// Cuts at these splices from now on. What is made already does not change: whoever accepts a splice
+    /// sees to it that it comes in time.
+    pub fn follow(&mut self, splices: Splices) {
+        self.boundaries.splices = splices;
+        let Self { boundaries, renditions, cutters, .. } = self;
+        for (each, cutter) in renditions.iter().zip(cutters) {
+            cutter.segment_end = boundaries.start_of(each, cutter.k.saturating_add(1));
+            let begun = cutter.pending.first().map(|sample| sample.dts).or(cutter.next);
+            let begun = begun.filter(|_| cutter.part > 0 || !cutter.pending.is_empty());
+            let from = begun.unwrap_or_else(|| boundaries.start_of(each, cutter.k));
+            cutter.part_end = boundaries.part_end_after(each, cutter.k, from, cutter.segment_end);
+        }
+    }
+
+    /// Where the rendition that has got furthest is: no frame before this can be cut otherwise. In video
+    /// ticks; `None` before the first sample.
+    pub fn furthest(&self) -> Option<i64> {
+        let scale = self.boundaries.grid.video_scale();
+        let ends = self.renditions.iter().zip(&self.cutters).filter_map(|(each, cutter)| {
+            Some(rescale(cutter.next?, each.track.timescale, scale, Rounding::Ceil))
+        });
+        ends.max()
     }
 
     /// Takes the next sample of a rendition. Samples that end before the run's first boundary are
@@ -252,7 +289,7 @@ impl Segmenter {
                 if !usable {
                     return Ok(());
                 }
-                let frame = if video { 1 } else { i64::from(self.grid.audio_frame) };
+                let frame = if video { 1 } else { i64::from(self.boundaries.grid.audio_frame) };
                 let hole = sample.dts.saturating_sub(expected);
                 let longest = LONGEST_HOLE.ticks_in(each.track.timescale, Rounding::Floor);
                 if hole % frame != 0 || hole.unsigned_abs() > longest {
@@ -265,7 +302,7 @@ impl Segmenter {
             }
             Some(_) => {}
             None => {
-                let start = start_of(&self.grid, each, cutter.k);
+                let start = self.boundaries.start_of(each, cutter.k);
                 if sample.dts < start {
                     return Ok(());
                 }
@@ -276,7 +313,12 @@ impl Segmenter {
         }
         let Some(cutter) = self.cutters.get_mut(rendition) else { return Ok(()) };
         if video && cutter.part == 0 && cutter.pending.is_empty() && !sample.sync {
-            return Err(Error::NotSync { rendition, k: cutter.k });
+            if sample.dts == self.boundaries.grid.boundary(cutter.k) {
+                return Err(Error::NotSync { rendition, k: cutter.k });
+            }
+            // A splice that the encoder heard of too late: filler, until a key frame can be had.
+            cutter.hole = true;
+            return Ok(());
         }
         (cutter.hole, cutter.feed) = (false, Feed::Alive);
         cutter.filler.note(&sample);
@@ -369,7 +411,7 @@ impl Segmenter {
     pub fn fill_before(&mut self, k: u64) {
         for rendition in 0..self.cutters.len() {
             let Some(each) = self.renditions.get(rendition) else { continue };
-            let start = start_of(&self.grid, each, k);
+            let start = self.boundaries.start_of(each, k);
             self.fill_up(rendition, start);
         }
     }
@@ -386,7 +428,7 @@ impl Segmenter {
 
     /// Puts filler from where a rendition is to `to`: a picture per part, or whole audio frames.
     fn fill_up(&mut self, rendition: usize, to: i64) {
-        let frame = i64::from(self.grid.audio_frame);
+        let frame = i64::from(self.boundaries.grid.audio_frame);
         while let (Some(each), Some(cutter)) =
             (self.renditions.get(rendition), self.cutters.get_mut(rendition))
             && let Some(next) = cutter.next.filter(|next| *next < to)
@@ -444,11 +486,12 @@ impl Segmenter {
         cutter.pending = Vec::with_capacity(samples.len() + 1);
         if end >= cutter.segment_end {
             self.ready.push_back(Output::SegmentClosed { rendition, k: cutter.k });
-            cutter.begin(&self.grid, each, cutter.k + 1);
+            cutter.begin(&self.boundaries, each, cutter.k + 1);
             self.ready.extend(cutter.begins_off(rendition));
         } else {
             cutter.part += 1;
-            cutter.part_end = part_end_after(&self.grid, each, cutter.k, end, cutter.segment_end);
+            let (k, segment_end) = (cutter.k, cutter.segment_end);
+            cutter.part_end = self.boundaries.part_end_after(each, k, end, segment_end);
         }
     }
 }
@@ -465,7 +508,7 @@ impl Feed {
 
 impl Cutter {
     /// A cutter at the start of segment `k`, before its first sample.
-    fn new(grid: &Grid, rendition: &Rendition, k: u64) -> Self {
+    fn new(boundaries: &Boundaries, rendition: &Rendition, k: u64) -> Self {
         let mut cutter = Self {
             k,
             part: 0,
@@ -479,26 +522,26 @@ impl Cutter {
             off_from: None,
             filler: Filler::new(rendition),
         };
-        cutter.begin(grid, rendition, k);
+        cutter.begin(boundaries, rendition, k);
         cutter
     }
 
     /// Stands where an earlier process has.
-    fn go_on(&mut self, grid: &Grid, rendition: &Rendition, at: &Position) {
+    fn go_on(&mut self, boundaries: &Boundaries, rendition: &Rendition, at: &Position) {
         (self.part, self.next) = (at.part, Some(at.next));
-        self.part_end = part_end_after(grid, rendition, at.k, at.next, self.segment_end);
+        self.part_end = boundaries.part_end_after(rendition, at.k, at.next, self.segment_end);
         if let Some(picture) = &at.picture {
             self.filler.note(picture);
         }
     }
 
     /// Moves on to segment `k`.
-    fn begin(&mut self, grid: &Grid, rendition: &Rendition, k: u64) {
-        let start = start_of(grid, rendition, k);
+    fn begin(&mut self, boundaries: &Boundaries, rendition: &Rendition, k: u64) {
+        let start = boundaries.start_of(rendition, k);
         (self.k, self.part) = (k, 0);
         self.obey_switch();
-        self.segment_end = start_of(grid, rendition, k + 1);
-        self.part_end = part_end_after(grid, rendition, k, start, self.segment_end);
+        self.segment_end = boundaries.start_of(rendition, k + 1);
+        self.part_end = boundaries.part_end_after(rendition, k, start, self.segment_end);
     }
 
     /// Takes note that nothing comes any more, once everything before that has come.
@@ -541,23 +584,6 @@ fn part_chunk(rendition: &Rendition, place: Place, samples: &[Sample]) -> Option
         first_sample: u32::try_from(first_sample).unwrap_or(u32::MAX),
         chunk,
     })
-}
-
-/// Start of segment `k` in the rendition's ticks.
-fn start_of(grid: &Grid, rendition: &Rendition, k: u64) -> i64 {
-    if rendition.track.config.is_video() { grid.boundary(k) } else { grid.audio_boundary(k) }
-}
-
-/// The first part end of segment `k` that lies after `ticks`, at most the segment's end. Parts
-/// count from the segment's start in steps of p; audio ends with the frame that covers the step.
-fn part_end_after(grid: &Grid, rendition: &Rendition, k: u64, ticks: i64, segment_end: i64) -> i64 {
-    let start = grid.boundary(k);
-    let video = rendition.track.config.is_video();
-    let step = |n: i64| {
-        let at = start.saturating_add(grid.part_ticks.cast_signed().saturating_mul(n));
-        if video { at } else { grid.audio_frame_at_or_after(at) }
-    };
-    (1..).map(step).find(|end| *end > ticks).map_or(segment_end, |end| end.min(segment_end))
 }
 
 #[cfg(test)]

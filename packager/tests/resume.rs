@@ -8,6 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use packager::codec::aac;
 use packager::grid::Grid;
+use packager::grid::splices::Splices;
 use packager::media::{Config, Name, Rendition, Sample, Track, VideoCodec, VideoConfig};
 use packager::segmenter::{
     Output, PICTURES, PartChunk, Position, SOUND, Segmenter, SourceSegmenter, Start,
@@ -171,7 +172,8 @@ fn a_run_on_the_grid_goes_on_from_any_part() {
         let positions: Vec<_> = before.iter().filter_map(Disk::position).collect();
         // The next process fills what has passed, another encoder comes, and leaves in turn.
         let mut disks = before.clone();
-        let mut segmenter = Segmenter::resume(grid, Arc::clone(&all), &positions);
+        let mut segmenter =
+            Segmenter::resume(grid, Splices::default(), Arc::clone(&all), &positions);
         let now = grid.boundary(FIRST_K) + (SECONDS + 3) * i64::from(grid.video_scale().get());
         segmenter.fill(Timestamp::new(now, grid.video_scale()), LATE);
         std::iter::from_fn(|| segmenter.poll()).for_each(|output| store(&mut disks, output));

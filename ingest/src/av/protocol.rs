@@ -8,6 +8,7 @@
 
 use bytes::Bytes;
 use packager::grid::Grid;
+use packager::grid::splices::Splices;
 use packager::media::{Rendition, VideoCodec};
 use packager::time::FrameRate;
 
@@ -134,6 +135,16 @@ pub enum ToWorker {
         /// Video ticks.
         at: i64,
     },
+    /// Segments begin at these splices too, with an IDR in every rung, and not at the boundaries that
+    /// they take the place of. All that matter, whenever one is added or given up.
+    Splices(Splices),
+    /// Asks which frame a picture of the source will be, whose time on the source's clock is known.
+    Locate {
+        /// Comes back with the answer.
+        id: u64,
+        /// Presentation time in nanoseconds of the source's clock.
+        at: i64,
+    },
     /// Finish what was begun and end.
     Stop,
 }
@@ -175,6 +186,13 @@ pub enum FromWorker {
         /// Video ticks of the segment boundary from which this holds. Made again, it begins there
         /// with an IDR and the same init segment.
         at: i64,
+    },
+    /// The answer to [`ToWorker::Locate`].
+    Located {
+        /// Of the question.
+        id: u64,
+        /// Video ticks of the frame, as things stand; `None` where no picture has come yet.
+        at: Option<i64>,
     },
     /// A coded sample.
     Sample {

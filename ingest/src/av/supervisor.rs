@@ -28,6 +28,7 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use packager::grid::Grid;
+use packager::grid::splices::Splices;
 use packager::media::{Rendition, Sample};
 use packager::time::{Rounding, Timescale};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -103,6 +104,13 @@ pub enum Output {
         /// Video ticks of the segment boundary from which this holds.
         at: i64,
     },
+    /// Which frame a picture of the source will be.
+    Located {
+        /// Of the question.
+        id: u64,
+        /// Video ticks of the frame, as things stand; `None` where no picture has come yet.
+        at: Option<i64>,
+    },
     /// A coded sample on the grid.
     Sample {
         /// Index into the renditions.
@@ -155,6 +163,7 @@ struct Pending {
     audio: Option<Wire>,
     rungs: Option<Wire>,
     keys: Option<Wire>,
+    splices: Option<Wire>,
     slate: Option<Wire>,
 }
 
@@ -188,8 +197,8 @@ impl Input {
     /// Tells the worker that the publisher is gone. Its output goes on with the last picture, then
     /// with the slate.
     pub fn source_lost(&mut self) -> Delivery {
-        let Pending { rungs, keys, slate, .. } = std::mem::take(&mut self.pending);
-        self.pending = Pending { lost: true, rungs, keys, slate, ..Pending::default() };
+        let Pending { rungs, keys, splices, slate, .. } = std::mem::take(&mut self.pending);
+        self.pending = Pending { lost: true, rungs, keys, splices, slate, ..Pending::default() };
         self.broken = false;
         self.flush()
     }
@@ -206,6 +215,21 @@ impl Input {
     pub fn ask_key_frames(&mut self, rungs: u64, at: i64) -> Delivery {
         self.pending.keys = Some(ToWorker::KeyFrames { rungs, at }.to_wire());
         self.flush()
+    }
+
+    /// Says at which splices segments begin: all that matter. The newest word holds.
+    pub fn set_splices(&mut self, splices: &Splices) -> Delivery {
+        self.pending.splices = Some(ToWorker::Splices(splices.clone()).to_wire());
+        self.flush()
+    }
+
+    /// Asks which frame a picture of the source will be that is at `at`, in nanoseconds of the source's
+    /// clock; [`Output::Located`] answers.
+    pub fn locate(&mut self, id: u64, at: i64) -> Delivery {
+        match self.push(ToWorker::Locate { id, at }.to_wire()) {
+            Ok(()) => Delivery::Queued,
+            Err((_, delivery)) => delivery,
+        }
     }
 
     /// Waits until the queue has room, or the worker is gone. Safe to cancel.
@@ -244,8 +268,9 @@ impl Input {
             }
             self.pending.lost = false;
         }
-        let Pending { video, audio, rungs, keys, slate, .. } = std::mem::take(&mut self.pending);
-        let mut waiting = [slate, video, audio, rungs, keys];
+        let Pending { video, audio, rungs, keys, splices, slate, .. } =
+            std::mem::take(&mut self.pending);
+        let mut waiting = [splices, slate, video, audio, rungs, keys];
         let mut delivery = Delivery::Queued;
         for slot in &mut waiting {
             if delivery == Delivery::Queued
@@ -256,8 +281,8 @@ impl Input {
                 delivery = refused;
             }
         }
-        let [slate, video, audio, rungs, keys] = waiting;
-        self.pending = Pending { lost: false, video, audio, rungs, keys, slate };
+        let [splices, slate, video, audio, rungs, keys] = waiting;
+        self.pending = Pending { lost: false, video, audio, rungs, keys, splices, slate };
         delivery
     }
 
@@ -442,6 +467,7 @@ async fn read_all(
                 let (rendition, received) = (usize::from(rendition), Instant::now());
                 Output::Sample { rendition, sample, captured, encoded, received }
             }
+            Ok(FromWorker::Located { id, at }) => Output::Located { id, at },
             Ok(FromWorker::Stats(stats)) => Output::Stats(stats),
             Ok(FromWorker::Log { warning: true, text }) => {
                 tracing::warn!(pid, "worker: {text}");

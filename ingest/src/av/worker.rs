@@ -24,6 +24,7 @@ mod broadcast;
 mod canvas;
 mod clock;
 mod confine;
+mod cuts;
 mod decode;
 mod encode;
 mod ladder;

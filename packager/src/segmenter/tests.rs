@@ -385,7 +385,7 @@ fn what_is_switched_off_is_filled_on_time_and_its_segments_say_so_when_they_begi
     assert!(matches!(out[off - 1], Output::SegmentClosed { rendition: VIDEO, k: 100 }));
     assert!(matches!(&out[off + 1], Output::Chunk(chunk) if (chunk.k, chunk.part) == (101, 0)));
     assert_eq!(out.iter().filter(|o| matches!(o, Output::Off { .. })).count(), 1);
-    assert_eq!(closed(&out, AUDIO), []);
+    assert_eq!(closed(&out, AUDIO), [0_u64; 0]);
 }
 
 proptest! {

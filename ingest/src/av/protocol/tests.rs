@@ -1,3 +1,4 @@
+use packager::grid::splices::Splices;
 use packager::media::{AudioConfig, Config, Name, Track, VideoConfig};
 use packager::time::{Span, Timescale};
 use proptest::prelude::*;
@@ -52,6 +53,8 @@ fn every_message_reads_back_as_it_was() {
         ToWorker::Slate { image: Bytes::from_static(b"PNG") },
         ToWorker::Rungs { on: 0b101 },
         ToWorker::KeyFrames { rungs: 0b10, at: -7 },
+        ToWorker::Splices(Splices::restore([-3_000, 161_606_988_144_000])),
+        ToWorker::Locate { id: 9, at: i64::MIN },
         ToWorker::Stop,
     ] {
         assert_eq!(round_to(&message), message);
@@ -92,6 +95,8 @@ fn every_message_reads_back_as_it_was() {
     for message in [
         FromWorker::Started { renditions: vec![video, audio], first_k: 7, start: 90_000 },
         FromWorker::Rung { rendition: 1, on: true, at: -9 },
+        FromWorker::Located { id: 9, at: Some(-3_000) },
+        FromWorker::Located { id: u64::MAX, at: None },
         FromWorker::Stats(Stats { lag_ms: 3, jumps: 1, ..Stats::default() }),
         FromWorker::Log { warning: true, text: "ä".into() },
         FromWorker::Failed { reason: "no decoder".into() },

@@ -61,12 +61,15 @@ mod kind {
     pub(super) const RUNGS: u8 = 8;
     pub(super) const SLATE: u8 = 9;
     pub(super) const KEY_FRAMES: u8 = 10;
+    pub(super) const SPLICES: u8 = 11;
+    pub(super) const LOCATE: u8 = 12;
     pub(super) const STARTED: u8 = 65;
     pub(super) const SAMPLE: u8 = 66;
     pub(super) const STATS: u8 = 67;
     pub(super) const LOG: u8 = 68;
     pub(super) const FAILED: u8 = 69;
     pub(super) const RUNG: u8 = 70;
+    pub(super) const LOCATED: u8 = 71;
 }
 
 /// A message ready to be written: its head (length, kind, fields) and its payload, apart so that
@@ -179,6 +182,13 @@ impl ToWorker {
                 fields.put_i64(*at);
                 Wire::new(kind::KEY_FRAMES, &fields, Bytes::new())
             }
+            Self::Splices(splices) => json(kind::SPLICES, splices),
+            Self::Locate { id, at } => {
+                let mut fields = BytesMut::with_capacity(16);
+                fields.put_u64(*id);
+                fields.put_i64(*at);
+                Wire::new(kind::LOCATE, &fields, Bytes::new())
+            }
             Self::Stop => Wire::new(kind::STOP, &[], Bytes::new()),
         }
     }
@@ -214,6 +224,8 @@ impl ToWorker {
             kind::SLATE => Self::Slate { image: body.rest },
             kind::RUNGS => Self::Rungs { on: body.u64()? },
             kind::KEY_FRAMES => Self::KeyFrames { rungs: body.u64()?, at: body.i64()? },
+            kind::SPLICES => Self::Splices(body.json()?),
+            kind::LOCATE => Self::Locate { id: body.u64()?, at: body.i64()? },
             kind::STOP => Self::Stop,
             kind => return Err(Error::Kind { kind }),
         })
@@ -238,6 +250,13 @@ impl FromWorker {
                 fields.put_u8(u8::from(*on));
                 fields.put_i64(*at);
                 Wire::new(kind::RUNG, &fields, Bytes::new())
+            }
+            Self::Located { id, at } => {
+                let mut fields = BytesMut::with_capacity(17);
+                fields.put_u64(*id);
+                fields.put_u8(u8::from(at.is_some()));
+                fields.put_i64(at.unwrap_or_default());
+                Wire::new(kind::LOCATED, &fields, Bytes::new())
             }
             Self::Sample { rendition, sample, captured, encoded } => {
                 let mut fields = BytesMut::with_capacity(38);
@@ -277,6 +296,11 @@ impl FromWorker {
             kind::RUNG => {
                 let (rendition, on) = (body.u8()?, body.u8()? != 0);
                 Self::Rung { rendition, on, at: body.i64()? }
+            }
+            kind::LOCATED => {
+                let (id, known) = (body.u64()?, body.u8()? != 0);
+                let at = body.i64()?;
+                Self::Located { id, at: known.then_some(at) }
             }
             kind::SAMPLE => {
                 let rendition = body.u8()?;

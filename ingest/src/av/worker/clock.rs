@@ -192,6 +192,11 @@ impl Mapper {
         in_place.then(|| self.clock(track).offset)
     }
 
+    /// Where a picture of this source time belongs, as things stand; `None` before there is one.
+    pub(super) fn picture_at(&self, pts: i64) -> Option<i64> {
+        self.placed.then(|| pts.saturating_add(self.video.offset))
+    }
+
     /// Changes whenever the picture's offset does by a leap.
     pub(super) fn generation(&self) -> u32 {
         self.generation

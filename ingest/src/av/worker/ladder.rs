@@ -11,6 +11,7 @@ use packager::grid::Grid;
 use packager::media::{Config, Name, Rendition, Track};
 
 use super::clock::{Mapper, Track as Kind};
+use super::cuts::Cuts;
 use super::decode::{Origin, Pictures, Sound};
 use super::encode::{AAC_BITRATE, AudioEncoder};
 use super::link::Link;
@@ -47,10 +48,11 @@ pub(super) fn run(
 ) -> Result<(), Error> {
     let grid = begin.grid;
     let meter = Arc::new(Meter::default());
+    let cuts = Arc::new(Cuts::new(grid));
     let mut lanes = Vec::new();
     let mut renditions = Vec::new();
     for (index, rung) in (0u8..).zip(rungs) {
-        let (lane, rendition) = Lane::open(rung, index, grid, clock, link, &meter)?;
+        let (lane, rendition) = Lane::open(rung, index, grid, clock, link, &meter, &cuts)?;
         lanes.push(lane);
         renditions.push(rendition);
     }
@@ -59,7 +61,7 @@ pub(super) fn run(
     renditions.push(audio_rendition(&encoder, &grid)?);
 
     let asked = lanes.iter().map(Lane::asked).collect();
-    let board = Arc::new(Board::new(grid, clock, Arc::clone(&meter), asked));
+    let board = Arc::new(Board::new(grid, clock, Arc::clone(&meter), asked, Arc::clone(&cuts)));
     let largest = rungs.iter().max_by_key(|rung| rung.height);
     let (width, height) = largest.map_or((0, 0), |rung| (rung.width, rung.height));
     board.set_slate(slate::of_name(name, width, height));
@@ -71,7 +73,8 @@ pub(super) fn run(
     let picture =
         spawn_picture(threads, lanes, (begin, renditions), link.clone(), sentinel.clone())?;
 
-    let mut source = Source::new(begin, clock, Arc::clone(&board), &desk, meter, link.clone());
+    let threads = (Arc::clone(&board), &desk, cuts);
+    let mut source = Source::new(begin, clock, threads, meter, link.clone());
     let mut result = source.read(messages);
     if sentinel.has_seen_an_end() {
         result = result.and(Err(Error::Crippled));
@@ -193,10 +196,13 @@ fn spawn_sound(
 struct Source {
     clock: ClockBase,
     board: Arc<Board>,
+    cuts: Arc<Cuts>,
     meter: Arc<Meter>,
     link: Link,
     mapper: Mapper,
     slots: Slots,
+    /// Video ticks of a frame.
+    frame: i64,
     /// Whether this worker goes on for another, and so has something to show in any case.
     resume: bool,
     pictures: Option<Pictures>,
@@ -212,18 +218,19 @@ impl Source {
     fn new(
         begin: Begin,
         clock: ClockBase,
-        board: Arc<Board>,
-        desk: &Arc<Desk>,
+        (board, desk, cuts): (Arc<Board>, &Arc<Desk>, Arc<Cuts>),
         meter: Arc<Meter>,
         link: Link,
     ) -> Self {
         Self {
             clock,
             board,
+            cuts,
             meter,
             link,
             mapper: Mapper::patient(Patience::longest(&begin.grid)),
             slots: Slots::new(begin.grid.rate),
+            frame: i64::from(begin.grid.rate.frame_ticks()),
             resume: begin.resume,
             pictures: None,
             sound: None,
@@ -264,6 +271,12 @@ impl Source {
                 },
                 ToWorker::Rungs { on } => self.board.set_rungs(on),
                 ToWorker::KeyFrames { rungs, at } => self.board.ask_key_frames(rungs, at),
+                ToWorker::Splices(splices) => self.cuts.follow(splices),
+                ToWorker::Locate { id, at } => {
+                    let at = self.mapper.picture_at(at).map(|at| self.slots.ahead(at));
+                    let at = at.map(|slot| slot.saturating_mul(self.frame));
+                    self.link.send(&FromWorker::Located { id, at });
+                }
                 ToWorker::Stop => break,
             }
         }

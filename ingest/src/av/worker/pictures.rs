@@ -12,6 +12,7 @@ use std::time::Duration;
 use ffmpeg_next::frame;
 use packager::grid::Grid;
 
+use super::cuts::Cuts;
 use super::link::Link;
 use super::meter::Meter;
 use super::rung::{Asked, Job, Lane, Shown};
@@ -34,6 +35,7 @@ pub(super) struct Board {
     meter: Arc<Meter>,
     /// What the rungs are asked for, in the ladder's order.
     asked: Vec<Arc<Asked>>,
+    cuts: Arc<Cuts>,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -65,6 +67,7 @@ impl Board {
         clock: ClockBase,
         meter: Arc<Meter>,
         asked: Vec<Arc<Asked>>,
+        cuts: Arc<Cuts>,
     ) -> Self {
         let state = State {
             waiting: BTreeMap::new(),
@@ -76,7 +79,7 @@ impl Board {
             patience: Patience::of(&grid),
             closed: false,
         };
-        Self { grid, clock, meter, asked, state: Mutex::new(state), changed: Condvar::new() }
+        Self { grid, clock, meter, asked, cuts, state: Mutex::new(state), changed: Condvar::new() }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -174,7 +177,6 @@ impl Board {
     /// shows that picture, so that the first segment is whole.
     pub(super) fn run(&self, start: i64, first: Arc<Shown>, lanes: &mut [Lane], link: &Link) {
         let frame = i64::from(self.grid.rate.frame_ticks());
-        let segment = self.grid.segment_ticks.cast_signed().max(1);
         let began = self.clock.utc_nanos();
         let mut current = first;
         let mut shown_at = Slots::nanos(self.grid.rate, start).max(began);
@@ -202,7 +204,7 @@ impl Board {
                     (Arc::clone(&current), monotonic_nanos())
                 }
             };
-            if (n * frame) % segment == 0 {
+            if self.cuts.is_boundary(n * frame) {
                 let rungs = self.lock().rungs;
                 for (index, lane) in (0u8..).zip(lanes.iter_mut()) {
                     let on = rungs.checked_shr(index.into()).is_some_and(|bits| bits & 1 == 1);

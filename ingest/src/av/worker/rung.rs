@@ -20,6 +20,7 @@ use packager::media::{Config, Rendition, Sample, Track};
 use packager::time::{FrameRate, Rounding, Timescale};
 
 use super::Error;
+use super::cuts::Cuts;
 use super::encode::{VideoEncoder, VideoSettings};
 use super::link::Link;
 use super::meter::{Meter, clamp};
@@ -109,6 +110,7 @@ impl Lane {
         clock: ClockBase,
         link: &Link,
         meter: &Arc<Meter>,
+        cuts: &Arc<Cuts>,
     ) -> Result<(Self, Rendition), Error> {
         let buffer_bits = u64::from(rung.peak_bitrate) * buffer_thousandths(&grid) / 1_000;
         let encoder = VideoEncoder::open(&VideoSettings {
@@ -144,6 +146,7 @@ impl Lane {
             clock,
             link: link.clone(),
             meter: Arc::clone(meter),
+            cuts: Arc::clone(cuts),
         };
         let thread = std::thread::Builder::new()
             .name(format!("rung {}", rung.name))
@@ -258,6 +261,7 @@ struct Worker {
     clock: ClockBase,
     link: Link,
     meter: Arc<Meter>,
+    cuts: Arc<Cuts>,
 }
 
 /// A picture as this rung has scaled it.
@@ -323,7 +327,7 @@ impl Worker {
         let given = monotonic_nanos();
         let duration = self.grid.rate.frame_ticks();
         let ticks = i64::from(duration);
-        let boundary = (n * ticks) % self.grid.segment_ticks.cast_signed() == 0;
+        let boundary = self.cuts.is_boundary(n * ticks);
         let idr = self.asked.is(n * ticks) || first || boundary;
         let (link, meter, clock, rendition) = (&self.link, &self.meter, self.clock, self.index);
         self.encoder.encode(picture, n, idr, |n, sync, data| {

@@ -21,18 +21,18 @@ pub(super) struct Slots {
     generation: Option<u32>,
     phase: i64,
     last: Option<i64>,
+    /// The slot given last, and the time it was given for.
+    given: Option<(i64, i64)>,
 }
 
 impl Slots {
     pub(super) fn new(rate: FrameRate) -> Self {
-        Self { rate, generation: None, phase: 0, last: None }
+        Self { rate, generation: None, phase: 0, last: None, given: None }
     }
 
     /// The slot of a picture at `nanos` on the output clock; may be one already given.
     pub(super) fn slot(&mut self, nanos: i64, generation: u32) -> i64 {
-        let exact = i128::from(nanos) * i128::from(self.rate.num) * i128::from(WHOLE)
-            / (i128::from(self.rate.den.max(1)) * 1_000_000_000);
-        let exact = exact as i64;
+        let exact = self.thousandths(nanos);
         if self.generation != Some(generation) {
             self.generation = Some(generation);
             // The first picture after a leap sits in the middle of its slot.
@@ -44,7 +44,24 @@ impl Slots {
             _ => nearest(at),
         };
         self.last = Some(self.last.map_or(slot, |last| last.max(slot)));
+        self.given = Some((slot, nanos));
         slot
+    }
+
+    /// The slot that a picture at `nanos` will take, counted from the newest one: a source of the output's
+    /// rate maps one to one, so this holds until its clock jumps.
+    pub(super) fn ahead(&self, nanos: i64) -> i64 {
+        match self.given {
+            Some((slot, at)) => slot + nearest(self.thousandths(nanos.saturating_sub(at))),
+            None => nearest(self.thousandths(nanos)),
+        }
+    }
+
+    /// A time in thousandths of a frame.
+    fn thousandths(&self, nanos: i64) -> i64 {
+        let exact = i128::from(nanos) * i128::from(self.rate.num) * i128::from(WHOLE)
+            / (i128::from(self.rate.den.max(1)) * 1_000_000_000);
+        exact as i64
     }
 
     /// When slot `n` begins, in nanoseconds since the Unix epoch.

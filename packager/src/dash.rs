@@ -15,8 +15,11 @@
 //! the Period names each by a `SegmentTimeline`, the manifest changes with every
 //! segment, and there is no low latency.
 //!
+//! Cues stand in their Period as events; the manifest changes with each that is told.
+//!
 //! Nothing is decided here; what exists and what it is called is the timeline's.
 
+mod events;
 mod key_frames;
 mod low_latency;
 mod manifest;

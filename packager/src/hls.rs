@@ -11,6 +11,7 @@
 //! bytes. Nothing is decided here; what exists and what it is called is the timeline's. When an
 //! answer is due, and for whom, is the origin's.
 
+mod dateranges;
 mod decimal;
 mod delta;
 mod head;

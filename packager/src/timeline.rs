@@ -18,6 +18,8 @@ use crate::time::{Rounding, Span, Timescale, Timestamp, rescale};
 mod absence;
 mod bandwidth;
 mod window;
+pub use crate::grid::splices::Moved;
+pub use crate::scte35::{Cue, EndsBy};
 pub use bandwidth::Bandwidth;
 pub use window::{Removed, STAYS_NAMED, Timeline};
 
@@ -270,6 +272,10 @@ pub struct Snapshot {
     pub revised: Timestamp,
     /// Of the run before the newest one.
     pub promise: Option<Promise>,
+    /// The cues that have to do with the window or with what is to come, by acceptance.
+    pub cues: Arc<[Cue]>,
+    /// Ids of cues that were told lately and are not any more.
+    pub gone_cues: Arc<[String]>,
     /// Grows by one with every snapshot of the channel.
     pub version: u64,
 }

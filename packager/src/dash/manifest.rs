@@ -5,6 +5,7 @@ use std::time::Duration;
 use dash_mpd_core::{MPD, UTCTiming, XsDatetime};
 
 use super::Options;
+use super::events;
 use super::low_latency::service_description;
 use super::period::{REFERENCE_TIME, periods};
 use crate::time::{Rounding, Span, Timescale, Timestamp};
@@ -50,6 +51,7 @@ pub fn manifest(snapshot: &Snapshot, options: &Options) -> String {
         UTCTiming: vec![clock(options)],
         ..MPD::default()
     };
+    let mpd = events::with_signals(&mpd.to_string());
     format!("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n{mpd}\n")
 }
 

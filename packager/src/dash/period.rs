@@ -6,6 +6,7 @@ use dash_mpd_core::{
     Resync, Role, SegmentTemplate, SupplementalProperty,
 };
 
+use super::events;
 use super::low_latency::{availability_offset, producer_reference_time, resync};
 use super::manifest::{clock, duration, since_epoch};
 use super::segment_timeline;
@@ -45,6 +46,7 @@ fn period(
     let follows = next.is_some_and(|next| next.run.first_k == last_k + 1);
     let end = end.ticks_in(start.scale, Rounding::Nearest);
     let length = Span::new(end.abs_diff(start.ticks), start.scale);
+    let events = events::stream(snapshot, run.start, next.map(|next| next.run.start));
     let template = Template { snapshot, start, grid, run, end: ended.then_some(*last_k) };
     let pictures = pictures(snapshot, options, &template);
     let keys = pictures.as_ref().map(|pictures| key_frames::set(pictures, grid));
@@ -52,6 +54,7 @@ fn period(
         id: Some(id(run, run.stretch)),
         start: Some(duration(since_epoch(start))),
         duration: (ended && !follows).then(|| duration(length)),
+        event_streams: events.into_iter().collect(),
         adaptations: [pictures, sound(snapshot, options, &template), keys]
             .into_iter()
             .flatten()

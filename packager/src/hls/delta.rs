@@ -1,10 +1,12 @@
 //! Delta updates (RFC 8216bis §4.4.5.2, §6.2.5.1): the old segments left out for who has them.
 //!
 //! Nothing else of the text changes. In particular a tag that stands before a segment that is left
-//! out does not move to the next one: who merges has it already.
+//! out does not move to the next one: who merges has it already. Date ranges are few, and never left
+//! out.
 
 use std::fmt::Write;
 
+use super::dateranges;
 use super::head::SKIP_UNTIL;
 use super::parts::end_nanos;
 use crate::time::Timescale;
@@ -57,11 +59,15 @@ pub(super) fn version(skip: Skip) -> usize {
 }
 
 /// Writes the tag that stands for the segments left out.
-pub(super) fn write(text: &mut String, skip: Skip, skipped: usize) -> std::fmt::Result {
+pub(super) fn write(
+    text: &mut String,
+    snapshot: &Snapshot,
+    skip: Skip,
+    skipped: usize,
+) -> std::fmt::Result {
     write!(text, "#EXT-X-SKIP:SKIPPED-SEGMENTS={skipped}")?;
     if skip == Skip::DateRanges {
-        // There are no date ranges that could have been removed.
-        write!(text, ",RECENTLY-REMOVED-DATERANGES=\"\"")?;
+        dateranges::removed(text, snapshot)?;
     }
     writeln!(text)
 }

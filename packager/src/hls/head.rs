@@ -56,7 +56,7 @@ pub(super) fn write(
     let (k, discontinuity) = first.or(open).unwrap_or((1, 0));
     writeln!(text, "#EXT-X-MEDIA-SEQUENCE:{k}")?;
     writeln!(text, "#EXT-X-DISCONTINUITY-SEQUENCE:{discontinuity}")?;
-    if skipped > 0 { delta::write(text, skip, skipped) } else { Ok(()) }
+    if skipped > 0 { delta::write(text, snapshot, skip, skipped) } else { Ok(()) }
 }
 
 const CEIL: Rounding = Rounding::Ceil;

@@ -13,7 +13,7 @@ use std::fmt::Write;
 use super::delta::{self, Skip};
 use super::head::{self, Kind};
 use super::segments::{Rows, Writer};
-use super::{Options, parts, report};
+use super::{Options, dateranges, parts, report};
 use crate::timeline::{Snapshot, State};
 
 /// Renders the media playlist of the rendition at `index`, or as much of it as `skip` leaves. URIs
@@ -35,6 +35,7 @@ fn write(text: &mut String, snapshot: &Snapshot, index: usize, skip: Skip) -> st
     let skipped = if live { delta::skippable(snapshot, index, skip) } else { 0 };
     let kind = if live { Kind::LowLatency } else { Kind::Plain };
     head::write(text, snapshot, track, kind, (skip, skipped))?;
+    dateranges::write(text, snapshot)?;
     let rows = if live { Rows::with_parts(snapshot, index) } else { Rows::Plain };
     let mut writer = Writer::new(snapshot, rendition, index, rows);
     for (position, segment) in track.segments.iter().enumerate() {

@@ -14,12 +14,17 @@ use super::{
     Beginning, Format, Lengths, OpenSegment, Part, Promise, Run, Segment, Snapshot, State, Track,
 };
 use crate::media::{Rendition, RunId};
+use crate::scte35::Cue;
 use crate::time::{Rounding, Span, Timestamp, rescale};
 
 /// How much longer than the window uneven segments stay listed. A manifest names each of them, and
 /// what it named when a player read it has to be there until the player reads it again: after an
 /// update period of 2 s, from a cache that may keep it for a second, and a second for the way.
 pub const STAYS_NAMED: Span = Span::millis(4_000);
+
+/// How many segments long a cue that is not told any more is named as gone: longer than the skip boundary
+/// of 6 target durations, each of them up to twice as long as a segment (RFC 8216bis §6.2.5.1).
+const GONE_FOR: u64 = 16;
 
 /// Stretches of a run that parts may still come for: a rendition is at most a segment behind.
 const MAX_STRETCHES: usize = 4;
@@ -48,6 +53,9 @@ pub struct Timeline {
     floor: u64,
     state: State,
     promise: Option<Promise>,
+    cues: Arc<[Cue]>,
+    /// Cues that were told and are not any more, and the number of the newest segment then.
+    gone_cues: VecDeque<(u64, String)>,
     /// What the last snapshot listed, and the video ticks of its [`Snapshot::revised`].
     outline: Outline,
     revised: i64,
@@ -62,6 +70,8 @@ struct Outline {
     /// The first and last segment, where they are named one by one.
     named: Option<(u64, u64)>,
     ended: bool,
+    /// The cues, and where those ended that a message ended.
+    cues: Vec<(String, Option<i64>)>,
 }
 
 #[derive(Debug, Default)]
@@ -89,6 +99,8 @@ impl Timeline {
             floor: 0,
             state: State::Live,
             promise: None,
+            cues: Arc::default(),
+            gone_cues: VecDeque::new(),
             outline: Outline::default(),
             revised: 0,
             version: 0,
@@ -243,6 +255,16 @@ impl Timeline {
         self.stretch(Run { left_out, first_k: k, start, ..Run::clone(run) });
     }
 
+    /// These are the cues from now on: those that are told. What was told before and is not among them
+    /// is named as gone for a while, to who keeps an older playlist up to date.
+    pub fn tell_cues(&mut self, cues: Vec<Cue>) {
+        let k = self.next_k();
+        let is_there = |id: &str| cues.iter().any(|cue| cue.id == id);
+        let gone = self.cues.iter().filter(|cue| !is_there(&cue.id));
+        self.gone_cues.extend(gone.map(|cue| (k, cue.id.clone())));
+        self.cues = cues.into();
+    }
+
     /// Notes that these numbers of the run before the newest one are answered, though not listed.
     pub fn promise(&mut self, promise: Promise) {
         self.promise = Some(promise);
@@ -319,6 +341,11 @@ impl Timeline {
     /// The newest stretch of the newest run.
     pub fn newest_run(&self) -> Option<&Arc<Run>> {
         self.run.last()
+    }
+
+    /// Where the oldest segment begins, in ticks of the first rendition: the pictures'.
+    pub fn first_start(&self) -> Option<i64> {
+        Some(self.tracks.first()?.segments.front()?.start)
     }
 
     /// The newest finished segment of a rendition.
@@ -430,6 +457,8 @@ impl Timeline {
     pub fn snapshot(&mut self) -> Arc<Snapshot> {
         self.version += 1;
         let scale = self.format.grid.video_scale();
+        let remembered = self.next_k().saturating_sub(GONE_FOR);
+        while self.gone_cues.pop_front_if(|(k, _)| *k < remembered).is_some() {}
         let mut snapshot = Snapshot {
             format: Arc::clone(&self.format),
             renditions: Arc::clone(&self.renditions),
@@ -438,6 +467,8 @@ impl Timeline {
             run: self.run.last().cloned(),
             revised: Timestamp::new(self.revised, scale),
             promise: self.promise.clone(),
+            cues: Arc::clone(&self.cues),
+            gone_cues: self.gone_cues.iter().map(|(_, id)| id.clone()).collect(),
             version: self.version,
         };
         let listed = snapshot.listed_runs();
@@ -446,6 +477,7 @@ impl Timeline {
             stretches: listed.iter().map(|l| (l.run.id.clone(), l.run.stretch)).collect(),
             named: snapshot.first_k().zip(snapshot.last_k()).filter(|_| uneven),
             ended: self.state == State::Ended,
+            cues: self.cues.iter().map(told).collect(),
         };
         if outline != self.outline {
             self.outline = outline;
@@ -473,4 +505,10 @@ impl Writing {
             open: self.open.clone().map(Arc::new),
         }
     }
+}
+
+/// What a manifest tells of a cue that is not the same for its whole life.
+fn told(cue: &Cue) -> (String, Option<i64>) {
+    let end = cue.ended().filter(|_| !cue.end_section.is_empty());
+    (cue.id.clone(), end.map(|end| end.at))
 }

@@ -1,8 +1,9 @@
-//! Rules for DASH manifests: rows DM-* and DL-*.
+//! Rules for DASH manifests: rows DM-*, DL-* and DE-*.
 //!
 //! The XML is read as a tree of names and attributes, so that what a typed reader would drop or
 //! repair is judged as it stands.
 
+mod events;
 mod low_latency;
 mod manifest;
 mod schema;

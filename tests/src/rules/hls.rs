@@ -1,5 +1,6 @@
-//! Rules for HLS playlists: rows HM-*, HP-* and HL-*, and what applies of HD-*.
+//! Rules for HLS playlists: rows HM-*, HP-*, HL-* and HD-*.
 
+mod dateranges;
 mod low_latency;
 mod media;
 mod multivariant;
@@ -27,6 +28,7 @@ pub fn check_media(text: &str) -> Vec<Violation> {
     let media = Media::parse(text);
     media::check(&media, &mut findings);
     low_latency::check(&media, &mut findings);
+    dateranges::check(&media, &mut findings);
     findings.0
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use roxmltree::{Document, Node};
 
-use super::{low_latency, timeline};
+use super::{events, low_latency, timeline};
 use crate::rules::{Findings, date_nanos, nanos};
 
 /// The largest number that a player's floating point holds exactly.
@@ -34,6 +34,7 @@ pub(super) fn check(document: &Document<'_>, findings: &mut Findings) {
     dm_18(mpd, findings);
     dm_20(document, findings);
     low_latency::check(mpd, findings);
+    events::check(mpd, findings);
 }
 
 /// The elements of that name right below another.

@@ -3,7 +3,7 @@
 use roxmltree::{Document, Node};
 
 use super::manifest::{children, descendants, id};
-use super::timeline;
+use super::{events, timeline};
 use crate::rules::{Findings, Violation, date_nanos};
 
 /// Judges a later answer by an earlier one.
@@ -14,6 +14,7 @@ pub fn check_sequence(before: &str, after: &str) -> Vec<Violation> {
             let (old, new) = (old.root_element(), new.root_element());
             dm_01(old, new, before == after, &mut findings);
             dm_02(old, new, &mut findings);
+            events::follow(old, new, &mut findings);
             timeline::dm_07(old, new, &mut findings);
             timeline::dm_09(old, new, &mut findings);
             dm_16(old, new, &mut findings);

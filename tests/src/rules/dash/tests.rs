@@ -5,6 +5,7 @@ use crate::rules::proof::{assert_clean, assert_finds, mutated};
 
 const LIVE: &str = include_str!("../../../../packager/tests/golden/live.mpd");
 const TWO_RUNS: &str = include_str!("../../../../packager/tests/golden/two-runs.mpd");
+const BREAKS: &str = include_str!("../../../../packager/tests/golden/breaks.mpd");
 const ENDED: &str = include_str!("../../../../packager/tests/golden/ended.mpd");
 
 const UNEVEN: &str = include_str!("../../../../packager/tests/golden/uneven.mpd");
@@ -44,7 +45,7 @@ fn without(text: &str, name: &str) -> String {
 
 #[test]
 fn the_packagers_manifests_break_no_rule() {
-    for text in [LIVE, TWO_RUNS, ENDED, UNEVEN, UNEVEN_LATER] {
+    for text in [LIVE, TWO_RUNS, ENDED, UNEVEN, UNEVEN_LATER, BREAKS] {
         assert_eq!(check(text), []);
         assert_eq!(check_sequence(text, text), []);
     }
@@ -371,4 +372,66 @@ fn dl_13_a_list_of_whole_segments_announces_none_early() {
     let open = "availabilityTimeComplete=\"false\"/>";
     let listed = "availabilityTimeComplete=\"false\"><SegmentTimeline><S d=\"1\"/></SegmentTimeline></SegmentTemplate>";
     breaks("DL-13", LIVE, open, listed);
+}
+
+#[test]
+fn de_01_events_carry_sections_under_a_scheme_that_is_known() {
+    breaks("DE-01", BREAKS, "urn:scte:scte35:2014:xml+bin", "urn:scte:scte35:2014:xml-bin");
+    breaks("DE-01", BREAKS, "<Binary>/DA", "<Binary>/");
+}
+
+#[test]
+fn de_02_every_event_has_a_time_that_counts_as_the_segments_do() {
+    breaks("DE-02", BREAKS, "xml+bin\" timescale=\"90000\"", "xml+bin\"");
+    breaks(
+        "DE-02",
+        BREAKS,
+        "timescale=\"90000\" presentationTimeOffset=\"16",
+        "timescale=\"90000\" presentationTimeOffset=\"15",
+    );
+    breaks("DE-02", BREAKS, " presentationTime=\"", " presentationTime=\"-");
+}
+
+#[test]
+fn de_03_events_are_what_dvb_allows() {
+    breaks("DE-03", BREAKS, "<EventStream ", "<EventStream value=\"1\" ");
+    breaks("DE-03", BREAKS, "duration=\"2700000\"", "duration=\"4294967295\"");
+    breaks("DE-03", BREAKS, "<Event ", "<Event messageData=\"x\" ");
+}
+
+#[test]
+fn de_04_an_event_has_an_id_of_its_own_for_good() {
+    let id = BREAKS.split("<Event id=\"").nth(1).unwrap().split('"').next().unwrap();
+    let other = BREAKS.split("<Event id=\"").nth(2).unwrap().split('"').next().unwrap();
+    breaks("DE-04", BREAKS, &format!("<Event id=\"{other}"), &format!("<Event id=\"{id}"));
+    sequence_breaks(
+        "DE-04",
+        BREAKS,
+        &format!("<Event id=\"{id}\" presentationTime=\"1"),
+        &format!("<Event id=\"{id}\" presentationTime=\"2"),
+    );
+}
+
+#[test]
+fn de_09_an_event_is_in_the_period_it_happens_in() {
+    let streams: Vec<_> = BREAKS.match_indices("<EventStream ").map(|(at, _)| at).collect();
+    let element = |at: usize| {
+        let end = BREAKS[at..].find("</EventStream>").unwrap() + "</EventStream>".len();
+        &BREAKS[at..at + end]
+    };
+    let event = |stream: &str| {
+        let start = stream.find("<Event ").unwrap();
+        stream[start..stream.rfind("</EventStream>").unwrap()].to_owned()
+    };
+    let late = event(element(streams[1]));
+    let first = element(streams[0]);
+    breaks(
+        "DE-09",
+        BREAKS,
+        first,
+        &first.replace(
+            "</EventStream>",
+            &format!("{}</EventStream>", late.replace("id=\"", "id=\"1")),
+        ),
+    );
 }

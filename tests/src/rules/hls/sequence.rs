@@ -1,7 +1,7 @@
 //! Rows HP-*: two states of one media playlist, and several playlists of one moment.
 
-use super::low_latency;
 use super::playlist::Media;
+use super::{dateranges, low_latency};
 use crate::rules::{Findings, Violation};
 
 /// Nanoseconds of the longest audio frame: 2048 samples at 44.1 kHz, rounded up. Sound starts that
@@ -14,6 +14,7 @@ const MIN_SEGMENTS: usize = 6;
 pub fn check_sequence(before: &str, after: &str) -> Vec<Violation> {
     let (before, after) = (Media::parse(before), Media::parse(after));
     let mut findings = Findings::default();
+    dateranges::follow(&before, &after, &mut findings);
     hp_02(&before, &after, &mut findings);
     hp_03(&before, &after, &mut findings);
     hp_04(&before, &after, &mut findings);

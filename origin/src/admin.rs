@@ -2,7 +2,7 @@
 //!
 //! It shows stream keys and so listens on loopback by default. Every request must name this machine
 //! in `Host` (`host`), so that a web page elsewhere can't read it through a rebound DNS name; the
-//! pages run no script. It changes nothing: there is no request here that does.
+//! pages run no script. One kind of request changes something: a cue is handed in ([`cues`]).
 
 use std::sync::Arc;
 
@@ -21,6 +21,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 mod api;
+mod cues;
 mod host;
 mod page;
 
@@ -32,7 +33,7 @@ use crate::viewers::Viewers;
 
 /// Pages load their own style sheet and nothing else.
 const POLICY: &str = "default-src 'none'; style-src 'self'; img-src data:; base-uri 'none'; \
-    form-action 'none'; frame-ancestors 'none'";
+    form-action 'self'; frame-ancestors 'none'";
 
 /// The text format that Prometheus reads.
 const METRICS_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -106,6 +107,7 @@ pub fn router(context: Context, draining: CancellationToken) -> Router {
         .route("/metrics", get(metrics))
         .route("/api/v1/channels", get(channels))
         .route("/api/v1/channels/{channel}", get(channel))
+        .route("/api/v1/channels/{channel}/cues", get(cues::known).post(cues::take))
         .route("/api/v1/capacity", get(capacity))
         .layer(middleware::from_fn_with_state(Arc::clone(&admin), guard))
         .with_state(admin)

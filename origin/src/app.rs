@@ -262,6 +262,7 @@ impl Server {
             let channel_store = store.channel(name).map_err(failed)?;
             let (snapshots, snapshot) = watch::channel(None);
             let (status_sender, status) = watch::channel(Arc::default());
+            let (cues, orders) = channel::cues::Desk::new();
             let channel_metrics = metrics.channel(name.as_str());
             counted.push((Arc::clone(&channel_store), channel_metrics.store.clone()));
             let own_clock = clock_of(&channel_store, Arc::clone(&clock) as Arc<dyn Clock>, name);
@@ -274,11 +275,12 @@ impl Server {
                 program: program.clone(),
                 snapshots,
                 status: status_sender,
+                orders,
             };
+            let channel = Channel { name: name.clone(), snapshot, status, cues };
             tasks.spawn(channel::run(context, subscription, stop_ingest.clone()));
             stores.insert(name.clone(), channel_store);
-            channels
-                .insert(name.clone(), Arc::new(Channel { name: name.clone(), snapshot, status }));
+            channels.insert(name.clone(), Arc::new(channel));
         }
         let channels = Arc::new(channels);
 

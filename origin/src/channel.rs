@@ -11,6 +11,7 @@ use packager::timeline::Snapshot;
 use tokio::sync::watch;
 
 mod backlog;
+pub mod cues;
 mod cutting;
 mod encoder;
 pub(crate) mod incidents;
@@ -38,6 +39,8 @@ pub struct Channel {
     pub snapshot: watch::Receiver<Option<Arc<Snapshot>>>,
     /// What goes on, for people and monitors. Holds no secret.
     pub status: watch::Receiver<Arc<Status>>,
+    /// Where cues are handed in.
+    pub cues: cues::Desk,
 }
 
 /// All channels, by name.

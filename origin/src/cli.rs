@@ -11,6 +11,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::cdn_check;
 use crate::config::Rung;
+use crate::cue::Order;
 use crate::telemetry::log;
 
 pub mod check;
@@ -71,6 +72,12 @@ pub enum Command {
     /// Asks as some viewers would, for about 15 s, and tells what is wrong with the edge and what to
     /// change. Ends with 0; or with 1 where there is a fault, and with 2 where nothing can be probed.
     CdnCheck(CdnCheck),
+    /// Start, end or cancel an ad break of a channel
+    ///
+    /// Asks the running server at its admin address, and prints what becomes of it: the cue with the
+    /// time and the segment where it is cut. Ends with 0; or with 1 where nothing was done, and with 2
+    /// where there is no server.
+    Cue(Cue),
     /// Run as a media worker; the server starts these itself
     #[command(hide = true)]
     Worker,
@@ -112,6 +119,71 @@ pub struct CdnCheck {
     #[arg(long, value_name = "N", default_value_t = cdn_check::VIEWERS,
           value_parser = clap::value_parser!(u16).range(2..=500))]
     pub viewers: u16,
+}
+
+/// A cue.
+#[derive(Clone, Debug, Args)]
+pub struct Cue {
+    /// The channel
+    #[arg(value_name = "CHANNEL")]
+    pub channel: String,
+    /// What is to happen
+    #[arg(value_name = "KIND", required_unless_present = "section", conflicts_with = "section")]
+    pub kind: Option<CueKind>,
+    /// A section of SCTE-35 in base64, or in hexadecimal behind 0x
+    #[arg(long, value_name = "TEXT")]
+    pub section: Option<String>,
+    /// Number of the event [default: one that is free; of a break that ends, the newest]
+    #[arg(long, value_name = "N")]
+    pub event: Option<u32>,
+    /// When, in UTC, such as 2026-11-26T19:00:00Z [default: at once]
+    #[arg(long, value_name = "TIME")]
+    pub at: Option<String>,
+    /// Seconds that the break is to last
+    #[arg(long, value_name = "SECONDS")]
+    pub duration: Option<f64>,
+    /// Do not end the break when it has lasted so long, unless nothing else does
+    #[arg(long, requires = "duration")]
+    pub no_auto_return: bool,
+    /// The same key again changes nothing and gets the same answer
+    #[arg(long, value_name = "TEXT")]
+    pub key: Option<String>,
+    /// Address of the server's admin listener
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9997")]
+    pub admin: SocketAddr,
+}
+
+/// What is to happen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum CueKind {
+    /// A break begins.
+    Out,
+    /// A break ends.
+    In,
+    /// A break that has not begun is not to be.
+    Cancel,
+}
+
+impl Cue {
+    /// What is asked of the server.
+    pub fn order(&self) -> Order {
+        let kind = self.kind.map(|kind| match kind {
+            CueKind::Out => "out",
+            CueKind::In => "in",
+            CueKind::Cancel => "cancel",
+        });
+        let fields = [
+            ("kind", kind.map(Into::into)),
+            ("section", self.section.clone().map(Into::into)),
+            ("event_id", self.event.map(Into::into)),
+            ("at", self.at.clone().map(Into::into)),
+            ("duration", self.duration.map(Into::into)),
+            ("auto_return", self.no_auto_return.then(|| false.into())),
+            ("idempotency_key", self.key.clone().map(Into::into)),
+        ];
+        let fields = fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
+        Order { channel: self.channel.clone(), fields: fields.collect() }
+    }
 }
 
 /// Where the demo listens. Port 0 lets the system choose.
@@ -221,6 +293,16 @@ mod tests {
         };
         assert!(check.json && check.viewers == cdn_check::VIEWERS);
         assert!(parse("cdn-check http://e/ --viewers 1").is_err(), "one is no crowd");
+        let Command::Cue(cue) =
+            parse("cue news out --duration 15 --no-auto-return --event 7").unwrap().command
+        else {
+            panic!("a cue")
+        };
+        let fields = serde_json::Value::Object(cue.order().fields);
+        let expected = r#"{"auto_return":false,"duration":15.0,"event_id":7,"kind":"out"}"#;
+        assert_eq!((cue.admin.port(), fields.to_string().as_str()), (9997, expected));
+        assert!(parse("cue news --section 0xFC").is_ok() && parse("cue news").is_err());
+        assert!(parse("cue news out --section 0xFC").is_err());
         assert!(parse("demo --ladder 181p").is_err());
         assert!(parse("demo --http nowhere").is_err());
         assert!(parse("dance").is_err());

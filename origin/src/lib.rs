@@ -19,6 +19,7 @@ pub mod channel;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod cue;
 pub mod guardian;
 pub mod http;
 pub mod network;

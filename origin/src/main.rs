@@ -8,6 +8,7 @@ use origin::app;
 use origin::cdn_check;
 use origin::cli::{Cli, Command, check};
 use origin::config::Config;
+use origin::cue;
 use origin::guardian;
 use origin::telemetry::log;
 
@@ -38,6 +39,11 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
                 print!("{report}")
             }
             return Ok(if report.passes() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+        }
+        Command::Cue(what) => {
+            let answer = cue::send(what.admin, &what.order())?;
+            println!("{}", answer.text);
+            return Ok(if answer.done { ExitCode::SUCCESS } else { ExitCode::FAILURE });
         }
         Command::Worker => return Ok(app::worker()),
     }

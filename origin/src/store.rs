@@ -26,7 +26,9 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use bytes::Bytes;
+use packager::grid::splices::Splices;
 use packager::media::{Name, RunId};
+use packager::scte35::Cue;
 use packager::time::Timestamp;
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _, SeekFrom};
 
@@ -40,7 +42,7 @@ mod writer;
 
 pub use channel::ChannelStore;
 pub use follower::{Follower, Lost};
-pub use journal::{StoredFormat, StoredRendition};
+pub use journal::{CuesRecord, StoredFormat, StoredRendition};
 pub use recovery::Left;
 
 use writer::Batch;
@@ -187,6 +189,10 @@ pub struct Recovered {
     pub format: Option<StoredFormat>,
     /// When the newest segment began of which anything is left.
     pub newest_start: Option<Timestamp>,
+    /// Cues that are not over for good, by acceptance.
+    pub cues: Vec<Cue>,
+    /// Which boundaries lie elsewhere because of them.
+    pub splices: Splices,
 }
 
 impl Recovered {

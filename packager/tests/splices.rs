@@ -150,7 +150,7 @@ fn run(rate: FrameRate, offset: i64, ahead: i64) -> (Node, i64) {
 }
 
 #[test]
-fn every_rate_is_cut_on_the_frame_wherever_the_splice_is() {
+fn cb_11_every_rate_is_cut_on_the_frame_wherever_the_splice_is() {
     let rates = [(25, 1), (30_000, 1001), (30, 1), (50, 1), (60_000, 1001)];
     for (num, den) in rates {
         let rate = FrameRate::new(num, den);

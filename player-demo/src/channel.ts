@@ -16,8 +16,15 @@ export interface ChannelStatus {
   readonly segment_ms: number | null;
   readonly part_ms: number | null;
   readonly fps: string | null;
+  readonly breaks: readonly AdBreak[];
   readonly latency: StageLatency;
   readonly last_error: string | null;
+}
+
+/** An ad break, in milliseconds since the epoch; its end may still change. */
+export interface AdBreak {
+  readonly start_ms: number;
+  readonly end_ms: number;
 }
 
 /** Medians in milliseconds; null where nothing has passed yet, or nothing is encoded. */

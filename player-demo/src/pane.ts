@@ -2,7 +2,7 @@
 // stand beside each other.
 
 import { Beacon, stateOf } from "./beacon";
-import type { ChannelStatus } from "./channel";
+import type { AdBreak, ChannelStatus } from "./channel";
 import type { Measurements } from "./headwater";
 import { AvSyncMeter } from "./meter/avsync";
 import { History } from "./meter/history";
@@ -43,10 +43,12 @@ export class Pane {
   readonly #overlay: Overlay;
   readonly #panel: Panel;
   readonly #beacon: Beacon;
+  readonly #clock: ServerClock;
   #status: ChannelStatus | null = null;
 
   constructor({ channel, format, origin, quiet, clock }: PaneOptions, events: PaneEvents) {
     this.format = format;
+    this.#clock = clock;
     this.root.dataset["format"] = format;
     setText(within(this.root, '[data-part="name"]', HTMLElement), NAMES[format]);
     this.video = within(this.root, "video", HTMLVideoElement);
@@ -84,6 +86,15 @@ export class Pane {
       event.stopPropagation();
       this.#session.seekToLive();
     });
+  }
+
+  /** Ad breaks, and the date of the picture on the screen; null while there is none. */
+  breaks(): { readonly breaks: readonly AdBreak[]; readonly shown: number | null } {
+    const { mediaAgeMs } = this.measure();
+    return {
+      breaks: this.#status?.breaks ?? [],
+      shown: mediaAgeMs === null ? null : this.#clock.nearly() - mediaAgeMs,
+    };
   }
 
   get selected(): string {

@@ -106,6 +106,11 @@ setInterval(() => {
     panes.map(({ format, history }) => ({ name: format, samples: history.samples })),
     performance.now(),
   );
+  const [first] = panes;
+  if (first) {
+    const { breaks, shown } = first.breaks();
+    graph.showBreaks(breaks, shown);
+  }
   legend.show(panes);
 }, REFRESH_MS);
 

@@ -8,7 +8,7 @@ import { origins } from "../src/players/origins";
 import { renditionOf } from "../src/players/rendition";
 import { manifestUrl } from "../src/players/player";
 import { age, signedMillis } from "../src/ui/format";
-import { path, scaleFor } from "../src/ui/graph";
+import { lanes, path, scaleFor } from "../src/ui/graph";
 
 describe("a rendition's name", () => {
   test("is the folder of its media playlist", () => {
@@ -66,6 +66,26 @@ describe("the graph", () => {
     expect(scaleFor(1_400).ticks).toEqual([0, 0.5, 1, 1.5, 2]);
     expect(scaleFor(7_000).ticks).toEqual([0, 2, 4, 6, 8]);
     expect(scaleFor(400_000).ticks.length).toBeLessThanOrEqual(6);
+  });
+});
+
+describe("ad breaks behind the graph", () => {
+  const shown = 1_795_000_000_000;
+
+  test("lie where their pictures were on the screen", () => {
+    const seen = [{ start_ms: shown - 45_000, end_ms: shown - 30_000 }];
+    expect(lanes(seen, shown)).toEqual([{ left: 0.25, width: 0.25 }]);
+  });
+
+  test("are cut where the minute begins and ends, and left out where they are not in it", () => {
+    const on = { start_ms: shown - 15_000, end_ms: shown + 15_000 };
+    const leaving = { start_ms: shown - 90_000, end_ms: shown - 45_000 };
+    const gone = { start_ms: shown - 90_000, end_ms: shown - 75_000 };
+    const coming = { start_ms: shown + 5_000, end_ms: shown + 20_000 };
+    expect(lanes([gone, leaving, on, coming], shown)).toEqual([
+      { left: 0, width: 0.25 },
+      { left: 0.75, width: 0.25 },
+    ]);
   });
 });
 

@@ -46,6 +46,9 @@ fn the_demultiplexer_survives_its_corpus() {
 #[test]
 fn the_reordering_of_rtp_survives_its_corpus() {
     assert!(replay("rtp", targets::rtp) >= 10);
+}
+
+#[test]
 fn the_section_decoder_survives_its_corpus() {
     assert!(replay("cue_section", targets::cue_section) >= 10);
 }

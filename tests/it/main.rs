@@ -11,6 +11,7 @@ mod bad_input;
 mod browser;
 mod clocks;
 mod corpus;
+mod cues;
 mod doors;
 mod edges;
 mod examine;

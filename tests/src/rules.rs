@@ -106,6 +106,7 @@ mod tests {
             include_str!("rules/cmaf.rs"),
             include_str!("rules/http/asked.rs"),
             include_str!("../../packager/src/cmaf/tests/rows.rs"),
+            include_str!("../../packager/tests/splices.rs"),
             include_str!("../../origin/src/http/tests.rs"),
             include_str!("../../origin/src/http/tests/blocking.rs"),
             include_str!("../../origin/src/http/tests/held.rs"),

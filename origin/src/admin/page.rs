@@ -10,6 +10,8 @@ use crate::admission::Capacity;
 use crate::channel::{Event, Health, SourceStatus, Status};
 use crate::viewers::{Audience, Protocol};
 
+mod cues;
+
 /// Entries of a channel's list of events that stand on the page; the API has them all.
 const EVENTS: usize = 12;
 
@@ -69,6 +71,10 @@ fn write(html: &mut String, context: &Context, origin: &str, rtmp: &str) -> fmt:
         let status = context.channels.get(&door.channel).map(|c| c.status.borrow().clone());
         let audience = context.viewers.audience(&door.channel, Instant::now());
         channel(html, door, (&status.unwrap_or_default(), &audience), origin, rtmp)?;
+        if let Some(channel) = context.channels.get(&door.channel) {
+            cues::write(html, channel)?;
+        }
+        html.write_str("</section>")?;
     }
     html.write_str("</main></body></html>\n")
 }
@@ -102,8 +108,7 @@ fn channel(
     facts(html, status)?;
     audience(html, watching)?;
     events(html, &status.events)?;
-    publish(html, door, rtmp)?;
-    html.write_str("</section>")
+    publish(html, door, rtmp)
 }
 
 /// What the machine has and what is taken of it, where that is counted.

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use tower::ServiceExt as _;
 
 use super::*;
+use crate::channel::cues::Desk;
 use crate::channel::incidents::{Cause, Happening, Incidents};
 use crate::channel::{
     Channel, Event, Health, LeftOut, RenditionStatus, RepairKind, SourceStatus, Status,
@@ -36,9 +37,17 @@ impl Fixture {
         let channels = [
             (
                 news.clone(),
-                Channel { name: news.clone(), snapshot: snapshot.clone(), status: live },
+                Channel {
+                    name: news.clone(),
+                    snapshot: snapshot.clone(),
+                    status: live,
+                    cues: Desk::new().0,
+                },
             ),
-            (open.clone(), Channel { name: open.clone(), snapshot, status: idle }),
+            (
+                open.clone(),
+                Channel { name: open.clone(), snapshot, status: idle, cues: Desk::new().0 },
+            ),
         ]
         .map(|(name, channel)| (name, Arc::new(channel)));
         let metrics = Arc::new(Metrics::new("1.2.3"));

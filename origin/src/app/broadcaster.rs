@@ -1,5 +1,7 @@
 //! The demo's broadcaster: what a worker draws, published through the server's own RTMP door.
 //!
+//! Once a minute it announces an ad break, as encoders do over RTMP.
+//!
 //! A broadcaster that loses its connection, or its worker, begins again, as OBS would.
 
 use std::net::SocketAddr;
@@ -7,6 +9,7 @@ use std::time::Duration;
 
 use ingest::av::protocol::{ClockBase, Scene};
 use ingest::av::supervisor::{BroadcastConfig, broadcast};
+use ingest::rtmp::amf0::Value;
 use ingest::rtmp::client::{self, Publisher};
 use ingest::source::Unit;
 use packager::media::VideoCodec;
@@ -20,6 +23,13 @@ use crate::clock::Clock;
 
 /// The demo's channel.
 pub(super) const CHANNEL: &str = "demo";
+/// From one break to the next, and from the beginning to the first message, in milliseconds.
+const BREAK_EVERY: u32 = 60_000;
+const FIRST_BREAK: u32 = 12_000;
+/// How long before its break a message is sent, in milliseconds: what SCTE 35 has at the least, twice.
+const PRE_ROLL: u32 = 8_000;
+/// How long a break lasts, in seconds.
+const BREAK: f64 = 15.0;
 /// How long a broadcaster waits before it tries again, as encoders do.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
@@ -86,6 +96,7 @@ async fn publish(config: BroadcastConfig, door: SocketAddr) -> Result<(), Broken
     let mut units = broadcast(config).map_err(Broken::Start)?;
     let mut publisher = Publisher::connect(door, "live", CHANNEL).await?;
     let mut codec = VideoCodec::H264;
+    let (mut next_break, mut breaks) = (FIRST_BREAK, 0.0);
     while let Some(unit) = units.recv().await {
         match unit {
             Unit::VideoConfig(video) => {
@@ -97,12 +108,31 @@ async fn publish(config: BroadcastConfig, door: SocketAddr) -> Result<(), Broken
                 let at = millis(sample.dts);
                 let composition = millis(sample.pts).wrapping_sub(at).cast_signed();
                 publisher.send_video(codec, sample.sync, at, composition, &sample.data).await?;
+                if at >= next_break {
+                    next_break = at.saturating_add(BREAK_EVERY);
+                    breaks += 1.0;
+                    announce_break(&mut publisher, at, breaks).await?;
+                }
             }
             Unit::Audio(sample) => publisher.send_audio(millis(sample.dts), &sample.data).await?,
             Unit::Data(_) | Unit::Section(_) | Unit::Notice(_) => {}
         }
     }
     Err(Broken::Ended)
+}
+
+/// Announces a break, at `at` milliseconds of the stream (SCTE 67's `onAdCue`, simple mode).
+async fn announce_break(publisher: &mut Publisher, at: u32, id: f64) -> Result<(), client::Error> {
+    let time = f64::from(at.saturating_add(PRE_ROLL)) / 1_000.0;
+    let fields = [
+        ("cue", Value::string("SpliceOut")),
+        ("id", Value::Number(id)),
+        ("duration", Value::Number(BREAK)),
+        ("time", Value::Number(time)),
+        ("elapsed", Value::Number(0.0)),
+    ];
+    let fields = fields.map(|(name, value)| (name.to_owned(), value));
+    publisher.metadata("onAdCue", &[Value::Object(fields.into())], at).await
 }
 
 /// RTMP's clock: milliseconds modulo 2^32.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use packager::grid::splices::Splices;
 use packager::grid::{Cut, Grid};
 use packager::media::{Rendition, Sample};
 use packager::segmenter::{self, Output, PICTURES, SOUND, Segmenter, SourceSegmenter, Start};
@@ -57,7 +58,7 @@ impl Cutting {
     }
 
     /// The segmenter of a run that an earlier process has left.
-    pub(super) fn resume(grid: Grid, left: &Left) -> Self {
+    pub(super) fn resume(grid: Grid, splices: &Splices, left: &Left) -> Self {
         let renditions = left.run().map(|run| Arc::clone(&run.renditions)).unwrap_or_default();
         let positions = left.positions();
         let two = |at: usize| Some((renditions.get(at)?.clone(), positions.get(at)?.clone()));
@@ -67,7 +68,22 @@ impl Cutting {
                 let base = Beginning { first_k, start, lengths };
                 Self::Source(Box::new(SourceSegmenter::resume(grid, pictures, sound, base)))
             }
-            _ => Self::Grid(Segmenter::resume(grid, renditions, &positions)),
+            _ => Self::Grid(Segmenter::resume(grid, splices.clone(), renditions, &positions)),
+        }
+    }
+
+    /// Cuts at these splices from now on. A source is cut where its key frames are.
+    pub(super) fn follow(&mut self, splices: &Splices) {
+        if let Self::Grid(segmenter) = self {
+            segmenter.follow(splices.clone());
+        }
+    }
+
+    /// Where the rendition that has got furthest is, in video ticks.
+    pub(super) fn furthest(&self) -> Option<i64> {
+        match self {
+            Self::Grid(segmenter) => segmenter.furthest(),
+            Self::Source(segmenter) => segmenter.end().map(|end| end.ticks),
         }
     }
 

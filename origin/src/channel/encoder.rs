@@ -12,7 +12,8 @@ use std::time::Duration;
 use ingest::av::protocol::Stats;
 use ingest::av::supervisor::{self, Input, LadderConfig, Output};
 use ingest::source::Unit;
-use packager::time::{Rounding, Timescale};
+use packager::grid::splices::Splices;
+use packager::time::{Rounding, Timescale, Timestamp};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
@@ -91,6 +92,16 @@ impl Encoder {
         let rungs =
             overtaken.iter().filter_map(|(rung, _)| 1u64.checked_shl(u32::try_from(*rung).ok()?));
         self.input.ask_key_frames(rungs.fold(0, |all, rung| all | rung), at);
+    }
+
+    /// Says at which splices segments begin.
+    pub(super) fn set_splices(&mut self, splices: &Splices) {
+        self.input.set_splices(splices);
+    }
+
+    /// Asks which frame the picture at `at`, on the source's clock, will be.
+    pub(super) fn locate(&mut self, id: u64, at: Timestamp) {
+        self.input.locate(id, at.ticks_in(Timescale::NANOS, Rounding::Nearest));
     }
 
     /// Notes that its run has begun, whose first samples are due in `ahead`.

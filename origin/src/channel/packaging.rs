@@ -14,6 +14,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use packager::media::{Rendition, RunId, Sample};
+use packager::scte35::Cue;
+use packager::scte35::breaks::Breaks;
 use packager::segmenter::{self, Output, PartChunk, SourceSegmenter};
 use packager::time::{Rounding, Span, Timescale, Timestamp};
 use packager::timeline::{Beginning, Format, Lengths, Part, Promise, Run, Snapshot, Timeline};
@@ -24,6 +26,13 @@ use super::making;
 use super::stages::Publishing;
 use crate::store::{ChannelStore, Left, StoredFormat, StoredRendition};
 use crate::telemetry::metrics::{ChannelMetrics, RenditionMetrics};
+
+mod cues;
+pub(super) use cues::When;
+
+/// How long a break lasts at the most whose end nobody tells: real ones are below five minutes, and a
+/// channel must not stay in one for good because a message was lost.
+const LONGEST_BREAK: Span = Span::millis(600_000);
 
 /// How long an encoder may take to make what lies before its start, in nanoseconds: as long as it may
 /// take to begin. Filler completes the rest, or a channel whose machine is too slow would never begin.
@@ -44,6 +53,10 @@ pub(super) struct Packaging {
     metrics: ChannelMetrics,
     timeline: Option<Timeline>,
     current: Option<Current>,
+    /// Cues, and where they cut.
+    breaks: Breaks,
+    /// The cues as they were last stored.
+    told: Vec<Cue>,
     /// A run that takes over with its first sample.
     coming: Option<Coming>,
     last_discontinuity: Option<u64>,
@@ -131,7 +144,16 @@ impl Packaging {
                 "segments have another length than before: their numbers begin anew, and players reload"
             );
         }
+        let grid = format.grid;
+        let same = recovered.format.as_ref().is_some_and(|format| format.grid == grid);
+        let (cues, splices) = (recovered.cues.clone(), recovered.splices.clone());
+        let breaks = match same {
+            true => Breaks::restore(grid, LONGEST_BREAK, splices, cues.clone()),
+            false => Breaks::new(grid, LONGEST_BREAK),
+        };
         Self {
+            breaks,
+            told: cues,
             format,
             wishes,
             snapshots,
@@ -165,12 +187,13 @@ impl Packaging {
         let format = Arc::clone(&self.format);
         let timeline = Timeline::restore(format, left.stretches.clone(), left.tracks.clone());
         self.timeline = Some(timeline);
+        self.tell_cues();
         self.remember_format(&run.renditions).await;
         if left.ended || left.machine_went_down {
             return;
         }
         let renditions = Arc::clone(&run.renditions);
-        let segmenter = Cutting::resume(self.format.grid, left);
+        let segmenter = Cutting::resume(self.format.grid, self.breaks.splices(), left);
         self.current = Some(self.writing(run, stretch, renditions, segmenter));
     }
 
@@ -284,6 +307,9 @@ impl Packaging {
 
     async fn begin_run(&mut self, coming: Coming) {
         let Coming { renditions, begin, now_millis } = coming;
+        if let Begin::Grid { first_k } = begin {
+            self.clear_way_for_run(first_k).await;
+        }
         let promise = self.take_over(begin).await;
         // Ids sort by time and are never used twice, also when a worker dies within a millisecond
         // or the clock was set back while the server was down.
@@ -317,6 +343,7 @@ impl Packaging {
             }
         };
         let mut segmenter = Cutting::new(grid, &renditions, first_k, begin);
+        segmenter.follow(self.breaks.splices());
         let mut inits = Vec::with_capacity(renditions.len());
         while inits.len() < renditions.len()
             && let Some(Output::Init { bytes, .. }) = segmenter.poll()
@@ -337,6 +364,7 @@ impl Packaging {
             timeline.promise(promise);
         }
         self.last_discontinuity = Some(run.discontinuity);
+        self.tell_cues();
         self.remember_format(&renditions).await;
         if fresh {
             self.store.begin_window(&run, &renditions).await;
@@ -579,7 +607,8 @@ impl Packaging {
                 let segment = &removed.segment;
                 self.store.remove(&segment.run.id, removed.rendition, segment.k);
             }
-            self.snapshots.send_replace(Some(timeline.snapshot()));
+            self.advance_cues().await;
+            self.publish();
         }
         // Only now can they be fetched by who read of them.
         let took = received.elapsed();

@@ -380,6 +380,13 @@ impl Passing {
         Some((rendition, sample))
     }
 
+    /// Where a picture of this source time belongs, in ticks of `scale`; `None` before there is one.
+    pub(super) fn place_of(&self, at: Timestamp, scale: Timescale) -> Option<i64> {
+        let State::On(repair) = &self.state else { return None };
+        let nanos = repair.picture_at(at.ticks_in(Timescale::NANOS, Rounding::Nearest));
+        Some(Timestamp::new(nanos, Timescale::NANOS).ticks_in(scale, Rounding::Nearest))
+    }
+
     /// Whether the source's clock is too far off to be steered.
     pub(super) fn is_off(&self) -> bool {
         matches!(&self.state, State::On(repair) if repair.error().abs() > MAX_ERROR)

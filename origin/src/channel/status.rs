@@ -1,6 +1,7 @@
 //! What a channel says of itself: the public `/live/{channel}/status.json`. Never holds a key.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::Serialize;
 
@@ -67,6 +68,8 @@ pub struct Status {
     /// that has been set back since. A few seconds are made up slowly, more stays until the channel
     /// ends.
     pub clock_ahead_ms: u64,
+    /// Ad breaks that have to do with the window or are to come, oldest first.
+    pub breaks: Vec<BreakStatus>,
     /// Where the time goes between the source and the store.
     pub latency: StageLatency,
     /// Repairs made to the source's timestamps since the server started.
@@ -84,6 +87,9 @@ pub struct Status {
     /// What has happened lately, oldest first. For operators: left out of the public status.
     #[serde(skip)]
     pub events: Vec<Event>,
+    /// What was heard of cues lately, oldest first. For operators too.
+    #[serde(skip)]
+    pub cues: Arc<Vec<super::cues::Entry>>,
 }
 
 /// What had to be repaired in a source's timestamps.
@@ -187,6 +193,15 @@ pub struct RenditionStatus {
     pub size: Option<(u16, u16)>,
     /// Bits per second aimed at.
     pub bitrate: u32,
+}
+
+/// An ad break, as far as it is known. In milliseconds since the Unix epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct BreakStatus {
+    /// When it begins.
+    pub start_ms: i64,
+    /// When it ends, if nothing ends it sooner.
+    pub end_ms: i64,
 }
 
 /// A rung that is not made.

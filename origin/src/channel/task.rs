@@ -4,8 +4,8 @@
 //! publisher ─► intake, backlog ─► encoder ─► packaging ─► store, snapshot
 //!                 │ (rate and ladder decided once, then stored as the channel's format)
 //! ```
-//! The loop waits for four things: a new publisher (who takes over at once), the publisher's next
-//! unit, what the encoder makes, and the end of `hold`. Without a source the encoder goes on by
+//! The loop waits for five things: a new publisher (who takes over at once), the publisher's next
+//! unit, what the encoder makes, orders for cues, and the end of `hold`. Without a source the encoder goes on by
 //! itself, so the output never waits. One that dies or hangs is started again with the backlog,
 //! slower each time it fails young; what it did not make in time is filled. A pass-through channel
 //! has no encoder: the source's own samples go to the packaging by way of [`super::passing`].
@@ -22,12 +22,13 @@ use ingest::source::{DataMessage, Unit};
 use packager::grid::Grid;
 use packager::time::{FrameRate, Rounding, Span, Timescale, Timestamp};
 use packager::timeline::{Format, Snapshot, State};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use super::backlog::Backlog;
+use super::cues::Order;
 use super::encoder::{Encoder, Event, at};
 use super::incidents::{Cause, Happening, Incidents};
 use super::intake::Intake;
@@ -44,6 +45,7 @@ use crate::config;
 use crate::store::{ChannelStore, Left};
 use crate::telemetry::metrics::ChannelMetrics;
 
+mod cues;
 mod encoding;
 mod pass_through;
 mod report;
@@ -74,6 +76,8 @@ pub(crate) struct Context {
     pub(crate) program: PathBuf,
     pub(crate) snapshots: watch::Sender<Option<Arc<Snapshot>>>,
     pub(crate) status: watch::Sender<Arc<Status>>,
+    /// What is asked of the channel's cues.
+    pub(crate) orders: mpsc::Receiver<Order>,
 }
 
 impl Context {
@@ -118,6 +122,7 @@ struct Task {
     /// When a channel without a source ends, or an ended one goes off the air.
     deadline: Option<Instant>,
     incidents: Incidents,
+    cues: cues::Cues,
     /// When the clock will have reached a run that lies ahead of it.
     ahead_until: Option<Instant>,
     /// How long pictures take.
@@ -163,6 +168,7 @@ async fn attend(mut task: Task, mut subscription: Subscription, cancelled: Cance
                 Some(session) => task.take_source(session).await,
                 None => break,
             },
+            order = next_order(&mut task.context.orders) => task.take_order(order).await,
             unit = next_unit(&mut task.source) => match unit {
                 Some(unit) => task.take_unit(unit).await,
                 None => task.lose_source().await,
@@ -181,6 +187,14 @@ async fn attend(mut task: Task, mut subscription: Subscription, cancelled: Cance
 async fn next_event(encoder: &mut Option<Encoder>) -> Event {
     match encoder {
         Some(encoder) => encoder.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// What is asked of the channel's cues next, or never where nobody can ask.
+async fn next_order(orders: &mut mpsc::Receiver<Order>) -> Order {
+    match orders.recv().await {
+        Some(order) => order,
         None => std::future::pending().await,
     }
 }
@@ -227,6 +241,7 @@ impl Task {
             left,
             deadline: wait.map(|wait| Instant::now() + wait),
             incidents,
+            cues: cues::Cues::default(),
             ahead_until: None,
             stages: Stages::default(),
             status,
@@ -313,11 +328,11 @@ impl Task {
                     source.rate.claim_thousandths(rate);
                 }
                 debug!(channel = %self.context.config.name, name = %data.name, "data message");
+                self.take_cue_message(data).await;
             }
             Unit::Section(section) => {
                 self.context.metrics.ingest_sections.inc();
-                let (channel, bytes) = (&self.context.config.name, section.raw.len());
-                info!(%channel, pid = section.pid, at = section.at.ticks, bytes, "cue section");
+                self.take_section(section).await;
             }
             Unit::Notice(words) => {
                 warn!(channel = %self.context.config.name, notice = %words, "the source is not as it should be");

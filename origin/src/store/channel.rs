@@ -17,7 +17,8 @@ use tokio::sync::oneshot;
 
 use super::fs::{Directory, Files};
 use super::journal::{
-    Journal, Record, RunRecord, SegmentKey, SegmentRecord, State, StoredFormat, StoredRendition,
+    CuesRecord, Journal, Record, RunRecord, SegmentKey, SegmentRecord, State, StoredFormat,
+    StoredRendition,
 };
 use super::live_edge::{Caps, Index, Key, Place};
 use super::recovery::{self, Left};
@@ -112,6 +113,8 @@ impl ChannelStore {
             live: state.live,
             format: state.format.clone(),
             newest_start: left.as_ref().and_then(Left::newest_start),
+            cues: state.cues.clone(),
+            splices: state.splices.clone(),
         };
 
         let due = Instant::now() + limits.grace;
@@ -182,6 +185,11 @@ impl ChannelStore {
     /// Remembers the channel's format across restarts.
     pub async fn fix_format(&self, format: StoredFormat) {
         self.hand_over(|done| Job::Format(format, done)).await;
+    }
+
+    /// Remembers what has changed of the channel's cues.
+    pub async fn remember_cues(&self, record: CuesRecord) {
+        self.hand_over(|done| Job::Cues(record, done)).await;
     }
 
     /// Begins a run: its init segments, one per rendition and in that order, can be read from now

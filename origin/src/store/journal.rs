@@ -21,8 +21,8 @@ use std::sync::Arc;
 
 mod record;
 mod state;
+pub use record::{CuesRecord, StoredFormat, StoredRendition};
 pub(super) use record::{Record, RunRecord, SegmentKey, SegmentRecord, StretchRecord};
-pub use record::{StoredFormat, StoredRendition};
 pub(super) use state::State;
 
 /// First bytes of a journal; the last one is the version of the format.

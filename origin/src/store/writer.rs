@@ -19,7 +19,9 @@ use tokio::sync::oneshot;
 
 use super::channel::Shared;
 use super::fs::{self, Directory};
-use super::journal::{Journal, Record, RunRecord, SegmentKey, SegmentRecord, StoredFormat};
+use super::journal::{
+    CuesRecord, Journal, Record, RunRecord, SegmentKey, SegmentRecord, StoredFormat,
+};
 use super::live_edge::Key;
 
 /// How often files are synced and old ones deleted.
@@ -61,6 +63,8 @@ pub(super) enum Job {
         record: SegmentRecord,
         done: Done,
     },
+    /// Cues have changed.
+    Cues(CuesRecord, Done),
     /// The channel has ended.
     End(Done),
     /// Sync everything so far; `done` is answered when it is on the disk.
@@ -171,6 +175,7 @@ impl Writer {
             Job::Stretch { record, done } => (self.record(record), done),
             Job::Append { key, part, pieces, done } => (self.append(key, part, &pieces), done),
             Job::Close { key, record, done } => (self.close(&key, record), done),
+            Job::Cues(record, done) => (self.record(Record::Cues(record)), done),
             Job::End(done) => (self.record(Record::Ended), done),
             Job::Flush(done) => return self.flush(Some(done)),
         };

@@ -6,11 +6,10 @@ use dash_mpd_core::{
     Resync, Role, SegmentTemplate, SupplementalProperty,
 };
 
-use super::events;
 use super::low_latency::{availability_offset, producer_reference_time, resync};
 use super::manifest::{clock, duration, since_epoch};
 use super::segment_timeline;
-use super::{Options, key_frames};
+use super::{Options, events, key_frames};
 use crate::grid::Grid;
 use crate::media::Rendition;
 use crate::time::{Rounding, Span, Timescale, Timestamp};

@@ -119,7 +119,8 @@ impl Breaks {
     }
 
     /// Obeys a signal of `section`, whose time is `wish` in video ticks; for one that is to be obeyed at
-    /// once, [`AT_ONCE`] after its place in the stream.
+    /// once, [`AT_ONCE`] after its place in the stream. That is at the next opportunity then, which is
+    /// where it was wished.
     pub fn take(&mut self, signal: &Signal, section: &Bytes, wish: i64, made: Made) -> Outcome {
         self.advance(made);
         match signal.action {
@@ -212,7 +213,7 @@ impl Breaks {
             start: start.at,
             wished: wish,
             k: start.k,
-            moved: start.moved,
+            moved: start.moved.filter(|_| signal.time.is_some()),
             planned: length.told,
             cut: self.grid.cut == Cut::Grid,
             end: Some(End { at: end.at, wished: wished_end, k: end.k, moved: end.moved, by }),
@@ -326,7 +327,11 @@ impl Breaks {
         if end.is_some_and(|end| end.by == EndsBy::AutoReturn && wish > end.wished) {
             return Outcome::Repeated { id };
         }
-        self.end_at(at, wish, EndsBy::Return, section, made)
+        let outcome = self.end_at(at, wish, EndsBy::Return, section, made);
+        if let Some(end) = self.cues.get_mut(at).and_then(|cue| cue.end.as_mut()) {
+            end.moved = end.moved.filter(|_| signal.time.is_some());
+        }
+        outcome
     }
 
     /// Gives a break another end, as near to `wish` as can be.
@@ -485,4 +490,5 @@ struct Length {
 const UNKNOWN: Outcome = Outcome::Refused { reason: Refusal::Unknown };
 
 #[cfg(test)]
+#[allow(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 mod tests;

@@ -1,5 +1,7 @@
-// The latency of the last minute as lines over a grid: one line a player, the newest at the right.
+// The latency of the last minute as lines over a grid: one line a player, the newest at the right. Ad
+// breaks that were on the screen are a lane behind them.
 
+import type { AdBreak } from "../channel";
 import type { Sample } from "../meter/history";
 import { element } from "./dom";
 
@@ -52,6 +54,14 @@ export function path(samples: readonly Sample[], now: number, top: number): stri
     .join("");
 }
 
+/** Where breaks lie from left to right, as parts of the width, when the picture is of `shown`. */
+export function lanes(breaks: readonly AdBreak[], shown: number): { readonly left: number; readonly width: number }[] {
+  const place = (at: number): number => Math.min(1, Math.max(0, 1 - (shown - at) / SPAN_MS));
+  return breaks
+    .map(({ start_ms, end_ms }) => ({ left: place(start_ms), width: place(end_ms) - place(start_ms) }))
+    .filter(({ width }) => width > 0);
+}
+
 export class Graph {
   readonly #root = element("graph", HTMLElement);
   readonly #svg: SVGElement;
@@ -86,6 +96,23 @@ export class Graph {
     for (const { name, samples } of lines) {
       this.#line(name).setAttribute("d", path(samples, now, top));
     }
+  }
+
+  /** Shows the breaks among which the picture of `shown`, in milliseconds since the epoch, is. */
+  showBreaks(breaks: readonly AdBreak[], shown: number | null): void {
+    const wanted = shown === null ? [] : lanes(breaks, shown);
+    const there = this.#root.querySelectorAll<HTMLElement>(".break");
+    there.forEach((lane, index) => index >= wanted.length && lane.remove());
+    wanted.forEach(({ left, width }, index) => {
+      const lane = there[index] ?? document.createElement("i");
+      lane.className = "break";
+      lane.title = "Ad break";
+      lane.style.left = `${left * 100}%`;
+      lane.style.width = `${width * 100}%`;
+      if (!lane.isConnected) {
+        this.#root.prepend(lane);
+      }
+    });
   }
 
   #line(name: string): SVGPathElement {

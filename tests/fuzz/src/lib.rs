@@ -226,6 +226,8 @@ fn demux<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> (Vec<String>, ts::Counts
     demuxer.finish();
     drain(&mut demuxer);
     (found, demuxer.counts())
+}
+
 /// A section is read as a whole or refused; what is read can be written, and is the same when it is read
 /// again. The input is tried as it is, and as what stands between a right length and a right checksum.
 pub fn cue_section(data: &[u8]) {

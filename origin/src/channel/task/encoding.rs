@@ -58,6 +58,9 @@ impl Task {
         };
         match Encoder::start(config) {
             Ok(mut encoder) => {
+                if !packaging.splices().is_empty() {
+                    encoder.set_splices(packaging.splices());
+                }
                 self.backlog.hand_over().iter().for_each(|unit| encoder.feed(unit));
                 if self.source.is_none() {
                     encoder.lose_source();
@@ -94,6 +97,7 @@ impl Task {
                 self.measure_stages(rendition, &sample, captured);
                 self.package(rendition, sample, received).await;
             }
+            Event::Output(Output::Located { id, at }) => self.take_located(id, at).await,
             Event::Output(Output::Stats(stats)) => self.take_stats(stats),
             Event::Output(Output::Rung { rendition, on, at }) => {
                 self.switch_rung(rendition, on, at)

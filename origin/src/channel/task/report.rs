@@ -4,15 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use packager::media::Rendition;
-use packager::time::{Rounding, Span, Timescale};
-use packager::timeline::Lengths;
+use packager::time::{Rounding, Span, Timescale, Timestamp};
+use packager::timeline::{Lengths, Snapshot};
 use tokio::time::Instant;
 use tracing::warn;
 
 use super::{PICTURE_WITHIN, Task};
 use crate::channel::incidents::{Cause, Happening};
 use crate::channel::stages;
-use crate::channel::status::{Health, LeftOut, RenditionStatus, RepairKind};
+use crate::channel::status::{BreakStatus, Health, LeftOut, RenditionStatus, RepairKind};
 use crate::clock::Clock as _;
 
 impl Task {
@@ -96,9 +96,11 @@ impl Task {
         }
         self.status.first_segment = listed.as_ref().and_then(|s| s.first_k());
         self.status.last_segment = listed.as_ref().and_then(|s| s.last_k());
+        self.status.breaks = listed.as_deref().map(breaks).unwrap_or_default();
         self.status.interrupted &= self.status.last_segment.is_none();
         self.status.last_error = self.incidents.trouble().map(str::to_owned);
         self.status.events = self.incidents.events().to_vec();
+        self.status.cues = self.cues.log.entries();
         let source = self.status.source.as_ref();
         let gop = source.and_then(|source| source.gop_seconds);
         let skew_ms = source.and_then(|source| source.av_skew_ms);
@@ -125,6 +127,16 @@ impl Task {
             *self.status.repairs.entry(kind).or_default() += new;
         }
     }
+}
+
+/// The breaks of a timeline.
+fn breaks(snapshot: &Snapshot) -> Vec<BreakStatus> {
+    let scale = snapshot.format.grid.video_scale();
+    let millis =
+        |ticks| Timestamp::new(ticks, scale).ticks_in(Timescale::MILLIS, Rounding::Nearest);
+    let ends = snapshot.cues.iter().filter_map(|cue| Some((cue, cue.end.as_ref()?)));
+    ends.map(|(cue, end)| BreakStatus { start_ms: millis(cue.start), end_ms: millis(end.at) })
+        .collect()
 }
 
 /// A rendition as the status shows it.

@@ -84,6 +84,7 @@ impl Fixture {
             program,
             snapshots: snapshot_sender,
             status: status_sender,
+            orders: super::super::cues::Desk::new().1,
         };
         let cancel = CancellationToken::new();
         let subscription = subscriptions.remove(&name).unwrap();
@@ -205,6 +206,10 @@ fn words(mut bytes: &[u8]) -> Vec<String> {
                 format!("keys {rungs} {}", at - grid().boundary(K))
             }
             ToWorker::Slate { .. } => "slate".into(),
+            ToWorker::Splices(splices) => {
+                format!("splices {:?}", splices.iter().collect::<Vec<_>>())
+            }
+            ToWorker::Locate { id, at } => format!("locate {id} {at}"),
             ToWorker::Stop => "stop".into(),
         });
         bytes = after;

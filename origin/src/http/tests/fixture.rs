@@ -23,6 +23,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::channel::cues::Desk;
 use crate::channel::{Channel, Channels, Health, SourceStatus, Status};
 use crate::clock::ManualClock;
 use crate::http::body::Payload;
@@ -127,8 +128,18 @@ impl Fixture {
         let (idle_states, idle_status) = watch::channel(Arc::new(Status::default()));
         let [demo, idle] = names;
         let channels = [
-            Channel { name: demo.clone(), snapshot: demo_snapshot, status: demo_status },
-            Channel { name: idle, snapshot: idle_snapshot, status: idle_status },
+            Channel {
+                name: demo.clone(),
+                snapshot: demo_snapshot,
+                status: demo_status,
+                cues: Desk::new().0,
+            },
+            Channel {
+                name: idle,
+                snapshot: idle_snapshot,
+                status: idle_status,
+                cues: Desk::new().0,
+            },
         ]
         .map(|channel| (channel.name.clone(), Arc::new(channel)));
         let metrics = Arc::new(Metrics::new("test"));

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use packager::grid::Grid;
+use packager::grid::splices::Splices;
 use packager::media::{Config, Rendition};
+use packager::scte35::Cue;
 use packager::time::{FrameRate, Rounding, Span, Timescale, Timestamp};
 use packager::timeline::{Lengths, Part, Run, Segment};
 use serde::{Deserialize, Serialize};
@@ -91,12 +93,25 @@ pub(in crate::store) enum Record {
     Run(RunRecord),
     /// A run goes on in another stretch.
     Stretch { run: String, stretch: StretchRecord },
+    /// Cues are new or have changed, or are forgotten.
+    Cues(CuesRecord),
     /// The channel ended: no segment follows the ones there are.
     Ended,
     /// A segment was closed.
     Segment(SegmentRecord),
     /// A segment was deleted.
     Removed(SegmentKey),
+}
+
+/// What has changed of a channel's cues.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CuesRecord {
+    /// Which boundaries lie elsewhere, all of them.
+    pub splices: Splices,
+    /// Cues that are new or have changed.
+    pub told: Vec<Cue>,
+    /// Ids of those that are over for good.
+    pub gone: Vec<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

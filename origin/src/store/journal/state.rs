@@ -2,7 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use super::record::{Record, RunRecord, SegmentKey, SegmentRecord, StoredFormat, StoredRendition};
+use packager::grid::splices::Splices;
+use packager::scte35::Cue;
+
+use super::record::{
+    CuesRecord, Record, RunRecord, SegmentKey, SegmentRecord, StoredFormat, StoredRendition,
+};
+
+/// Cues in a record, where all are written: a cue has below 12 kB, with both of its sections.
+const CUES_PER_RECORD: usize = 32;
 
 /// What the records add up to.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -18,6 +26,9 @@ pub(in crate::store) struct State {
     pub(in crate::store) boot: Option<String>,
     pub(in crate::store) runs: BTreeMap<String, RunRecord>,
     pub(in crate::store) segments: BTreeMap<SegmentKey, SegmentRecord>,
+    /// By acceptance.
+    pub(in crate::store) cues: Vec<Cue>,
+    pub(in crate::store) splices: Splices,
 }
 
 impl State {
@@ -57,6 +68,7 @@ impl State {
                 }
             }
             Record::Boot { id } => self.boot = Some(id),
+            Record::Cues(cues) => self.apply_cues(cues),
             Record::Ended => self.live = false,
             Record::Segment(segment) => {
                 self.last_k = self.last_k.max(Some(segment.key.k));
@@ -69,10 +81,23 @@ impl State {
         }
     }
 
+    fn apply_cues(&mut self, CuesRecord { splices, told, gone }: CuesRecord) {
+        self.splices = splices;
+        self.cues.retain(|cue| !gone.contains(&cue.id));
+        for cue in told {
+            match self.cues.iter_mut().find(|known| known.id == cue.id) {
+                Some(known) => *known = cue,
+                None => self.cues.push(cue),
+            }
+        }
+    }
+
     /// Forgets every run and segment, and keeps the numbers they used.
     pub(in crate::store) fn forget_media(&mut self) {
         self.runs.clear();
         self.segments.clear();
+        self.cues.clear();
+        self.splices = Splices::default();
     }
 
     /// A run without a segment says nothing any more, except the newest: its first is to come. Nor do
@@ -106,7 +131,8 @@ impl State {
 
     /// How many records these are at the most.
     pub(in crate::store) fn len(&self) -> usize {
-        self.runs.len().saturating_add(self.segments.len()).saturating_add(3)
+        let cues = self.cues.len().div_ceil(CUES_PER_RECORD);
+        self.runs.len().saturating_add(self.segments.len()).saturating_add(cues).saturating_add(3)
     }
 
     /// The fewest records that add up to this.
@@ -123,6 +149,10 @@ impl State {
         });
         // The mark comes last: it knows whether the channel has ended since its last run began.
         let boot = self.boot.iter().cloned().map(|id| Record::Boot { id });
-        format.chain(boot).chain(runs).chain(std::iter::once(mark))
+        let cues = self.cues.chunks(CUES_PER_RECORD).map(|told| {
+            let (splices, told) = (self.splices.clone(), told.to_vec());
+            Record::Cues(CuesRecord { splices, told, gone: Vec::new() })
+        });
+        format.chain(boot).chain(runs).chain(cues).chain(std::iter::once(mark))
     }
 }

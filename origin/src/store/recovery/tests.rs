@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use packager::codec::{aac, h264};
 use packager::grid::Grid;
+use packager::grid::splices::Splices;
 use packager::media::Config;
 use packager::segmenter::{Output, PartChunk, Segmenter};
 use packager::time::{FrameRate, Span};
@@ -401,7 +402,12 @@ async fn a_process_goes_on_inside_the_open_segment_with_the_same_bytes() {
     assert!(media.open && media.len == begun.len() as u64);
     // The rest of the segment is filler.
     let run = left.run().unwrap();
-    let mut segmenter = Segmenter::resume(grid(), Arc::clone(&run.renditions), &left.positions());
+    let mut segmenter = Segmenter::resume(
+        grid(),
+        Splices::default(),
+        Arc::clone(&run.renditions),
+        &left.positions(),
+    );
     let mut timeline = Timeline::restore(format(), left.stretches.clone(), left.tracks.clone());
     segmenter.complete();
     while let Some(output) = segmenter.poll() {

@@ -304,3 +304,12 @@ fn cues_come_back_as_they_were_from_what_is_stored() {
     let longest = Span::millis(600_000);
     assert_eq!(Breaks::restore(world.grid, longest, splices, cues), world.breaks);
 }
+
+#[test]
+fn what_is_to_be_at_once_is_at_the_next_opportunity() {
+    // Half a second on is within half a segment behind a boundary that is made: the next one it is.
+    let mut world = World::new();
+    world.at(9.7).hear(vectors::AMAGI);
+    assert_eq!((world.seconds(world.cue().start), world.cue().moved), (11.2, None));
+    assert_eq!(world.cue().end.as_ref().map(|end| world.seconds(end.wished)), Some(130.2));
+}

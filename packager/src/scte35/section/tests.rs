@@ -72,8 +72,11 @@ fn segments(text: &str) -> (Option<u64>, Vec<(u32, Segment)>) {
     (time, segments.collect())
 }
 
-/// Type, event and length of each of them.
-fn outline(text: &str) -> (Option<u64>, Vec<(u8, u32, Option<u64>)>) {
+/// Type, event and length of a segmentation descriptor.
+type Outline = (u8, u32, Option<u64>);
+
+/// The same, in short.
+fn outline(text: &str) -> (Option<u64>, Vec<Outline>) {
     let (time, all) = segments(text);
     (time, all.into_iter().map(|(id, segment)| (segment.type_id, id, segment.duration)).collect())
 }

@@ -158,6 +158,7 @@ fn harmless(bytes: &[u8], kind: usize) -> Vec<u8> {
 }
 
 #[test]
+#[ignore = "has not been tried yet: run it by name"]
 fn the_demultiplexer_agrees_with_ffprobe_on_what_ffmpeg_and_gstreamer_make() -> Result {
     let dir = tempfile::tempdir().context("a folder")?;
     let mut dice = Dice::new(7);
@@ -221,6 +222,7 @@ fn free_port() -> Result<u16> {
 /// One encoder sends to two channels, a ladder by UDP and a passed source by RTP, and a third channel
 /// gets the same stream with damage in it; every picture of the two comes out once, at its time.
 #[test]
+#[ignore = "has not been tried yet: run it by name"]
 fn datagrams_come_out_whole_beside_a_channel_whose_datagrams_are_damaged() -> Result {
     let (udp, rtp, damaged) = (free_port()?, free_port()?, free_port()?);
     let source = |url: String| format!("source = {url:?}");
@@ -317,6 +319,7 @@ impl Drop for Vandal {
 /// with AAC: the pictures of a turn of the file one after the other, with the sound that belongs to
 /// them, and the next turn behind it in the same run.
 #[test]
+#[ignore = "has not been tried yet: run it by name"]
 fn a_file_whose_clock_turns_over_is_played_again_and_again_in_one_run() -> Result {
     let dir = tempfile::tempdir().context("a folder")?;
     let (aac, mp2) = (dir.path().join("aac.ts"), dir.path().join("mp2.ts"));

@@ -487,8 +487,13 @@ impl Reading {
         if leads {
             self.extent.reach(dts);
         }
-        if !self.has_reference && (leads || self.now.is_none()) {
+        if self.has_reference {
+            return;
+        }
+        if leads {
             self.tell_clock(dts);
+        } else if self.now.is_none() {
+            self.now = Some(dts);
         }
     }
 

@@ -19,6 +19,8 @@ const NAMED_UPDATE_PERIOD: Span = Span::millis(1_000);
 /// Segments between the live edge and where players that are not low-latency ones play: what HLS
 /// players do too.
 const DELAY_SEGMENTS: u64 = 3;
+/// How far behind the beginning of all a player begins at the least: clocks are read over a network.
+const BEGINS_BEHIND: Span = Span::millis(250);
 
 /// Renders the MPD of a channel. Addresses are relative to `/live/{channel}/`.
 pub fn manifest(snapshot: &Snapshot, options: &Options) -> String {
@@ -44,7 +46,10 @@ pub fn manifest(snapshot: &Snapshot, options: &Options) -> String {
         minimumUpdatePeriod: live.then(|| duration(update_period)),
         minBufferTime: Some(duration(segments(1))),
         timeShiftBufferDepth: Some(duration(segments(format.window_segments()))),
-        suggestedPresentationDelay: Some(duration(segments(DELAY_SEGMENTS))),
+        suggestedPresentationDelay: Some(match lengths {
+            Some(Lengths::Uneven) => young(snapshot, duration(segments(DELAY_SEGMENTS))),
+            Some(Lengths::Even) | None => duration(segments(DELAY_SEGMENTS)),
+        }),
         maxSegmentDuration: Some(Duration::from_secs(format.grid.target_duration().into())),
         ServiceDescription: low_latency.then_some(service).into_iter().collect(),
         periods: periods(snapshot, options),
@@ -53,6 +58,20 @@ pub fn manifest(snapshot: &Snapshot, options: &Options) -> String {
     };
     let mpd = events::with_signals(&mpd.to_string());
     format!("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n{mpd}\n")
+}
+
+/// What is left of `delay` while a channel is younger than that, so that no player that plays this far
+/// behind the edge has to begin exactly where the first Period does: dash.js 5 compares the place with
+/// the element's, which Chromium says is the start of what can be seeked to before it has been sought,
+/// and never begins. A player whose latency is low is not that far behind.
+fn young(snapshot: &Snapshot, delay: Duration) -> Duration {
+    let runs = snapshot.listed_runs();
+    let (Some(first), Some(last)) = (runs.first(), runs.last()) else { return delay };
+    let start = Timestamp::new(first.run.start, snapshot.format.grid.video_scale());
+    let age = duration(since_epoch(last.end)).saturating_sub(duration(since_epoch(start)));
+    // The edge is the time at which the newest segment can be had, and no earlier.
+    let most = age.saturating_sub(duration(snapshot.format.publish_delay));
+    delay.min(most.saturating_sub(duration(BEGINS_BEHIND)))
 }
 
 /// Where players read the clock.

@@ -72,6 +72,23 @@ impl Uneven {
     }
 }
 
+/// dash.js 5 never begins where it is told to begin at the first Period's very start.
+#[test]
+fn nobody_begins_at_the_very_start_of_a_young_channel() {
+    let mut channel = Uneven::new(600, Lengths::Uneven);
+    let mut delays = Vec::new();
+    for frames in FRAMES {
+        channel.segment(frames);
+        let mpd = parse(&channel.snapshot());
+        delays.push(mpd.suggestedPresentationDelay.unwrap().as_millis());
+    }
+    // So old are the segments that are there, less what publishing one may take, and a little.
+    assert_eq!(delays, [1_200 - 400, 3_000 - 400, 4_400 - 400]);
+    channel.segments(2);
+    let mpd = parse(&channel.snapshot());
+    assert_eq!(mpd.suggestedPresentationDelay.unwrap(), Duration::from_secs(6));
+}
+
 fn parse(snapshot: &Snapshot) -> MPD {
     dash_mpd_core::parse(&manifest(snapshot, &Options::default())).unwrap()
 }

@@ -160,7 +160,8 @@ impl Repair {
         }
         let place = ticks(target);
         let dts = match next {
-            Some(next) if resume => place.max(next),
+            // Filler up to its place is shown for half a frame at the least.
+            Some(next) if resume && (place - next) * 2 >= frame => place,
             Some(next) => next,
             None => place,
         };

@@ -297,7 +297,11 @@ impl Passing {
         check(known, video, audio, rate)?;
         let offset = waiting.offset();
         let keys = waiting.samples.iter().filter(|sample| sample.is_key());
-        let starts = keys.map(|key| (key.arrived.dts, key.arrived.dts.saturating_add(offset)));
+        let starts = keys.map(|key| {
+            let at = Timestamp::new(key.arrived.dts.saturating_add(offset), Timescale::NANOS);
+            let at = known.on_air.map_or(at, |segmenter| segmenter.seam(at));
+            (key.arrived.dts, at.ticks_in(Timescale::NANOS, Rounding::Nearest))
+        });
         let fitting = |remnant: Remnant| {
             starts.clone().find(|(_, at)| {
                 let at = Timestamp::new(*at, Timescale::NANOS);
@@ -311,6 +315,8 @@ impl Passing {
             found => found,
         };
         let Some((first, start)) = start else { return Ok(None) };
+        // The frames that follow come as far from their times as this one.
+        let offset = start.saturating_sub(first);
         let measured = (waited >= MEASURED_OVER).then(|| waiting.bitrates(waited));
         let bitrates = measured.or(self.bitrates).unwrap_or([UNKNOWN_BITRATE, 128_000]);
         self.bitrates = Some(bitrates);

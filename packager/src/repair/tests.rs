@@ -185,6 +185,17 @@ fn behind_filler_a_late_picture_takes_the_sound_with_it() {
 }
 
 #[test]
+fn filler_up_to_a_picture_is_shown_for_half_a_frame_at_the_least() {
+    for early in [1, 1_000, 1_499, 1_500, 2_000] {
+        let mut repair = repair();
+        let place = repair.picture(arrived(0, 0), None, false);
+        let back = repair.picture(arrived(1_000, 1_000), Some(place.dts + 90_000 - early), true);
+        let filler = back.dts - (place.dts + 90_000 - early);
+        assert_eq!(filler, if early < 1_500 { 0 } else { early });
+    }
+}
+
+#[test]
 fn sound_behind_a_hole_is_whole_frames_later_and_surplus_is_left_out() {
     let mut repair = repair();
     let first = repair.sound(arrived(0, 0), None).unwrap();

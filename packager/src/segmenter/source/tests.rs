@@ -4,7 +4,7 @@ use super::*;
 use crate::media::{Config, VideoCodec};
 use crate::segmenter::PartChunk;
 use crate::segmenter::tests::renditions;
-use crate::time::{FrameRate, Span};
+use crate::time::{FrameRate, Span, Timescale};
 
 const FIRST_K: u64 = 900_000_000;
 const F: i64 = 3_000;
@@ -252,6 +252,28 @@ fn a_run_that_is_expected_leaves_no_short_segment_behind() {
         edges.dedup();
         let lengths: Vec<_> = edges.windows(2).map(|pair| pair[1] - pair[0]).collect();
         assert!(lengths.iter().all(|length| (30..=90).contains(length)), "{left_at}: {lengths:?}");
+    }
+}
+
+/// Players and muxers that count in frames see two pictures at one time otherwise.
+#[test]
+fn filler_before_a_seam_is_never_shorter_than_half_a_frame() {
+    let length = |chunk: &&PartChunk| chunk.duration;
+    for late in (-F / 2 + 1..2 * 9 * F).step_by(211) {
+        for left_at in [100, 118] {
+            let mut fixture = Fixture::new(60);
+            fixture.play(0, left_at, |frame| frame % 60 == 0);
+            fixture.segmenter.lose();
+            let end = fixture.segmenter.end().unwrap();
+            let at = fixture.segmenter.seam(Timestamp::new(end.ticks + late, Timescale::MPEG));
+            assert!((at.ticks - end.ticks - late).abs() < F / 2, "{late}");
+            fixture.segmenter.end_at(at);
+            assert_eq!(fixture.segmenter.end(), Some(at));
+            fixture.outputs.extend(std::iter::from_fn(|| fixture.segmenter.poll()));
+            fixture.check();
+            let shortest = fixture.chunks(PICTURES).iter().map(length).min().unwrap();
+            assert!(i64::from(shortest) * 2 >= F, "{late}: {shortest} ticks");
+        }
     }
 }
 

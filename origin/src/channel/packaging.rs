@@ -38,9 +38,12 @@ const LONGEST_BREAK: Span = Span::millis(600_000);
 /// take to begin. Filler completes the rest, or a channel whose machine is too slow would never begin.
 const CATCHES_UP_WITHIN: i64 = 10_000_000_000;
 
-/// How long an MPD may be acted upon after a run has ended: twice the time after which players read
-/// it again and a cache may have kept it (DESIGN §4).
+/// How long an MPD may be acted upon after the one with the next run is there: twice the time after
+/// which players read it again and a cache may have kept it (DESIGN §4).
 const PROMISED: Span = Span::millis(2 * (2_000 + 1_000));
+/// How many segments more a run's manifests promise: they go on until the next run's first segment is
+/// listed, and announce one before it is whole.
+const PROMISED_AHEAD: u64 = 2;
 
 /// Packages what a channel's encoder makes.
 #[derive(Debug)]
@@ -80,6 +83,8 @@ struct Current {
     catching_up: bool,
     /// When it counts as caught up in any case.
     caught_up_by: Option<Timestamp>,
+    /// Whether nobody is shown anything before it has caught up: a manifest implies what is not there.
+    unseen: bool,
 }
 
 impl Current {
@@ -185,7 +190,10 @@ impl Packaging {
         };
         self.store.resume(left).await;
         let format = Arc::clone(&self.format);
-        let timeline = Timeline::restore(format, left.stretches.clone(), left.tracks.clone());
+        let mut timeline = Timeline::restore(format, left.stretches.clone(), left.tracks.clone());
+        if let Some(promise) = left.promise.clone() {
+            timeline.promise(promise);
+        }
         self.timeline = Some(timeline);
         self.tell_cues();
         self.remember_format(&run.renditions).await;
@@ -217,6 +225,7 @@ impl Packaging {
             opened,
             catching_up: false,
             caught_up_by: None,
+            unseen: false,
         }
     }
 
@@ -270,8 +279,9 @@ impl Packaging {
     ) {
         self.begin_run(Coming { renditions, begin, now_millis }).await;
         // Otherwise there is nothing to catch up with: a source's samples come when they come.
+        let fresh = self.snapshots.borrow().is_none();
         if let Some(current) = &mut self.current {
-            current.catching_up = encoded;
+            (current.catching_up, current.unseen) = (encoded, encoded && fresh);
         }
     }
 
@@ -360,8 +370,8 @@ impl Packaging {
         });
         let beginning = Beginning { first_k, start, lengths };
         let run = timeline.begin_run_at(id, beginning, Arc::clone(&renditions), inits);
-        if let Some(promise) = promise {
-            timeline.promise(promise);
+        if let Some(promise) = &promise {
+            timeline.promise(promise.clone());
         }
         self.last_discontinuity = Some(run.discontinuity);
         self.tell_cues();
@@ -370,6 +380,9 @@ impl Packaging {
             self.store.begin_window(&run, &renditions).await;
         } else {
             self.store.begin_run(&run, &renditions).await;
+        }
+        if let Some(promise) = &promise {
+            self.store.promise(promise).await;
         }
         let stretch = Arc::clone(&run);
         let current = self.writing(run, stretch, renditions, segmenter);
@@ -385,7 +398,8 @@ impl Packaging {
         self.current = Some(current);
         self.drain(Instant::now()).await;
         let mut current = self.current.take()?;
-        let numbers = first_k..first_k + self.format.grid.segments_in(PROMISED);
+        let count = self.format.grid.segments_in(PROMISED) + PROMISED_AHEAD;
+        let numbers = first_k..first_k + count;
         current.segmenter.fill_before(numbers.end);
         let mut chunks = Vec::new();
         while let Some(output) = current.segmenter.poll() {
@@ -607,8 +621,11 @@ impl Packaging {
                 let segment = &removed.segment;
                 self.store.remove(&segment.run.id, removed.rendition, segment.k);
             }
+            let hidden = current.unseen && current.catching_up;
             self.advance_cues().await;
-            self.publish();
+            if !hidden {
+                self.publish();
+            }
         }
         // Only now can they be fetched by who read of them.
         let took = received.elapsed();

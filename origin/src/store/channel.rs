@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use packager::cmaf::Chunk;
 use packager::media::{Name, Rendition, RunId};
-use packager::timeline::{Run, Segment};
+use packager::timeline::{Promise, Run, Segment};
 use tokio::sync::oneshot;
 
 use super::fs::{Directory, Files};
@@ -21,7 +21,7 @@ use super::journal::{
     StoredRendition,
 };
 use super::live_edge::{Caps, Index, Key, Place};
-use super::recovery::{self, Left};
+use super::recovery::{self, Left, Spooled};
 use super::writer::{Done, Job, Writer};
 use super::{Error, Follower, Limits, Media, MediaBody, Recovered, Root, Stats, io, join, spawn};
 
@@ -89,6 +89,12 @@ impl ChannelStore {
         let mut adopted = Adopted::default();
         for Files { run, .. } in &runs {
             let has_media = adopted.take(journal.state(), &directory, run, &mut index);
+            if has_media
+                && let Some(promise) = left.as_ref().and_then(|left| left.promise.as_ref())
+                && promise.run == *run
+            {
+                adopted.take_promised(promise, &directory, &mut index);
+            }
             if going_on.as_ref() == Some(run) {
                 adopted.runs.insert(run.to_string());
             } else if !has_media {
@@ -254,8 +260,7 @@ impl ChannelStore {
         self.hand_over(|done| Job::Close { key, record, done }).await;
     }
 
-    /// Keeps a whole segment in memory alone, until [`Self::remove`]d like any other: it is listed
-    /// nowhere and nobody misses it after a restart.
+    /// Keeps a whole segment in memory, until [`Self::remove`]d like any other: it is listed nowhere.
     pub fn keep(&self, run: &RunId, rendition: usize, k: u64, chunks: Vec<Chunk>, end: i64) {
         let key = Key { run: run.clone(), rendition, k };
         let mut index = self.shared.write();
@@ -266,6 +271,11 @@ impl ChannelStore {
             index.push(&key, std::iter::once(head).chain(samples).collect());
         }
         index.close(&key, end);
+    }
+
+    /// Remembers across restarts what was [kept](Self::keep) of a run, once another has begun.
+    pub async fn promise(&self, promise: &Promise) {
+        self.hand_over(|done| Job::Promise(promise.clone(), done)).await;
     }
 
     /// Deletes a segment that left the window, [`Limits::grace`] from now.
@@ -437,6 +447,22 @@ impl Adopted {
         }
         self.runs.insert(id.to_owned());
         true
+    }
+
+    /// Puts what a run had promised when it ended into the index, which has the run.
+    fn take_promised(&mut self, promise: &Promise, directory: &Directory, index: &mut Index) {
+        let names = index.inits(&promise.run).into_iter().map(|(name, _)| name);
+        for (rendition, name) in names.enumerate() {
+            for k in promise.numbers.clone() {
+                let path = directory.promised(&promise.run, &name, k);
+                let Some(spooled) = Spooled::read_file(&path, k) else { continue };
+                let (key, end) = (Key { run: promise.run.clone(), rendition, k }, spooled.end());
+                let (_, parts) = spooled.into_parts();
+                parts.into_iter().for_each(|part| index.push(&key, vec![part]));
+                index.close(&key, end);
+                self.segments.push((key, name.clone()));
+            }
+        }
     }
 }
 

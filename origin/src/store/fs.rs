@@ -5,7 +5,9 @@
 //! <root>/<channel>/journal
 //! <root>/<channel>/<run>/<rendition>/init.mp4
 //! <root>/<channel>/<run>/<rendition>/<k>.m4s
+//! <root>/<channel>/<run>/<rendition>/promised/<k>.m4s
 //! ```
+//! The last are numbers of a run that has ended, which another run has now.
 //! Every name in a path went through [`Name`] or [`RunId`]: nothing here can leave the root.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -43,6 +45,21 @@ impl Directory {
 
     pub(super) fn segment(&self, run: &RunId, rendition: &Name, k: u64) -> PathBuf {
         self.run(run).join(rendition.as_str()).join(format!("{k}.m4s"))
+    }
+
+    fn promises(&self, run: &RunId, rendition: &Name) -> PathBuf {
+        self.run(run).join(rendition.as_str()).join("promised")
+    }
+
+    /// A segment that the manifests of a run had promised when it ended.
+    pub(super) fn promised(&self, run: &RunId, rendition: &Name, k: u64) -> PathBuf {
+        self.promises(run, rendition).join(format!("{k}.m4s"))
+    }
+
+    /// The numbers of these, in order.
+    pub(super) fn promised_numbers(&self, run: &RunId, rendition: &Name) -> BTreeSet<u64> {
+        let files = fs::read_dir(self.promises(run, rendition)).into_iter().flatten();
+        files.filter_map(|file| number(&file.ok()?.file_name())).collect()
     }
 
     /// Makes the directories of a run and writes its init segments. Can be repeated.
@@ -125,6 +142,17 @@ pub(super) fn reopen_segment(path: &Path, len: u64) -> io::Result<File> {
     let file = OpenOptions::new().append(true).open(path)?;
     file.set_len(len)?;
     Ok(file)
+}
+
+/// Writes a file that is whole or not there, and its directory.
+pub(super) fn write_whole(path: &Path, pieces: &[Bytes]) -> io::Result<()> {
+    if let Some(directory) = path.parent() {
+        fs::create_dir_all(directory)?;
+    }
+    let beside = path.with_extension("new");
+    let mut file = File::create(&beside)?;
+    append(&mut file, pieces)?;
+    fs::rename(&beside, path)
 }
 
 /// Deletes a file; one that is not there is deleted already.

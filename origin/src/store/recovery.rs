@@ -24,7 +24,7 @@ use packager::cmaf::read;
 use packager::media::{Name, Rendition, RunId, Sample, Track as Coding};
 use packager::segmenter::Position;
 use packager::time::{Rounding, Timescale, Timestamp};
-use packager::timeline::{Format, OpenSegment, Run, Segment, Timeline, Track};
+use packager::timeline::{Format, OpenSegment, Promise, Run, Segment, Timeline, Track};
 
 use super::fs::{Directory, Files};
 use super::journal::{
@@ -32,7 +32,7 @@ use super::journal::{
 };
 
 mod spooled;
-use spooled::Spooled;
+pub(super) use spooled::Spooled;
 
 /// How many of a rendition's newest segments are looked at: whether their files are as long as the
 /// journal says, which a power cut may have prevented, and for a picture to go on with.
@@ -47,6 +47,8 @@ pub struct Left {
     pub tracks: Vec<Track>,
     /// Of each rendition the newest picture that decoding can start with; `None` for sound.
     pub pictures: Vec<Option<Sample>>,
+    /// Numbers of the run before, which are still answered.
+    pub promise: Option<Promise>,
     /// Whether the channel had ended.
     pub ended: bool,
     /// Whether the machine went down with the process: what was listed last may be lost, and its names
@@ -169,8 +171,20 @@ pub(super) fn read_back(state: &State, directory: &Directory, runs: &[Files]) ->
     }
     let stretches = newest.stretches.clone();
     trim(format, &stretches, &mut tracks);
+    let promise = promise(state, directory, newest.id);
     let (ended, machine_went_down) = (!state.live, false);
-    Some(Left { stretches, tracks, pictures, ended, machine_went_down, open })
+    Some(Left { stretches, tracks, pictures, promise, ended, machine_went_down, open })
+}
+
+/// What manifests of the run before `newest` had promised when it ended.
+fn promise(state: &State, directory: &Directory, newest: &RunId) -> Option<Promise> {
+    let before = state.runs.values().take_while(|run| *run.id < *newest.as_str()).last()?;
+    let run = RunId::parse(&before.id)?;
+    let names = before.renditions.iter().filter_map(|stored| Name::parse(&stored.name).ok());
+    let numbers = names.flat_map(|name| directory.promised_numbers(&run, &name));
+    let numbers: BTreeSet<u64> = numbers.collect();
+    let numbers = *numbers.first()?..numbers.last()?.saturating_add(1);
+    Some(Promise { run, numbers })
 }
 
 /// Where Linux tells the id of this start of the machine. A service that may see processes only

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use packager::media::{Name, RunId};
+use packager::timeline::Promise;
 use tokio::sync::oneshot;
 
 use super::channel::Shared;
@@ -65,6 +66,8 @@ pub(super) enum Job {
     },
     /// Cues have changed.
     Cues(CuesRecord, Done),
+    /// What the manifests of an ended run had promised is in memory, and belongs on the disk too.
+    Promise(Promise, Done),
     /// The channel has ended.
     End(Done),
     /// Sync everything so far; `done` is answered when it is on the disk.
@@ -176,6 +179,7 @@ impl Writer {
             Job::Append { key, part, pieces, done } => (self.append(key, part, &pieces), done),
             Job::Close { key, record, done } => (self.close(&key, record), done),
             Job::Cues(record, done) => (self.record(Record::Cues(record)), done),
+            Job::Promise(promise, done) => (self.promise(&promise), done),
             Job::End(done) => (self.record(Record::Ended), done),
             Job::Flush(done) => return self.flush(Some(done)),
         };
@@ -257,6 +261,21 @@ impl Writer {
         Ok(file)
     }
 
+    /// Writes what a run had promised beside its window. It is not synced: a machine takes longer to
+    /// start than anybody relies on it.
+    fn promise(&mut self, promise: &Promise) -> io::Result<()> {
+        let names = self.shared.read().inits(&promise.run).into_iter().map(|(name, _)| name);
+        for (rendition, name) in names.enumerate() {
+            for k in promise.numbers.clone() {
+                let key = Key { run: promise.run.clone(), rendition, k };
+                let Some(pieces) = self.shared.read().memory(&key) else { continue };
+                let path = self.directory.promised(&promise.run, &name, k);
+                fs::write_whole(&path, &pieces)?;
+            }
+        }
+        Ok(())
+    }
+
     fn record(&mut self, record: Record) -> io::Result<()> {
         self.journal_changed = true;
         let written = self.journal.append(record);
@@ -279,6 +298,7 @@ impl Writer {
             SegmentKey { run: key.run.to_string(), rendition: name.to_string(), k: key.k };
         // A file without a record is one that was open, or whose record is lost.
         fs::remove_file(&self.directory.segment(&key.run, name, key.k))?;
+        fs::remove_file(&self.directory.promised(&key.run, name, key.k))?;
         self.record(Record::Removed(journal_key))?;
         if run_is_empty && self.shared.is_over(&key.run) {
             self.shared.write().remove_run(&key.run);

@@ -467,10 +467,10 @@ async fn a_worker_with_other_init_segments_begins_a_run_of_its_own() {
     assert_eq!(next.discontinuity, run.discontinuity + 1);
     // What a manifest of the old run promised is there, though the new run has the numbers.
     let promise = snapshot.promise.clone().unwrap();
-    assert_eq!((promise.run, promise.numbers), (run.id.clone(), K + 2..K + 6));
-    let old = channel.store.read(run.id.as_str(), "720p", K + 5).unwrap();
+    assert_eq!((promise.run, promise.numbers), (run.id.clone(), K + 2..K + 8));
+    let old = channel.store.read(run.id.as_str(), "720p", K + 7).unwrap();
     assert!(!old.open && old.len > 0);
-    assert!(channel.store.read(run.id.as_str(), "720p", K + 6).is_none());
+    assert!(channel.store.read(run.id.as_str(), "720p", K + 8).is_none());
     channel.stop().await;
 }
 

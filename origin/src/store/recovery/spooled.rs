@@ -1,5 +1,7 @@
 //! A segment as its file has it: chunks, up to the first that is torn or out of place.
 
+use std::path::Path;
+
 use bytes::Bytes;
 use packager::cmaf::{self, read};
 use packager::media::{Name, RunId, Sample};
@@ -10,7 +12,7 @@ use crate::store::journal::{SegmentKey, SegmentRecord};
 
 /// See the module's page.
 #[derive(Debug)]
-pub(super) struct Spooled {
+pub(in crate::store) struct Spooled {
     pub(super) k: u64,
     /// Decode time of the first sample, in ticks of the rendition.
     pub(super) start: i64,
@@ -27,8 +29,12 @@ impl Spooled {
         rendition: &Name,
         k: u64,
     ) -> Option<Self> {
-        let bytes = Bytes::from(std::fs::read(directory.segment(run, rendition, k)).ok()?);
-        Self::parse(k, &bytes)
+        Self::read_file(&directory.segment(run, rendition, k), k)
+    }
+
+    /// The same of any file.
+    pub(in crate::store) fn read_file(path: &Path, k: u64) -> Option<Self> {
+        Self::parse(k, &Bytes::from(std::fs::read(path).ok()?))
     }
 
     /// The same of a file's bytes.
@@ -62,7 +68,7 @@ impl Spooled {
     }
 
     /// Where its parts end.
-    pub(super) fn end(&self) -> i64 {
+    pub(in crate::store) fn end(&self) -> i64 {
         let length = self.parts.iter().map(|(part, _)| i64::from(part.duration)).sum();
         self.start.saturating_add(length)
     }
@@ -73,7 +79,7 @@ impl Spooled {
     }
 
     /// Its parts and the bytes of each.
-    pub(super) fn into_parts(self) -> (Vec<Part>, Vec<Bytes>) {
+    pub(in crate::store) fn into_parts(self) -> (Vec<Part>, Vec<Bytes>) {
         self.parts.into_iter().unzip()
     }
 

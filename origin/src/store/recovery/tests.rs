@@ -10,7 +10,7 @@ use packager::time::{FrameRate, Span};
 use packager::timeline::{Beginning, Lengths, Part, Snapshot, Timeline};
 
 use super::super::journal::Journal;
-use super::super::{ChannelStore, Limits, Store};
+use super::super::{ChannelStore, Limits, Media, MediaBody, Store};
 use super::*;
 
 const RATE: FrameRate = FrameRate::new(30, 1);
@@ -235,6 +235,60 @@ async fn what_is_read_back_is_what_was_listed() {
     assert_eq!((position.k, position.part as usize), (open.k, open.parts.len()));
     let again = Timeline::restore(format(), left.stretches, left.tracks).snapshot();
     assert_eq!((&again.tracks, &again.renditions), (&before.tracks, &before.renditions));
+}
+
+/// What is in the store of a segment and of each of its first parts.
+fn bytes(channel: &ChannelStore, run: &RunId, rendition: &str, k: u64) -> Vec<Vec<u8>> {
+    let whole = channel.read(run.as_str(), rendition, k).filter(|media| !media.open);
+    let parts = (0..2).map(|n| channel.part(run.as_str(), rendition, k, n));
+    let in_memory = |media: Media| match media.body {
+        MediaBody::Memory(pieces) => pieces.concat(),
+        MediaBody::File { .. } => panic!("it is in the window's files"),
+    };
+    std::iter::once(whole).chain(parts).flatten().map(in_memory).collect()
+}
+
+#[tokio::test]
+async fn what_a_run_had_promised_when_it_ended_is_answered_after_a_restart_too() {
+    let mut channel = Channel::new().await;
+    channel.make(FIRST_K, 10_000).await;
+    channel.segmenter.fill_before(FIRST_K + 1);
+    channel.drain().await;
+    let old = channel.run.id.clone();
+    let numbers = FIRST_K + 1..FIRST_K + 4;
+    channel.segmenter.fill_before(numbers.end);
+    let mut chunks: BTreeMap<usize, Vec<_>> = BTreeMap::new();
+    while let Some(output) = channel.segmenter.poll() {
+        match output {
+            Output::Chunk(part) => chunks.entry(part.rendition).or_default().push(part.chunk),
+            Output::SegmentClosed { rendition, k, .. } => {
+                let chunks = chunks.remove(&rendition).unwrap();
+                channel.channel.keep(&old, rendition, k, chunks, 0);
+            }
+            Output::Init { .. } | Output::Shifted(_) => {}
+        }
+    }
+    channel.next_run(FIRST_K + 1).await;
+    let promise = Promise { run: old.clone(), numbers };
+    channel.channel.promise(&promise).await;
+    channel.make(FIRST_K + 1, 900).await;
+    let all = |channel: &ChannelStore| {
+        let pairs = (FIRST_K..FIRST_K + 5).flat_map(|k| ["720p", "audio"].map(|name| (name, k)));
+        let promised = pairs.filter(|(_, k)| promise.numbers.contains(k));
+        promised.map(|(name, k)| bytes(channel, &old, name, k)).collect::<Vec<_>>()
+    };
+    let before = all(&channel.channel);
+    assert!(before.iter().all(|each| each.len() == 3 && each[0].len() > each[1].len()));
+    let (_, root) = channel.die();
+    let store = Store::open(root.path(), limits()).unwrap();
+    let channel = store.channel(&name("news")).unwrap();
+    assert!(all(&channel) == before);
+    let left = channel.take_left().unwrap();
+    assert_eq!(left.promise, Some(promise.clone()));
+    // Their numbers are the next run's.
+    assert_eq!(channel.recovered().last_k, Some(FIRST_K + 1));
+    assert_eq!(newest(&left), 2);
+    assert_eq!(left.tracks[0].segments.len(), 1);
 }
 
 #[tokio::test]

@@ -23,6 +23,9 @@ use crate::channel::status::Health;
 use crate::clock::Clock as _;
 use crate::config::Fallback;
 
+/// Segments that players stay behind the newest one: they begin at once where so many are there.
+const HELD_SEGMENTS: u64 = 3;
+
 impl Task {
     /// One unit of a source that is packaged as it is.
     pub(super) async fn pass(&mut self, unit: &Unit) {
@@ -181,8 +184,18 @@ impl Task {
         let grid = making.grid;
         let end =
             packaging.source_end().map(|end| end.ticks_in(grid.video_scale(), Rounding::Ceil));
-        let free = end.map(|end| grid.boundary(grid.number_at(end - 1) + 1));
-        let at = free.map_or(start, |free| free.max(start));
+        let free = end.map(|end| {
+            let next = grid.number_at(end - 1) + 1;
+            let left = grid.boundary(next) - end;
+            // Nothing can be shown for less than half a frame.
+            let short = left > 0 && left * 2 < i64::from(grid.rate.frame_ticks());
+            grid.boundary(next + u64::from(short))
+        });
+        // The source has been sending for as long as it took to see what it is. A fresh window needs
+        // what players hold, and the encoder no longer to make it than that takes.
+        let now = self.context.clock.now().ticks_in(grid.video_scale(), Rounding::Floor);
+        let recent = grid.boundary(grid.number_at(now).saturating_sub(HELD_SEGMENTS));
+        let at = free.unwrap_or(recent).max(start);
         let begin = Begin::Source { at, lengths: Lengths::Even, mute: false };
         packaging.begin_source(renditions, begin, true, millis).await;
         Begun::New

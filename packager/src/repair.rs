@@ -35,8 +35,8 @@ const AVERAGE: i64 = 10 * SECOND;
 const STEER_WITHIN: i64 = 60 * SECOND;
 /// A step within this is none of the clock's jumping; one forward is a source that paused.
 const STEPS: std::ops::RangeInclusive<i64> = -200 * MILLISECOND..=SECOND;
-/// A step is true if arrival says about the same.
-const BORNE_OUT: i64 = SECOND;
+/// A step is true if arrival says about the same: a frame further from its place is of another clock.
+pub const BORNE_OUT: i64 = SECOND;
 /// Places nearer to their target than this are right: milliseconds are rounded.
 const RIGHT: i64 = 1_500_000;
 /// Sound further behind its target than this has a hole; many sources stamp it in pairs or triples.

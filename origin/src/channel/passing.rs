@@ -23,7 +23,7 @@ use packager::grid::{Grid, LONGEST_AUDIO_FRAME_US};
 use packager::media::{
     AudioConfig, Config, Name, Rendition, Sample, Track, VideoCodec, VideoConfig,
 };
-use packager::repair::{Arrived, Counts, Frames, MAX_ERROR, Repair};
+use packager::repair::{Arrived, BORNE_OUT, Counts, Frames, MAX_ERROR, Repair};
 use packager::segmenter::{PICTURES, Remnant, SOUND, SourceSegmenter};
 use packager::time::{FrameRate, Rounding, Span, Timescale, Timestamp, rescale};
 use packager::timeline::Lengths;
@@ -295,10 +295,10 @@ impl Passing {
             None => None,
         };
         check(known, video, audio, rate)?;
-        let offset = waiting.offset();
         let keys = waiting.samples.iter().filter(|sample| sample.is_key());
         let starts = keys.map(|key| {
-            let at = Timestamp::new(key.arrived.dts.saturating_add(offset), Timescale::NANOS);
+            let at = key.arrived.dts.saturating_add(waiting.offset(key));
+            let at = Timestamp::new(at, Timescale::NANOS);
             let at = known.on_air.map_or(at, |segmenter| segmenter.seam(at));
             (key.arrived.dts, at.ticks_in(Timescale::NANOS, Rounding::Nearest))
         });
@@ -503,10 +503,13 @@ impl Waiting {
         pairs.map(gop).collect()
     }
 
-    /// Our time minus the source's, as pictures arrive on average: where steering would get to, too.
-    fn offset(&self) -> i64 {
+    /// Our time minus the source's, as pictures arrive on average that are stamped by the clock of this
+    /// one: where steering would get to, too.
+    fn offset(&self, by: &Queued) -> i64 {
         let pictures = self.samples.iter().filter(|sample| sample.rendition == PICTURES);
-        let offsets = pictures.map(|s| s.arrived.at.saturating_sub(s.arrived.dts));
+        let offset = |queued: &Queued| queued.arrived.at.saturating_sub(queued.arrived.dts);
+        let near = |each: &i64| each.saturating_sub(offset(by)).saturating_abs() <= BORNE_OUT;
+        let offsets = pictures.map(offset).filter(near);
         let (sum, count) =
             offsets.fold((0, 0), |(sum, count), each| (sum + i128::from(each), count + 1));
         i64::try_from(sum / i128::from(count.max(1))).unwrap_or(0)

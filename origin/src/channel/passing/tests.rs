@@ -101,6 +101,21 @@ fn a_channels_first_source_joins_with_its_first_key_frame_when_the_second_is_the
     assert!(renditions[0].average_bitrate.abs_diff(100_000) <= 4_000);
 }
 
+/// Field failure 1, while the source joins: its run would begin minutes from where it goes on.
+#[test]
+fn a_frame_stamped_hours_away_does_not_move_where_a_run_begins() {
+    let mut fixture = Fixture::new(Some(audio(&[0x11, 0x90])));
+    let mut joined = None;
+    for ms in (0..2_040).step_by(40) {
+        let stamp = if ms == 1_960 { ms + 7_200_000 } else { ms };
+        let unit = Unit::Video(sample(stamp, ms % 1_000 == 0));
+        let queued = fixture.passing.sample(&unit, BEGIN + ms * MS).unwrap();
+        fixture.passing.wait(queued);
+        joined = fixture.passing.join(FRESH).unwrap();
+    }
+    assert_eq!(joined.unwrap().start, BEGIN);
+}
+
 #[test]
 fn key_frames_are_measured_for_as_long_as_a_first_segment_takes() {
     let mut fixture = Fixture::new(Some(audio(&[0x11, 0x90])));

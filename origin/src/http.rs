@@ -195,7 +195,8 @@ impl Origin {
         let held = Hold { cancel: &self.cancel, visitor };
         let found = self.find(&route, (uri.query(), headers), held, class).await?;
         *class = Some(found.class);
-        answer::found(found, method, headers).await
+        // Boxed, so that those who wait are small.
+        Box::pin(answer::found(found, method, headers)).await
     }
 
     async fn find(

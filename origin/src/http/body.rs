@@ -53,7 +53,8 @@ pub(super) struct Payload {
 enum Source {
     Memory {
         pieces: Pieces,
-        also: Option<(PathBuf, Range<u64>)>,
+        /// Boxed, so that what waits for an answer is small.
+        also: Option<Box<(PathBuf, Range<u64>)>>,
     },
     File {
         file: File,
@@ -116,7 +117,7 @@ impl Payload {
         if let Source::Memory { also, .. } = &mut self.source
             && range.end.saturating_sub(range.start) >= WORTH_SENDING
         {
-            *also = Some((path, range));
+            *also = Some(Box::new((path, range)));
         }
         self
     }
@@ -213,7 +214,7 @@ impl Body for Payload {
 impl Content for Payload {
     fn stretch(&mut self) -> Option<Stretch> {
         let Source::Memory { also, .. } = &mut self.source else { return None };
-        let (path, range) = also.take()?;
+        let (path, range) = *also.take()?;
         // Where it can't be opened, the bytes are still in memory.
         let file = std::fs::File::open(path).ok()?;
         Some(Stretch { file, range })

@@ -242,7 +242,7 @@ fn bytes(channel: &ChannelStore, run: &RunId, rendition: &str, k: u64) -> Vec<Ve
     let whole = channel.read(run.as_str(), rendition, k).filter(|media| !media.open);
     let parts = (0..2).map(|n| channel.part(run.as_str(), rendition, k, n));
     let in_memory = |media: Media| match media.body {
-        MediaBody::Memory(pieces) => pieces.concat(),
+        MediaBody::Memory(pieces) | MediaBody::Both { pieces, .. } => pieces.concat(),
         MediaBody::File { .. } => panic!("it is in the window's files"),
     };
     std::iter::once(whole).chain(parts).flatten().map(in_memory).collect()
@@ -265,7 +265,7 @@ async fn what_a_run_had_promised_when_it_ended_is_answered_after_a_restart_too()
                 let chunks = chunks.remove(&rendition).unwrap();
                 channel.channel.keep(&old, rendition, k, chunks, 0);
             }
-            Output::Init { .. } | Output::Shifted(_) => {}
+            Output::Init { .. } | Output::Off { .. } | Output::Shifted(_) => {}
         }
     }
     channel.next_run(FIRST_K + 1).await;

@@ -13,8 +13,8 @@ use packager::time::{FrameRate, Timescale, Timestamp, iso};
 use serde_json::Value;
 
 const PLAYABLE_WITHIN: Duration = Duration::from_secs(15);
-/// Segments of a break, and until it begins: messages come five seconds ahead and more.
-const AHEAD: u64 = 4;
+/// Segments from the newest that is known of to the break: some seconds are over before the message comes.
+const AHEAD: u64 = 8;
 
 /// What `headwater cue` says, and whether something was done.
 fn cue(server: &Server, arguments: &[&str]) -> Result<(Value, bool)> {

@@ -2,7 +2,7 @@
 # Installs what building, running and testing Headwater needs on Debian: apt packages, npm packages
 # for the player, Python packages for test peers. Idempotent, and quick when everything is there.
 #
-#   infra/setup.sh build   what `make demo` needs (FFmpeg's libraries, the player's npm packages)
+#   infra/setup.sh build   what `make demo` needs (libraries of FFmpeg and SRT, the player's npm packages)
 #   infra/setup.sh test    everything above, and the peers and readers the tests use
 #   infra/setup.sh nginx | varnish   that edge, for `make demo CDN=…`
 set -euo pipefail
@@ -10,11 +10,12 @@ cd "$(dirname "$0")/.."
 what=${1:-build}
 
 build_packages=(build-essential pkg-config clang libclang-dev
-  libavcodec-dev libavformat-dev libavutil-dev libavfilter-dev libswscale-dev libswresample-dev)
+  libavcodec-dev libavformat-dev libavutil-dev libavfilter-dev libswscale-dev libswresample-dev
+  libsrt-gnutls-dev)
 test_packages=(ffmpeg chromium libxml2-utils nginx libnginx-mod-rtmp varnish hitch curl python3-venv
   gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-good
   gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly gstreamer1.0-libav
-  obs-studio libgl1-mesa-dri xvfb xauth)
+  srt-tools obs-studio libgl1-mesa-dri xvfb xauth)
 
 say() { printf 'setup: %s\n' "$*" >&2; }
 
@@ -41,6 +42,27 @@ apt_install() {
   root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 }
 
+# The oldest package of libsrt with CVE-2026-55868 and CVE-2026-55869 mended, which anybody can use who
+# reaches the port. The library's own version is the same with them and without.
+mended_libsrt=1.5.1-1+deb12u2
+
+# Upgrades libsrt if it has these holes; fails where there is no other.
+require_mended_libsrt() {
+  local package=libsrt1.5-gnutls version
+  version=$(dpkg-query -W -f='${Version}' "$package")
+  if dpkg --compare-versions "$version" lt "$mended_libsrt"; then
+    say "upgrading $package $version, which has known holes"
+    root env DEBIAN_FRONTEND=noninteractive apt-get update -qq
+    root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --only-upgrade "$package" >/dev/null
+    version=$(dpkg-query -W -f='${Version}' "$package")
+  fi
+  if dpkg --compare-versions "$version" lt "$mended_libsrt"; then
+    say "$package $version has known holes (CVE-2026-55868, CVE-2026-55869) and $mended_libsrt is not to"
+    say "be had: add Debian's security archive to the sources of apt"
+    exit 1
+  fi
+}
+
 # Installs locked npm packages in a folder, once per lock file.
 npm_install() {
   local dir=$1 stamp
@@ -58,6 +80,7 @@ case $what in
 esac
 
 apt_install "${build_packages[@]}"
+require_mended_libsrt
 npm_install player-demo
 
 if [ "$what" = test ]; then

@@ -115,6 +115,20 @@ pub enum Refusal {
     ShuttingDown,
 }
 
+impl Refusal {
+    /// A label for metrics: one of a few.
+    pub fn label(&self) -> &'static str {
+        match self {
+            Self::BadName(_) => "bad name",
+            Self::TooOften { .. } | Self::Busy => "too often",
+            Self::Quarantined { .. } => "quarantined",
+            Self::NoCapacity(_) => "no capacity",
+            Self::ShuttingDown => "shutdown",
+            _ => "denied",
+        }
+    }
+}
+
 /// Why a publication ended from the channel's side; told to the peer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -136,6 +150,18 @@ pub enum Closed {
     ShuttingDown,
 }
 
+impl Closed {
+    /// A label for metrics: one of a few.
+    pub fn label(&self) -> &'static str {
+        match self {
+            Self::TakenOver => "taken over",
+            Self::Rejected(_) => "rejected",
+            Self::TooMuch { .. } => "too much",
+            Self::ShuttingDown => "shutdown",
+        }
+    }
+}
+
 /// Says whether the machine can take a channel on. Asked for every publisher with the right key,
 /// also for one whose channel is being made already.
 pub trait Admit: std::fmt::Debug + Send + Sync {
@@ -144,6 +170,12 @@ pub trait Admit: std::fmt::Debug + Send + Sync {
     /// # Errors
     /// Says why not, in words for the publisher.
     fn admit(&self, channel: &Name) -> Result<(), String>;
+
+    /// Says whether it would, and takes nothing on.
+    ///
+    /// # Errors
+    /// As [`Self::admit`].
+    fn would_admit(&self, channel: &Name) -> Result<(), String>;
 }
 
 /// Takes every channel on.
@@ -152,6 +184,10 @@ struct Everybody;
 
 impl Admit for Everybody {
     fn admit(&self, _: &Name) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn would_admit(&self, _: &Name) -> Result<(), String> {
         Ok(())
     }
 }
@@ -209,6 +245,18 @@ impl Ending {
     }
 }
 
+impl Occupant {
+    /// Whether somebody may publish at `now`: the account of takeovers as it is then.
+    fn make_way(&self, now: Instant) -> Result<takeover::Limit, Refusal> {
+        self.crashes.allow(now).map_err(|wait| Refusal::Quarantined { wait })?;
+        let mut takeovers = self.takeovers;
+        if self.newest.as_ref().is_some_and(|newest| !newest.is_over()) {
+            takeovers.pay(now).map_err(|wait| Refusal::TooOften { wait })?;
+        }
+        Ok(takeovers)
+    }
+}
+
 impl Hub {
     /// Opens a door for every channel, through which everybody with the key may come; the channels
     /// take their [`Subscription`]s by name.
@@ -248,7 +296,19 @@ impl Hub {
         self.publish_at(request, Instant::now())
     }
 
-    fn publish_at(&self, request: &Request<'_>, now: Instant) -> Result<Publication, Refusal> {
+    /// Whether a wish would be granted now, for a door that has to say so before its peer is there.
+    /// Takes nothing and ends nobody's publication.
+    ///
+    /// # Errors
+    /// As [`Self::publish`].
+    pub fn ask(&self, request: &Request<'_>) -> Result<(), Refusal> {
+        let door = self.door(request)?;
+        self.admission.would_admit(&door.access.channel).map_err(Refusal::NoCapacity)?;
+        lock(&door.occupant).make_way(Instant::now()).map(drop)
+    }
+
+    /// The door of the channel that is asked for, to whoever may come through it.
+    fn door(&self, request: &Request<'_>) -> Result<&Door, Refusal> {
         Name::parse(request.channel)?;
         let door = self.doors.get(request.channel).ok_or(Refusal::Denied)?;
         match (&request.peer, &door.access.key) {
@@ -261,9 +321,11 @@ impl Hub {
         if door.access.has_source && matches!(request.peer, Peer::At(_)) {
             return Err(Refusal::HasSource);
         }
-        if self.closed.is_cancelled() {
-            return Err(Refusal::ShuttingDown);
-        }
+        if self.closed.is_cancelled() { Err(Refusal::ShuttingDown) } else { Ok(door) }
+    }
+
+    fn publish_at(&self, request: &Request<'_>, now: Instant) -> Result<Publication, Refusal> {
+        let door = self.door(request)?;
         self.admission.admit(&door.access.channel).map_err(Refusal::NoCapacity)?;
         let ending = Ending::new();
         let (units, queue) = mpsc::channel(QUEUE_UNITS);
@@ -279,10 +341,7 @@ impl Hub {
         // Locked across both, so that of two who come at once the later in the queue is the one who
         // stays.
         let mut occupant = lock(&door.occupant);
-        occupant.crashes.allow(now).map_err(|wait| Refusal::Quarantined { wait })?;
-        if occupant.newest.as_ref().is_some_and(|newest| !newest.is_over()) {
-            occupant.takeovers.pay(now).map_err(|wait| Refusal::TooOften { wait })?;
-        }
+        occupant.takeovers = occupant.make_way(now)?;
         door.sessions.try_send(session).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => Refusal::Busy,
             mpsc::error::TrySendError::Closed(_) => Refusal::ShuttingDown,

@@ -11,8 +11,11 @@
 //! served is none of this crate's business.
 
 pub mod av;
+pub mod door;
 pub mod hub;
 pub mod rtmp;
 pub mod secret;
 pub mod source;
+pub mod srt;
+mod text;
 pub mod ts;

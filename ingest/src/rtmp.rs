@@ -20,44 +20,4 @@ pub mod message;
 pub mod server;
 pub mod session;
 
-pub use server::{Stats, serve};
-
-/// A peer's text made fit for a log line or a reply: short, and nothing in it that moves a cursor
-/// or ends a line.
-fn printable(text: &str) -> String {
-    /// As long as a channel's name may be.
-    const LONGEST: usize = 64;
-    let mut out: String = text.chars().take(LONGEST).flat_map(char::escape_default).collect();
-    if text.chars().nth(LONGEST).is_some() {
-        out.push('…');
-    }
-    out
-}
-
-/// The name that a peer asked for, made fit for a log line: up to the first character that no
-/// channel's name has. Behind a mistyped `?` stands a key.
-fn printable_name(text: &str) -> String {
-    let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
-    let end = text.find(|c| !is_name(c)).unwrap_or(text.len());
-    let (name, rest) = text.split_at(end);
-    let mut out = printable(name);
-    if !rest.is_empty() {
-        out.push('…');
-    }
-    out
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_key_behind_a_mistyped_question_mark_is_not_told() {
-        assert_eq!(printable_name("news_1-a"), "news_1-a");
-        for mistyped in ["news&key=s3cret", "news\u{fffd}key=s3cret", "news/s3cret", "news s3cret"]
-        {
-            assert_eq!(printable_name(mistyped), "news…");
-        }
-        assert_eq!(printable_name("?key=s3cret"), "…");
-    }
-}
+pub use server::serve;

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use packager::media::{AudioConfig, VideoConfig};
 use packager::time::{Timestamp, Unroller};
 
+use crate::srt;
 use crate::ts::{CLOCK_BITS, Counts, rtp};
 
 /// One piece of a source, in the order it was received.
@@ -178,12 +179,14 @@ impl Section {
 }
 
 /// How a source has been arriving, where its way can tell: the newest figures.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Report {
     /// What was wrong with its transport stream.
     pub transport: Option<Counts>,
     /// What happened to its RTP packets.
     pub rtp: Option<rtp::Counts>,
+    /// Figures of its SRT connection.
+    pub link: Option<srt::Link>,
 }
 
 impl Report {

@@ -63,6 +63,8 @@ pub struct Context {
     pub admission: Arc<Admission>,
     /// Port of the RTMP listener.
     pub rtmp_port: u16,
+    /// Port of the SRT listener.
+    pub srt_port: u16,
     /// Port of the HTTP origin.
     pub http_port: u16,
     /// The origin's address as viewers see it, without a slash at the end, if there is one.
@@ -78,6 +80,8 @@ pub struct Door {
     pub channel: Name,
     /// Its key. Without one it takes publishers from loopback only.
     pub key: Option<Secret>,
+    /// What its SRT publishers' streams are encrypted with, if they are.
+    pub passphrase: Option<Secret>,
     /// Where it takes its source from by itself, if it does: then nobody publishes to it.
     pub source: Option<String>,
 }

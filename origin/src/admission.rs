@@ -140,6 +140,11 @@ struct Place {
 }
 
 impl Ledger {
+    fn refuse(&mut self, channel: &Name, refusal: NoRoom) {
+        self.refused += 1;
+        self.last_refusal = Some((channel.clone(), refusal));
+    }
+
     fn dearness(&self) -> f64 {
         self.dearness.unwrap_or(1.0)
     }
@@ -162,25 +167,42 @@ impl Admission {
     /// There is no room.
     pub fn admit(&self, channel: &Name, work: Work) -> Result<Admitted, NoRoom> {
         let mut ledger = self.lock();
+        match self.judge(&ledger, channel, work) {
+            Ok(admitted) => {
+                ledger.channels.entry(channel.clone()).or_insert(Place { work, admitted });
+                Ok(admitted)
+            }
+            Err(refusal) => {
+                ledger.refuse(channel, refusal);
+                Err(refusal)
+            }
+        }
+    }
+
+    /// Whether [`Self::admit`] would take it on. Takes nothing on; a refusal counts, since nobody asks
+    /// any further.
+    ///
+    /// # Errors
+    /// As [`Self::admit`].
+    pub fn would_admit(&self, channel: &Name, work: Work) -> Result<(), NoRoom> {
+        let mut ledger = self.lock();
+        let judged = self.judge(&ledger, channel, work).map(drop);
+        judged.inspect_err(|refusal| ledger.refuse(channel, *refusal))
+    }
+
+    fn judge(&self, ledger: &Ledger, channel: &Name, work: Work) -> Result<Admitted, NoRoom> {
         if let Some(place) = ledger.channels.get(channel) {
             return Ok(place.admitted);
         }
         let (used, wanted) = (ledger.used(), work.cores(ledger.dearness()));
-        let admitted = match self.cores {
-            None => Admitted::Whole,
+        match self.cores {
+            None => Ok(Admitted::Whole),
             // Nobody else would suffer; and of what costs nothing there can't be too much.
-            Some(_) if used <= 0.0 || wanted <= 0.0 => Admitted::Whole,
-            Some(cores) if used + wanted <= cores * COMFORTABLE => Admitted::Whole,
-            Some(cores) if used + wanted <= cores * TIGHT => Admitted::Reduced,
-            Some(cores) => {
-                let refusal = NoRoom { used, wanted, cores };
-                ledger.refused += 1;
-                ledger.last_refusal = Some((channel.clone(), refusal));
-                return Err(refusal);
-            }
-        };
-        ledger.channels.insert(channel.clone(), Place { work, admitted });
-        Ok(admitted)
+            Some(_) if used <= 0.0 || wanted <= 0.0 => Ok(Admitted::Whole),
+            Some(cores) if used + wanted <= cores * COMFORTABLE => Ok(Admitted::Whole),
+            Some(cores) if used + wanted <= cores * TIGHT => Ok(Admitted::Reduced),
+            Some(cores) => Err(NoRoom { used, wanted, cores }),
+        }
     }
 
     /// How a channel was taken on, if it was.

@@ -3,7 +3,7 @@
 //! ```text
 //! config ─► store, clock, metrics ─► hub ─► channels (one task each)
 //!                                     │         └► http, admin
-//!                                     └► rtmp, sources
+//!                                     └► rtmp, srt, sources
 //! ```
 //! Listening sockets come first ([`crate::sockets`]), so that a port in use is told at once and
 //! nothing is left half up.
@@ -16,7 +16,7 @@
 //! SIGHUP has the certificate read again at once; it is looked at every few seconds anyway.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -25,6 +25,7 @@ use std::time::Duration;
 
 use ingest::hub::{self, Hub};
 use ingest::rtmp::server as rtmp;
+use ingest::srt;
 use packager::dash;
 use packager::media::Name;
 use packager::time::{Rounding, Timescale, Timestamp};
@@ -52,6 +53,7 @@ mod demo;
 mod doorkeeper;
 mod edge;
 mod files;
+mod libsrt;
 mod sources;
 pub use demo::demo;
 use doorkeeper::Doorkeeper;
@@ -203,6 +205,7 @@ struct Server {
     http: SocketAddr,
     https: Option<SocketAddr>,
     rtmp: SocketAddr,
+    srt: SocketAddr,
     admin: SocketAddr,
     clock: Arc<SystemClock>,
     /// The tasks that answer viewers.
@@ -231,6 +234,7 @@ impl Server {
         };
         let (rtmp_listener, rtmp_address) = listen(Door::Rtmp)?;
         let (admin_listener, admin_address) = listen(Door::Admin)?;
+        let (srt_socket, srt_address) = datagrams(&mut sockets, Door::Srt)?;
         let failed = |source| Error::Store { path: config.store.path.clone(), source };
         let store = Store::open(&config.store.path, limits(config)).map_err(failed)?;
         let program = std::env::current_exe()
@@ -288,17 +292,36 @@ impl Server {
         let keeper = Arc::clone(&clock);
         let stop_clock = stop_rest.clone();
         tasks.spawn(async move { keeper.keep(stop_clock).await });
+        libsrt::tell();
+        let engine = srt::Engine::start()
+            .map_err(|source| Error::System { what: "can't start libsrt", source })?;
+        let srt_stats = Arc::default();
+        let hands = sources::Hands {
+            hub: hub.clone(),
+            srt: engine.clone(),
+            srt_stats: Arc::clone(&srt_stats),
+            cancel: stop_ingest.clone(),
+        };
         for channel in &config.channels {
             if let Some(source) = &channel.source {
-                let (hub, name) = (hub.clone(), channel.name.clone());
-                tasks.spawn(sources::keep(source.clone(), hub, name, stop_ingest.clone()));
+                let name = channel.name.clone();
+                tasks.spawn(sources::keep(source.clone(), hands.clone(), name));
             }
         }
+        tasks.spawn(srt::serve(
+            engine,
+            srt_socket,
+            hub.clone(),
+            srt_options(config),
+            Arc::clone(&srt_stats),
+            stop_ingest.clone(),
+        ));
+        tasks.spawn(counters::copy_door(srt_stats, metrics.srt.clone(), stop_rest.clone()));
         let rtmp_stats = Arc::default();
         let door =
             rtmp::serve(rtmp_listener, hub.clone(), Arc::clone(&rtmp_stats), stop_ingest.clone());
         tasks.spawn(door);
-        tasks.spawn(counters::copy_rtmp(rtmp_stats, metrics.rtmp.clone(), stop_rest.clone()));
+        tasks.spawn(counters::copy_door(rtmp_stats, metrics.rtmp.clone(), stop_rest.clone()));
         tasks.spawn(counters::copy_admission(
             Arc::clone(&admission),
             metrics.admission.clone(),
@@ -338,6 +361,7 @@ impl Server {
             viewers,
             admission,
             rtmp_port: rtmp_address.port(),
+            srt_port: srt_address.port(),
             http_port: http.port(),
             public_url: config.http.public_url.clone(),
             hosts: Vec::new(),
@@ -347,6 +371,7 @@ impl Server {
             http,
             https,
             rtmp: rtmp_address,
+            srt: srt_address,
             admin: admin_address,
             clock,
             front,
@@ -431,8 +456,24 @@ fn door_of(channel: &config::Channel) -> admin::Door {
     admin::Door {
         channel: channel.name.clone(),
         key: channel.key.clone(),
+        passphrase: channel.passphrase.clone(),
         source: channel.source.as_ref().map(ToString::to_string),
     }
+}
+
+/// How SRT publishers are taken, by the configuration.
+fn srt_options(config: &Config) -> srt::Options {
+    let passphrases = config.channels.iter();
+    let passphrases = passphrases.filter_map(|c| Some((c.name.clone(), c.passphrase.clone()?)));
+    srt::Options { latency: config.srt.latency, passphrases: passphrases.collect() }
+}
+
+/// A door's socket for datagrams, and where it is bound.
+fn datagrams(sockets: &mut Sockets, door: Door) -> Result<(UdpSocket, SocketAddr), Error> {
+    let socket = sockets.datagrams(door)?;
+    let address = socket.local_addr();
+    let failed = |source| Error::System { what: "can't use a socket", source };
+    address.map_err(failed).map(|address| (socket, address))
 }
 
 /// A door's listener on this runtime, and where it listens.

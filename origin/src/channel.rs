@@ -26,7 +26,7 @@ mod status;
 mod task;
 pub use incidents::Event;
 pub use status::{
-    Health, LeftOut, RenditionStatus, RepairKind, SourceStatus, StageLatency, Status,
+    Health, LeftOut, Link, RenditionStatus, RepairKind, SourceStatus, StageLatency, Status,
 };
 pub(crate) use task::{Context, run};
 

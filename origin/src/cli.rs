@@ -195,6 +195,9 @@ pub struct Demo {
     /// Address of the RTMP door
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:1935")]
     pub rtmp: SocketAddr,
+    /// Address of the SRT door
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8890")]
+    pub srt: SocketAddr,
     /// Address of the operator's page
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9997")]
     pub admin: SocketAddr,
@@ -270,6 +273,7 @@ mod tests {
         };
         assert_eq!((demo.http.port(), demo.rtmp.port(), demo.admin.port()), (0, 1935, 9997));
         assert!(demo.http.ip().is_loopback() && demo.rtmp.ip().is_loopback());
+        assert_eq!(demo.srt.to_string(), "127.0.0.1:8890");
         assert!(demo.ladder.is_none());
         let Command::Demo(demo) = parse("demo --ladder 180p,96p").unwrap().command else {
             panic!("a demo")

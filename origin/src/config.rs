@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ingest::secret::Secret;
+use ingest::srt;
 use packager::media::Name;
 use packager::time::{FrameRate, Span};
 
@@ -39,6 +40,8 @@ pub struct Config {
     pub http: Http,
     /// Where RTMP publishers come.
     pub rtmp: Rtmp,
+    /// Where SRT publishers come.
+    pub srt: Srt,
     /// Where operators and monitors come.
     pub admin: Admin,
     /// The spool on disk and the live edge in memory.
@@ -88,6 +91,15 @@ pub struct Rtmp {
     pub listen: SocketAddr,
 }
 
+/// `[srt]`
+#[derive(Clone, Debug)]
+pub struct Srt {
+    /// Address of the listener.
+    pub listen: SocketAddr,
+    /// The least latency a publisher's connection gets.
+    pub latency: Duration,
+}
+
 /// `[admin]`
 #[derive(Clone, Debug)]
 pub struct Admin {
@@ -130,6 +142,8 @@ pub struct Channel {
     pub name: Name,
     /// The publisher's key. Without one the channel takes publishers from loopback only.
     pub key: Option<Secret>,
+    /// What its SRT publishers' streams are encrypted with. Without one they are not.
+    pub passphrase: Option<Secret>,
     /// Bits per second that a publisher may send; `None`: any.
     pub max_bitrate: Option<u32>,
     /// Whether the source is packaged as it is, without FFmpeg: `ladder = "source"`.
@@ -168,6 +182,8 @@ pub enum Source {
     },
     /// Datagrams that are sent to this machine or to a group.
     Datagrams(Datagrams),
+    /// Somebody who is called over SRT.
+    Call(srt::Url),
 }
 
 /// As the configuration writes it.
@@ -178,6 +194,7 @@ impl std::fmt::Display for Source {
             Self::Datagrams(Datagrams { rtp, address, .. }) => {
                 write!(f, "{}://{address}", if *rtp { "rtp" } else { "udp" })
             }
+            Self::Call(url) => url.fmt(f),
         }
     }
 }
@@ -262,6 +279,13 @@ impl Default for Rtmp {
     }
 }
 
+impl Default for Srt {
+    fn default() -> Self {
+        // libsrt's own: who needs more asks for it.
+        Self { listen: SocketAddr::new(ANY, 8890), latency: Duration::from_millis(120) }
+    }
+}
+
 impl Default for Admin {
     fn default() -> Self {
         Self { listen: SocketAddr::new(LOOPBACK, 9997) }
@@ -281,6 +305,7 @@ impl Channel {
         Self {
             name,
             key: None,
+            passphrase: None,
             pass_through: false,
             fallback: Fallback::Refuse,
             source: None,

@@ -9,14 +9,17 @@
 //! in `LISTEN_PID`. A parent can't name a process it has not started yet, so [`Sockets::hand_to`]
 //! leaves `LISTEN_PID` out, and [`Sockets::inherit`] is for a process that knows it was meant.
 //!
-//! A door is added in [`Door`]; nothing is accepted here.
+//! A door is added in [`Door`]; nothing is accepted here. What waits at a door for datagrams while the
+//! server is started again is what fits into the socket's buffer: handshakes that come then are
+//! answered late, and streams that were under way begin anew, since only the process that died knew
+//! their keys and numbers.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::fs::File;
 use std::io;
 use std::mem::ManuallyDrop;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
@@ -43,16 +46,18 @@ pub enum Door {
     Https,
     /// RTMP publishers.
     Rtmp,
+    /// SRT publishers.
+    Srt,
     /// Operators and monitors.
     Admin,
 }
 
 impl Door {
     /// All of them, in the order in which they are opened and handed over.
-    pub const ALL: [Self; 4] = [Self::Http, Self::Https, Self::Rtmp, Self::Admin];
+    pub const ALL: [Self; 5] = [Self::Http, Self::Https, Self::Rtmp, Self::Srt, Self::Admin];
 
     /// Those no server is without.
-    const NEEDED: [Self; 3] = [Self::Http, Self::Rtmp, Self::Admin];
+    const NEEDED: [Self; 4] = [Self::Http, Self::Rtmp, Self::Srt, Self::Admin];
 
     /// Its name in `LISTEN_FDNAMES`.
     pub const fn name(self) -> &'static str {
@@ -60,6 +65,7 @@ impl Door {
             Self::Http => "http",
             Self::Https => "https",
             Self::Rtmp => "rtmp",
+            Self::Srt => "srt",
             Self::Admin => "admin",
         }
     }
@@ -70,6 +76,7 @@ impl Door {
             Self::Http => "HTTP",
             Self::Https => "HTTPS",
             Self::Rtmp => "RTMP",
+            Self::Srt => "SRT",
             Self::Admin => "the operator",
         }
     }
@@ -78,6 +85,7 @@ impl Door {
     const fn kind(self) -> SocketType {
         match self {
             Self::Http | Self::Https | Self::Rtmp | Self::Admin => SocketType::STREAM,
+            Self::Srt => SocketType::DGRAM,
         }
     }
 
@@ -87,6 +95,7 @@ impl Door {
             Self::Http => Some(config.http.listen),
             Self::Https => config.http.tls.as_ref().map(|tls| tls.listen),
             Self::Rtmp => Some(config.rtmp.listen),
+            Self::Srt => Some(config.srt.listen),
             Self::Admin => Some(config.admin.listen),
         }
     }
@@ -97,6 +106,9 @@ impl Door {
     }
 
     fn open(self, address: SocketAddr) -> io::Result<OwnedFd> {
+        if self.kind() == SocketType::DGRAM {
+            return UdpSocket::bind(address).map(Into::into);
+        }
         let listener = TcpListener::bind(address)?;
         // Widens the queue that the standard library chose.
         rustix::net::listen(&listener, BACKLOG)?;
@@ -246,8 +258,19 @@ impl Sockets {
     /// # Errors
     /// It was taken before.
     pub fn listener(&mut self, door: Door) -> Result<TcpListener, Error> {
-        let fd = self.0.remove(&door).ok_or_else(|| Error::Missing { purpose: door.purpose() })?;
-        Ok(fd.into())
+        self.take(door).map(Into::into)
+    }
+
+    /// The socket of a door for datagrams; once.
+    ///
+    /// # Errors
+    /// It was taken before.
+    pub fn datagrams(&mut self, door: Door) -> Result<UdpSocket, Error> {
+        self.take(door).map(Into::into)
+    }
+
+    fn take(&mut self, door: Door) -> Result<OwnedFd, Error> {
+        self.0.remove(&door).ok_or_else(|| Error::Missing { purpose: door.purpose() })
     }
 }
 

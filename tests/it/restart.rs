@@ -148,8 +148,9 @@ fn serve(config: &str) -> Result<process::Output> {
     process::run("headwater serve", &mut command, UP_WITHIN)
 }
 
-/// The three sections with ports from the system.
+/// The sections with ports from the system.
 const ANYWHERE: &str = "[http]\nlisten = \"127.0.0.1:0\"\n[rtmp]\nlisten = \"127.0.0.1:0\"\n\
+    [srt]\nlisten = \"127.0.0.1:0\"\n\
     [admin]\nlisten = \"127.0.0.1:0\"\n";
 
 #[test]
@@ -199,7 +200,7 @@ fn activated(names: &str, listen: [&str; 3]) -> Result<(Process, tempfile::TempD
     let [http, rtmp, admin] = listen;
     let text = format!(
         "[http]\nlisten = \"{http}\"\n[rtmp]\nlisten = \"{rtmp}\"\n\
-         [admin]\nlisten = \"{admin}\"\n"
+         [srt]\nlisten = \"127.0.0.1:0\"\n[admin]\nlisten = \"{admin}\"\n"
     );
     std::fs::write(&config, text).context("configuration")?;
     let mut command = Command::new("python3");

@@ -66,9 +66,16 @@ const ORIGIN_MAY_NAME: &[(&str, &[&str])] = &[
 ];
 
 /// Modules of `origin` that may name `ingest`, and what of it (`""` is all). A stream key is the
-/// same type at every door, so the configuration and the operator's page may name that.
-const ORIGIN_MAY_NAME_INGEST: &[(&str, &str)] =
-    &[("app", ""), ("channel", ""), ("webrtc", ""), ("config", "secret"), ("admin", "secret")];
+/// same type at every door, so the configuration and the operator's page may name that; and what an SRT
+/// address may be is SRT's to say.
+const ORIGIN_MAY_NAME_INGEST: &[(&str, &str)] = &[
+    ("app", ""),
+    ("channel", ""),
+    ("webrtc", ""),
+    ("config", "secret"),
+    ("config", "srt"),
+    ("admin", "secret"),
+];
 
 /// Crates and standard modules that only some folders may name.
 const FENCED: &[(&str, &[&str])] = &[

@@ -25,6 +25,7 @@ use crate::{Context, Failure, Result, clock, workspace};
 pub mod obs;
 mod picture;
 pub mod relay;
+pub mod srt;
 
 /// How long an encoder may take to flush and end after its input has ended.
 const FLUSH_WITHIN: Duration = Duration::from_secs(10);
@@ -73,8 +74,12 @@ pub enum Broadcaster {
     Ffmpeg,
     /// A newer ffmpeg with x265, which sends the Enhanced RTMP header `hvc1`.
     NewerFfmpegHevc,
-    /// GStreamer's `rtmp2sink` with x264.
+    /// GStreamer's `rtmp2sink` or `srtsink` with x264.
     GStreamer,
+    /// Debian's ffmpeg with x265, which it can put into MPEG-TS only.
+    FfmpegHevc,
+    /// The same with x264, sent by `srt-live-transmit`.
+    SrtLiveTransmit,
 }
 
 impl Source {
@@ -126,6 +131,15 @@ impl Source {
     pub fn with_lag(mut self, lag: Duration) -> Self {
         self.lag = lag;
         self
+    }
+
+    /// Starts to publish over SRT.
+    ///
+    /// # Errors
+    /// If the broadcaster can't be started.
+    pub fn publish_srt(self, to: &srt::Srt) -> Result<Publisher> {
+        let url = to.url(self.broadcaster);
+        Publisher::start(self, &url)
     }
 
     /// Starts to publish to `url` (`rtmp://…`), or to write FLV into a file, or MPEG-TS into one that
@@ -215,7 +229,15 @@ impl Publisher {
         let ports = Ports { picture: picture_door.port, sound: sound_door.port };
         let mut command = match source.broadcaster {
             Broadcaster::GStreamer => gstreamer(&source, ports, url),
-            Broadcaster::Ffmpeg => ffmpeg(&source, Command::new("ffmpeg"), ports, url),
+            Broadcaster::Ffmpeg | Broadcaster::FfmpegHevc => {
+                ffmpeg(&source, Command::new("ffmpeg"), ports, url)
+            }
+            Broadcaster::SrtLiveTransmit => {
+                let mut command = Command::new("sh");
+                let script = "\"$@\" | srt-live-transmit -quiet -chunk:1316 file://con \"$TO\"";
+                command.args(["-c", script, "sh", "ffmpeg"]).env("TO", url);
+                ffmpeg(&source, command, ports, "pipe:1")
+            }
             Broadcaster::NewerFfmpegHevc => {
                 ffmpeg(&source, Command::new(workspace::newer_ffmpeg()?), ports, url)
             }
@@ -424,7 +446,7 @@ fn ffmpeg(source: &Source, mut command: Command, ports: Ports, url: &str) -> Com
     }
     let (gop, b_frames) = (source.gop.to_string(), source.b_frames.to_string());
     command.args(["-map", "0:v", "-pix_fmt", "yuv420p", "-b:v", "700k", "-g", &gop]);
-    if source.broadcaster == Broadcaster::NewerFfmpegHevc {
+    if matches!(source.broadcaster, Broadcaster::NewerFfmpegHevc | Broadcaster::FfmpegHevc) {
         let parameters = format!(
             "keyint={gop}:min-keyint={gop}:scenecut=0:bframes={b_frames}:pools=none:frame-threads=1:\
              log-level=error"
@@ -438,12 +460,20 @@ fn ffmpeg(source: &Source, mut command: Command, ports: Ports, url: &str) -> Com
     command.args(&source.output_args);
     if url.starts_with("[f=") {
         command.args(["-f", "tee", url]);
-    } else if url.ends_with(".ts") {
-        command.args(["-f", "mpegts", url]);
+    } else if carries_ts(source, url) {
+        // Sound is else held back until there is enough of it for a packet.
+        command.args(["-pes_payload_size", "0", "-flush_packets", "1", "-f", "mpegts", url]);
     } else {
         command.args(["-flush_packets", "1", "-f", "flv", url]);
     }
     command
+}
+
+/// Whether a source goes out as MPEG-TS; all else is FLV.
+fn carries_ts(source: &Source, url: &str) -> bool {
+    url.starts_with("srt://")
+        || url.ends_with(".ts")
+        || source.broadcaster == Broadcaster::SrtLiveTransmit
 }
 
 /// A GStreamer pipeline with the same feed. `rtmp2sink` takes the query as part of the stream name.
@@ -454,9 +484,18 @@ fn gstreamer(source: &Source, ports: Ports, url: &str) -> Command {
     let mut pipeline = format!(
         "tcpclientsrc host=127.0.0.1 port={} ! rawvideoparse format=i420 width={width} height={height} framerate={rate} ! \
          queue ! x264enc speed-preset=ultrafast tune=zerolatency threads=1 bframes={} \
-         key-int-max={} bitrate=700 ! h264parse ! flvmux name=mux streamable=true ! \
-         rtmp2sink location={url}",
-        ports.picture, source.b_frames, source.gop,
+         key-int-max={} bitrate=700 ! {}",
+        ports.picture,
+        source.b_frames,
+        source.gop,
+        if carries_ts(source, url) {
+            format!(
+                "h264parse config-interval=-1 ! mpegtsmux name=mux alignment=7 ! \
+                 srtsink wait-for-connection=false uri=\"{url}\""
+            )
+        } else {
+            format!("h264parse ! flvmux name=mux streamable=true ! rtmp2sink location={url}")
+        },
     );
     if let Some(sound) = source.sound {
         pipeline.push_str(&format!(

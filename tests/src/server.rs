@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::fmt::Write as _;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::path::Path;
 use std::process::{Command, ExitStatus};
 use std::time::Duration;
@@ -12,6 +12,7 @@ use tempfile::TempDir;
 
 use crate::client::Client;
 use crate::process::{Process, Stdout, harm, tree};
+use crate::publisher::srt::Srt;
 use crate::reader::hls;
 use crate::wait::{Look, until};
 use crate::{Context, Failure, Result, workspace};
@@ -103,6 +104,8 @@ pub struct Server {
     pub http: SocketAddr,
     /// Where broadcasters go.
     pub rtmp: SocketAddr,
+    /// Where those go that speak SRT.
+    pub srt: SocketAddr,
     /// Where operators go.
     pub admin: SocketAddr,
     /// Where viewers go if an edge was asked for.
@@ -142,12 +145,12 @@ impl Server {
         environment: &[(&str, &Path)],
     ) -> Result<Self> {
         let tables: String = channels.iter().map(ChannelConfig::toml).collect();
-        on_free_ports(environment, |[http, rtmp, admin], dir| {
+        on_free_ports(environment, |Ports { http, rtmp, srt, admin }, dir| {
             let config = dir.join("headwater.toml");
             let store = dir.join("data");
             let text = format!(
                 "[http]\nlisten = \"{http}\"\n{lines}\n[rtmp]\nlisten = \"{rtmp}\"\n\
-                 [admin]\nlisten = \"{admin}\"\n[store]\nkind = \"fs\"\npath = {store:?}\n{tables}"
+                 [srt]\nlisten = \"{srt}\"\n[admin]\nlisten = \"{admin}\"\n[store]\nkind = \"fs\"\npath = {store:?}\n{tables}"
             );
             std::fs::write(&config, text).context("configuration of the server")?;
             Ok(vec!["serve".into(), "--config".into(), config.into()])
@@ -167,12 +170,10 @@ impl Server {
     /// # Errors
     /// As [`Self::start`].
     pub fn demo_with(more: &[&str]) -> Result<Self> {
-        on_free_ports(&[], |[http, rtmp, admin], _| {
+        on_free_ports(&[], |ports, _| {
             let mut arguments = vec!["demo".into()];
             arguments.extend(more.iter().map(Into::into));
-            for (name, address) in [("--http", http), ("--rtmp", rtmp), ("--admin", admin)] {
-                arguments.extend([name.into(), address.to_string().into()]);
-            }
+            arguments.extend(ports.arguments());
             Ok(arguments)
         })
     }
@@ -183,13 +184,10 @@ impl Server {
     /// As [`Self::start`].
     pub fn demo_behind(cdn: &str, more: &[&str]) -> Result<Self> {
         let [edge] = free_ports()?;
-        let mut server = on_free_ports(&[], |[http, rtmp, admin], _| {
+        let mut server = on_free_ports(&[], |ports, _| {
             let mut arguments = vec!["demo".into(), "--cdn".into(), cdn.into()];
-            for (name, address) in
-                [("--http", http), ("--rtmp", rtmp), ("--admin", admin), ("--cdn-listen", edge)]
-            {
-                arguments.extend([name.into(), address.to_string().into()]);
-            }
+            arguments.extend(ports.arguments());
+            arguments.extend(["--cdn-listen".into(), edge.to_string().into()]);
             arguments.extend(more.iter().map(Into::into));
             Ok(arguments)
         })?;
@@ -199,7 +197,7 @@ impl Server {
 
     fn launch(
         dir: TempDir,
-        [http, rtmp, admin]: [SocketAddr; 3],
+        Ports { http, rtmp, srt, admin }: Ports,
         arguments: &[OsString],
         environment: &[(&str, &Path)],
     ) -> Result<Self> {
@@ -212,7 +210,7 @@ impl Server {
         let process = Process::spawn("headwater", &mut command, Stdout::Log, &log)?;
         // From here on its log is kept whatever happens.
         let client = Client::afresh();
-        let mut server = Self { process, dir, http, rtmp, admin, edge: None, client };
+        let mut server = Self { process, dir, http, rtmp, srt, admin, edge: None, client };
         let ready = server.admin_url("/readyz");
         let waited = until("ready server", READY_WITHIN, || {
             if let Some(status) = server.process.exited() {
@@ -241,6 +239,11 @@ impl Server {
     /// URL for publishing to a channel.
     pub fn publish_url(&self, channel: &str, key: Option<&str>) -> String {
         publish_url(self.rtmp, channel, key)
+    }
+
+    /// How to publish to a channel over SRT.
+    pub fn srt(&self, channel: &str, key: Option<&str>) -> Srt {
+        Srt::to(self.srt, channel, key)
     }
 
     /// Everything it has logged.
@@ -431,17 +434,43 @@ pub fn publish_url(rtmp: SocketAddr, channel: &str, key: Option<&str>) -> String
     }
 }
 
+/// Where the doors of a server are.
+#[derive(Clone, Copy, Debug)]
+struct Ports {
+    http: SocketAddr,
+    rtmp: SocketAddr,
+    srt: SocketAddr,
+    admin: SocketAddr,
+}
+
+impl Ports {
+    /// Addresses with ports that were free a moment ago.
+    fn free() -> Result<Self> {
+        let [http, rtmp, admin] = free_ports()?;
+        let udp = UdpSocket::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
+        Ok(Self { http, rtmp, srt: udp.context("a free port")?, admin })
+    }
+
+    /// As arguments of the demo.
+    fn arguments(self) -> impl Iterator<Item = OsString> {
+        let Self { http, rtmp, srt, admin } = self;
+        [("--http", http), ("--rtmp", rtmp), ("--srt", srt), ("--admin", admin)]
+            .into_iter()
+            .flat_map(|(name, address)| [name.into(), address.to_string().into()])
+    }
+}
+
 /// Starts a server whose arguments are made of addresses and a folder; again with other ports if
 /// another program was faster to take one.
 fn on_free_ports(
     environment: &[(&str, &Path)],
-    arguments: impl Fn([SocketAddr; 3], &Path) -> Result<Vec<OsString>>,
+    arguments: impl Fn(Ports, &Path) -> Result<Vec<OsString>>,
 ) -> Result<Server> {
     let mut last = None;
     for _ in 0..PORT_TRIES {
         let prefix = tempfile::Builder::new().prefix("headwater-it-").tempdir();
         let dir = prefix.context("temporary folder")?;
-        let ports = free_ports()?;
+        let ports = Ports::free()?;
         let arguments = arguments(ports, dir.path())?;
         match Server::launch(dir, ports, &arguments, environment) {
             Err(failure) if failure.to_string().contains("in use") => last = Some(failure),

@@ -146,6 +146,10 @@ impl Admit for Full {
     fn admit(&self, channel: &Name) -> Result<(), String> {
         Err(format!("no room for {channel}"))
     }
+
+    fn would_admit(&self, channel: &Name) -> Result<(), String> {
+        self.admit(channel)
+    }
 }
 
 #[tokio::test]
@@ -161,6 +165,28 @@ async fn a_machine_without_room_says_so_and_only_to_those_with_the_key() {
     let refused = |key| hub.publish(&request("news", Some(key), "10.0.0.1:5")).unwrap_err();
     assert_eq!(refused("k2"), Refusal::Denied);
     assert_eq!(refused("k1"), Refusal::NoCapacity("no room for news".into()));
+    let asked = hub.ask(&request("news", Some("k1"), "10.0.0.1:5")).unwrap_err();
+    assert_eq!(asked, refused("k1"));
+}
+
+#[tokio::test]
+async fn asking_is_answered_as_publishing_would_be_and_changes_nothing() {
+    let (hub, mut subscriptions) = hub();
+    let wish = request("open", None, "127.0.0.1:1");
+    let _publication = hub.publish(&wish).unwrap();
+    let mut session = subscriptions.get_mut("open").unwrap().next().await.unwrap();
+    for _ in 0..100 {
+        hub.ask(&wish).unwrap();
+    }
+    let still = tokio::time::timeout(Duration::from_millis(50), session.next()).await;
+    assert!(still.is_err(), "who is there stays");
+    let publications: Vec<_> = (0..6).map(|_| hub.publish(&wish).unwrap()).collect();
+    assert!(matches!(hub.ask(&wish), Err(Refusal::TooOften { .. })));
+    drop(publications);
+    hub.ask(&wish).unwrap();
+    assert!(matches!(hub.ask(&request("a b", None, "127.0.0.1:1")), Err(Refusal::BadName(_))));
+    hub.close();
+    assert_eq!(hub.ask(&wish), Err(Refusal::ShuttingDown));
 }
 
 #[tokio::test]

@@ -17,16 +17,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, error, info, warn};
 
-use super::printable_name;
 use super::session::{self, Event, Session, Stage, Target};
+use crate::door::{Gate, Pass, Publishing, Stats};
 use crate::hub::{Closed, Hub, Publication, Refusal, Request};
 use crate::source::{Protocol, Unit};
-
-mod gate;
-mod stats;
-
-use gate::{Gate, Pass};
-pub use stats::{Snapshot, Stats};
+use crate::text::printable_name;
 
 /// From accept to C1, whole. Real peers send it at once.
 pub const DEADLINE_HELLO: Duration = Duration::from_secs(3);
@@ -146,16 +141,8 @@ impl End {
             Self::Session(session::Error::Handshake) => "handshake",
             Self::Session(session::Error::Media(_)) => "media",
             Self::Session(_) => "protocol",
-            Self::Refused(Refusal::BadName(_)) => "bad name",
-            Self::Refused(Refusal::TooOften { .. } | Refusal::Busy) => "too often",
-            Self::Refused(Refusal::Quarantined { .. }) => "quarantined",
-            Self::Refused(Refusal::NoCapacity(_)) => "no capacity",
-            Self::Refused(Refusal::ShuttingDown) => "shutdown",
-            Self::Refused(_) => "denied",
-            Self::Closed(Closed::TakenOver) => "taken over",
-            Self::Closed(Closed::Rejected(_)) => "rejected",
-            Self::Closed(Closed::TooMuch { .. }) => "too much",
-            Self::Closed(_) => "shutdown",
+            Self::Refused(refusal) => refusal.label(),
+            Self::Closed(closed) => closed.label(),
             Self::Late { .. } => "deadline",
         }
     }
@@ -165,7 +152,7 @@ impl End {
 struct Live {
     publication: Publication,
     /// Counted as going on for as long as this lives.
-    _counted: stats::Publishing,
+    _counted: Publishing,
     since: Instant,
     bytes_before: u64,
 }

@@ -355,7 +355,7 @@ impl Session {
 
     fn unknown(&mut self, name: &str, command: &Command) {
         if command.transaction != 0.0 {
-            let text = format!("{} is not available here", super::printable(name));
+            let text = format!("{} is not available here", crate::text::printable(name));
             let info = status_info("error", "NetConnection.Call.Failed", &text);
             let values = [Value::Null, info];
             self.writer.command(command.stream_id, "_error", command.transaction, &values);

@@ -5,7 +5,7 @@ use std::time::Instant;
 use packager::time::{Rounding, Timescale};
 use serde::Serialize;
 
-use crate::channel::{Event, Status};
+use crate::channel::{Event, Link, Status};
 use crate::viewers::{Audience, Viewers};
 
 /// A channel.
@@ -16,6 +16,8 @@ pub(super) struct Channel {
     status: Status,
     /// Address and port of the publisher.
     peer: Option<String>,
+    /// Figures of the connection that the source comes over, where it is SRT's.
+    link: Option<Link>,
     grid: Option<Grid>,
     /// Those who watch and report.
     audience: Audience,
@@ -39,6 +41,7 @@ impl Channel {
         let audience = viewers.audience(&channel.name, Instant::now());
         let status = Status::clone(&channel.status.borrow());
         let peer = status.source.as_ref().map(|source| source.peer.clone());
+        let link = status.source.as_ref().and_then(|source| source.link);
         let grid = channel.snapshot.borrow().as_ref().map(|snapshot| {
             let grid = &snapshot.format.grid;
             let micros = |span: packager::time::Span| {
@@ -54,7 +57,7 @@ impl Channel {
             }
         });
         let events = status.events.clone();
-        Self { name: channel.name.to_string(), status, peer, grid, audience, events }
+        Self { name: channel.name.to_string(), status, peer, link, grid, audience, events }
     }
 }
 

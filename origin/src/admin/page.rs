@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use super::{Context, Door};
 use crate::admission::Capacity;
-use crate::channel::{Event, Health, SourceStatus, Status};
+use crate::channel::{Event, Health, Link, SourceStatus, Status};
 use crate::viewers::{Audience, Protocol};
 
 mod cues;
@@ -45,20 +45,28 @@ pub(super) fn start(context: &Context, host: Option<&str>) -> String {
         1935 => format!("rtmp://{host}/live"),
         port => format!("rtmp://{host}:{port}/live"),
     };
+    let srt = format!("srt://{host}:{}", context.srt_port);
     let mut html = String::with_capacity(8 * 1024);
     // Writing to a string can't fail.
-    let _ = write(&mut html, context, &origin, &rtmp);
+    let _ = write(&mut html, context, &Addresses { origin, rtmp, srt });
     html
 }
 
-fn write(html: &mut String, context: &Context, origin: &str, rtmp: &str) -> fmt::Result {
+/// Where viewers and publishers go.
+struct Addresses {
+    origin: String,
+    rtmp: String,
+    srt: String,
+}
+
+fn write(html: &mut String, context: &Context, addresses: &Addresses) -> fmt::Result {
     html.write_str(HEAD)?;
     write!(
         html,
         "<header><h1>Headwater</h1><nav><a href=\"{0}/\">Start page for viewers</a>\
          <a href=\"/api/v1/channels\">API</a><a href=\"/metrics\">Metrics</a>\
          <a href=\"/\">Refresh</a></nav></header><main>",
-        Escaped(origin)
+        Escaped(&addresses.origin)
     )?;
     capacity(html, &context.admission.capacity())?;
     if context.doors.is_empty() {
@@ -70,7 +78,7 @@ fn write(html: &mut String, context: &Context, origin: &str, rtmp: &str) -> fmt:
     for door in &context.doors {
         let status = context.channels.get(&door.channel).map(|c| c.status.borrow().clone());
         let audience = context.viewers.audience(&door.channel, Instant::now());
-        channel(html, door, (&status.unwrap_or_default(), &audience), origin, rtmp)?;
+        channel(html, door, (&status.unwrap_or_default(), &audience), addresses)?;
         if let Some(channel) = context.channels.get(&door.channel) {
             cues::write(html, channel)?;
         }
@@ -83,8 +91,7 @@ fn channel(
     html: &mut String,
     door: &Door,
     (status, watching): (&Status, &Audience),
-    origin: &str,
-    rtmp: &str,
+    addresses: &Addresses,
 ) -> fmt::Result {
     let name = door.channel.as_str();
     let (class, words) = state(status.state);
@@ -95,7 +102,7 @@ fn channel(
          <a href=\"{0}/live/{name}/index.m3u8\">HLS</a>\
          <a href=\"{0}/live/{name}/manifest.mpd\">DASH</a>\
          <a href=\"/api/v1/channels/{name}\">Details</a></p>",
-        Escaped(origin)
+        Escaped(&addresses.origin)
     )?;
     if let Some(error) = &status.last_error {
         write!(html, "<p class=\"error\">{}</p>", Escaped(error))?;
@@ -108,7 +115,7 @@ fn channel(
     facts(html, status)?;
     audience(html, watching)?;
     events(html, &status.events)?;
-    publish(html, door, rtmp)
+    publish(html, door, addresses)
 }
 
 /// What the machine has and what is taken of it, where that is counted.
@@ -216,6 +223,9 @@ fn source_facts(html: &mut String, source: &SourceStatus) -> fmt::Result {
         let order = if skew < 0.0 { "behind" } else { "ahead of" };
         write!(html, "<dt>Sound</dt><dd>{:.0} ms {order} the picture</dd>", skew.abs())?;
     }
+    if let Some(link) = &source.link {
+        connection(html, link)?;
+    }
     if !source.transport_faults.is_empty() {
         html.write_str("<dt>Transport stream</dt><dd>")?;
         for (at, (kind, times)) in source.transport_faults.iter().enumerate() {
@@ -225,6 +235,29 @@ fn source_facts(html: &mut String, source: &SourceStatus) -> fmt::Result {
         html.write_str("</dd>")?;
     }
     Ok(())
+}
+
+/// How the source's packets fare on their way.
+fn connection(html: &mut String, link: &Link) -> fmt::Result {
+    write!(
+        html,
+        "<dt>Connection</dt><dd>SRT, {:.1} ms there and back, {} ms latency of which {} ms are \
+         filled",
+        link.rtt_ms, link.latency_ms, link.buffer_ms
+    )?;
+    match link.encryption_bits {
+        Some(bits) => write!(html, ", AES-{bits}")?,
+        None => html.write_str(", not encrypted")?,
+    }
+    write!(
+        html,
+        "<br>{} of {} packets lost, {} sent again, {} never in time",
+        link.lost, link.received, link.retransmitted, link.dropped
+    )?;
+    if link.undecrypted > 0 {
+        write!(html, ", {} not decrypted", link.undecrypted)?;
+    }
+    html.write_str("</dd>")
 }
 
 /// What has happened lately, newest first; folded away unless something goes on.
@@ -266,7 +299,7 @@ fn lasting(millis: u64) -> String {
 }
 
 /// Publish settings, with the key folded away.
-fn publish(html: &mut String, door: &Door, rtmp: &str) -> fmt::Result {
+fn publish(html: &mut String, door: &Door, addresses: &Addresses) -> fmt::Result {
     if let Some(source) = &door.source {
         return write!(
             html,
@@ -280,21 +313,21 @@ fn publish(html: &mut String, door: &Door, rtmp: &str) -> fmt::Result {
         html,
         "<div class=\"publish\"><h3>Publish</h3><p>In OBS: Settings, Stream, Service \
          <em>Custom…</em></p><dl><dt>Server</dt><dd><code>{}</code></dd>",
-        Escaped(rtmp)
+        Escaped(&addresses.rtmp)
     )?;
-    match &door.key {
-        Some(key) => write!(
-            html,
-            "<dt>Stream key</dt><dd><details><summary>Show</summary>\
-             <code>{name}?key={}</code></details></dd></dl>",
-            Escaped(&percent(key.expose()))
-        )?,
-        None => write!(
-            html,
-            "<dt>Stream key</dt><dd><code>{name}</code></dd></dl>\
-             <p class=\"note\">This channel has no key and takes publishers from this machine \
-             only.</p>"
-        )?,
+    let key = match &door.key {
+        Some(key) => format!("{name}?key={}", percent(key.expose())),
+        None => name.to_owned(),
+    };
+    html.write_str("<dt>Stream key</dt>")?;
+    secret(html, &key, door.key.is_some())?;
+    srt_address(html, door, &addresses.srt)?;
+    html.write_str("</dl>")?;
+    if door.key.is_none() {
+        html.write_str(
+            "<p class=\"note\">This channel has no key and takes publishers from this machine \
+             only.</p>",
+        )?;
     }
     html.write_str(
         "<details class=\"encoder\"><summary>Encoder settings</summary><dl>\
@@ -302,6 +335,31 @@ fn publish(html: &mut String, door: &Door, rtmp: &str) -> fmt::Result {
          <dt>Profile</dt><dd>high</dd><dt>Tune</dt><dd>zerolatency, or 0 B-frames</dd>\
          <dt>Audio</dt><dd>AAC, 48 kHz, stereo</dd></dl></details></div>",
     )
+}
+
+/// Where SRT encoders publish, and the passphrase, for which they have a field of its own.
+fn srt_address(html: &mut String, door: &Door, srt: &str) -> fmt::Result {
+    let mut url = format!("{srt}?streamid=publish:{}", door.channel);
+    if let Some(key) = &door.key {
+        let _ = write!(url, ":{}", percent(key.expose()));
+    }
+    html.write_str("<dt>Or by SRT</dt>")?;
+    secret(html, &url, door.key.is_some())?;
+    if let Some(passphrase) = &door.passphrase {
+        html.write_str("<dt>SRT passphrase</dt>")?;
+        secret(html, passphrase.expose(), true)?;
+    }
+    Ok(())
+}
+
+/// A text to copy, folded away if it `is_secret`.
+fn secret(html: &mut String, text: &str, is_secret: bool) -> fmt::Result {
+    let text = Escaped(text);
+    if is_secret {
+        write!(html, "<dd><details><summary>Show</summary><code>{text}</code></details></dd>")
+    } else {
+        write!(html, "<dd><code>{text}</code></dd>")
+    }
 }
 
 fn state(health: Health) -> (&'static str, &'static str) {

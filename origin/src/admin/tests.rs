@@ -13,10 +13,23 @@ use super::*;
 use crate::channel::cues::Desk;
 use crate::channel::incidents::{Cause, Happening, Incidents};
 use crate::channel::{
-    Channel, Event, Health, LeftOut, RenditionStatus, RepairKind, SourceStatus, Status,
+    Channel, Event, Health, LeftOut, Link, RenditionStatus, RepairKind, SourceStatus, Status,
 };
 
 const KEY: &str = "canary & <key>";
+const PASSPHRASE: &str = "correct horse";
+const LINK: Link = Link {
+    rtt_ms: 80.5,
+    latency_ms: 120,
+    buffer_ms: 40,
+    received: 1_000,
+    lost: 5,
+    retransmitted: 3,
+    dropped: 2,
+    belated: 1,
+    undecrypted: 0,
+    encryption_bits: Some(128),
+};
 const PEER: &str = "192.0.2.77:50123";
 
 struct Fixture {
@@ -57,12 +70,18 @@ impl Fixture {
             viewers: Arc::clone(&viewers),
             channels: Arc::new(channels),
             doors: vec![
-                Door { channel: news, key: Some(Secret::new(KEY)), source: None },
-                Door { channel: open, key: None, source: None },
+                Door {
+                    channel: news,
+                    key: Some(Secret::new(KEY)),
+                    passphrase: Some(Secret::new(PASSPHRASE)),
+                    source: None,
+                },
+                Door { channel: open, key: None, passphrase: None, source: None },
             ],
             metrics,
             admission: Arc::new(Admission::new(Some(4.0))),
             rtmp_port: 1936,
+            srt_port: 8890,
             http_port: 8080,
             public_url: None,
             hosts: vec!["ops.example".to_owned()],
@@ -107,6 +126,7 @@ fn status() -> Status {
             b_frames: Some(true),
             av_skew_ms: Some(-120.0),
             warnings: vec!["key frames are <far> apart".into()],
+            link: Some(LINK),
             ..SourceStatus::default()
         }),
         repairs: [(RepairKind::Jump, 3), (RepairKind::Wrap, 1)].into(),
@@ -206,6 +226,8 @@ async fn the_page_says_in_plain_words_how_the_source_is() {
     for words in [
         "every 4.00 s, with B-frames",
         "120 ms behind the picture",
+        "SRT, 80.5 ms there and back, 120 ms latency of which 40 ms are filled, AES-128",
+        "5 of 1000 packets lost, 3 sent again, 2 never in time",
         "the source&#39;s clock jumped 3 times",
         "the source&#39;s clock ran over its 32 bits once",
         "<p class=\"warning\">key frames are &lt;far&gt; apart</p>",
@@ -229,10 +251,15 @@ async fn the_page_has_publish_settings_with_the_key_folded_away() {
     let (status, _, page) = Fixture::new().get("/").await;
     assert_eq!(status, StatusCode::OK);
     assert!(page.contains("<code>rtmp://localhost:1936/live</code>"), "{page}");
-    let folded = "<details><summary>Show</summary>\
+    let folded = "<dd><details><summary>Show</summary>\
                   <code>news?key=canary%20%26%20%3Ckey%3E</code></details>";
     assert!(page.contains(folded), "{page}");
-    assert_eq!(page.matches("canary").count(), 1);
+    let srt = "<code>srt://localhost:8890?streamid=publish:news:canary%20%26%20%3Ckey%3E</code>";
+    assert!(page.contains(srt), "{page}");
+    let folded = "<details><summary>Show</summary><code>correct horse</code></details>";
+    assert!(page.contains(folded), "{page}");
+    assert_eq!(page.matches("canary").count(), 2);
+    assert!(page.contains("<code>srt://localhost:8890?streamid=publish:open</code>"), "{page}");
     assert!(page.contains("<code>open</code>"), "{page}");
     assert!(page.contains("href=\"http://localhost:8080/watch/news\""), "{page}");
 }

@@ -10,12 +10,14 @@ use crate::config::Config;
 /// Where everything is, once a server is up.
 pub(super) fn serving(server: &Server, config: &Config) {
     let (http, rtmp) = (reachable(server.http), reachable(server.rtmp));
+    let srt = reachable(server.srt);
     println!("headwater {} is up", env!("CARGO_PKG_VERSION"));
     println!("  watch     http://{http}/");
     if let Some(https) = server.https {
         println!("            https://{}/", reachable(https));
     }
     println!("  publish   rtmp://{rtmp}/live/CHANNEL?key=KEY");
+    println!("            srt://{srt}?streamid=publish:CHANNEL:KEY");
     println!("  operator  http://{}/   (keys, metrics, API)", reachable(server.admin));
     if config.channels.is_empty() {
         println!("  no channel is configured yet: add a [[channel]] to the configuration");

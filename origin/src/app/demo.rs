@@ -71,6 +71,7 @@ fn configuration(options: &cli::Demo, scratch: Option<PathBuf>) -> Config {
     let mut config = Config::default();
     config.http.listen = options.http;
     config.rtmp.listen = options.rtmp;
+    config.srt.listen = options.srt;
     config.admin.listen = options.admin;
     if let Some(path) = options.data.clone().or(scratch) {
         config.store.path = path;

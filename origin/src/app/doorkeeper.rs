@@ -9,7 +9,7 @@ use packager::media::Name;
 use packager::time::FrameRate;
 use tracing::warn;
 
-use crate::admission::{Admission, Work};
+use crate::admission::{Admission, NoRoom, Work};
 use crate::config::{self, Cores};
 
 /// The rate of a channel whose source's is not known: the dearer one of the usual two.
@@ -28,19 +28,28 @@ impl Doorkeeper {
         let wished = channels.iter().map(|channel| (channel.name.clone(), wished(channel)));
         Self { admission, wished: wished.collect() }
     }
+
+    fn wish(&self, channel: &Name) -> Work {
+        self.wished.get(channel).copied().unwrap_or_default()
+    }
 }
 
 impl Admit for Doorkeeper {
-    fn admit(&self, channel: &Name) -> Result<(), String> {
-        let work = self.wished.get(channel).copied().unwrap_or_default();
-        match self.admission.admit(channel, work) {
-            Ok(_) => Ok(()),
-            Err(refusal) => {
-                warn!(%channel, reason = %refusal, "no room for the channel");
-                Err(refusal.to_string())
-            }
-        }
+    fn would_admit(&self, channel: &Name) -> Result<(), String> {
+        let refused = self.admission.would_admit(channel, self.wish(channel));
+        refused.map_err(|refusal| told(channel, refusal))
     }
+
+    fn admit(&self, channel: &Name) -> Result<(), String> {
+        let admitted = self.admission.admit(channel, self.wish(channel));
+        admitted.map(drop).map_err(|refusal| told(channel, refusal))
+    }
+}
+
+/// A refusal in words for the publisher, and told to the operator.
+fn told(channel: &Name, refusal: NoRoom) -> String {
+    warn!(%channel, reason = %refusal, "no room for the channel");
+    refusal.to_string()
 }
 
 /// The cores that ladders may use on this machine; `None` if they are not counted.

@@ -1,9 +1,12 @@
 //! Keeps the sources that channels take by themselves: one that has ended has another turn, after a
 //! wait that grows while it ends young.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use ingest::door::Stats;
 use ingest::hub::Hub;
+use ingest::srt;
 use ingest::ts::datagram::{Carrier, Door, Place};
 use ingest::ts::door::End;
 use ingest::ts::file::Recording;
@@ -18,46 +21,67 @@ use crate::config::{Datagrams, Source};
 /// The longest wait before a source has another turn.
 const LONGEST_PAUSE: Duration = Duration::from_secs(20);
 
+/// What sources are brought in with.
+#[derive(Clone, Debug)]
+pub(super) struct Hands {
+    pub(super) hub: Hub,
+    pub(super) srt: srt::Engine,
+    pub(super) srt_stats: Arc<Stats>,
+    pub(super) cancel: CancellationToken,
+}
+
+/// Why a turn has ended.
+#[derive(Debug, thiserror::Error)]
+enum Ended {
+    #[error("{0}")]
+    Stream(#[from] End),
+    #[error("{0}")]
+    Call(#[from] srt::CallEnd),
+}
+
 /// Feeds a channel until cancelled, or until its file has been played.
-pub(super) async fn keep(source: Source, hub: Hub, channel: Name, cancel: CancellationToken) {
+pub(super) async fn keep(source: Source, hands: Hands, channel: Name) {
     let mut backoff = Backoff::up_to(LONGEST_PAUSE);
     loop {
-        let turn = cancel.run_until_cancelled(turn(&source, &hub, &channel));
+        let turn = hands.cancel.run_until_cancelled(turn(&source, &hands, &channel));
         let Some(end) = turn.await else { return };
         match end {
-            End::Over => {
+            Ended::Stream(End::Over) => {
                 info!(%channel, "the file has been played");
                 return;
             }
-            end if end.is_shutdown() => return,
+            Ended::Stream(end) if end.is_shutdown() => return,
+            Ended::Call(end) if end.is_shutdown() => return,
             // Whoever sends next is heard at once.
-            End::Silent => {
+            Ended::Stream(End::Silent) => {
                 info!(%channel, %source, reason = %End::Silent, "source gone");
                 continue;
             }
             end => warn!(%channel, %source, reason = %end, "source ended"),
         }
         let pause = backoff.after_death(Instant::now());
-        if cancel.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
+        if hands.cancel.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
             return;
         }
     }
 }
 
 /// One turn of a source.
-async fn turn(source: &Source, hub: &Hub, channel: &Name) -> End {
+async fn turn(source: &Source, hands: &Hands, channel: &Name) -> Ended {
+    let Hands { hub, srt, srt_stats, cancel } = hands;
     match source {
         Source::File { path, repeat } => {
             let recording = Recording { path: path.clone(), repeat: *repeat };
-            recording.play(hub, channel).await
+            recording.play(hub, channel).await.into()
         }
         Source::Datagrams(Datagrams { rtp, address, interface, from }) => {
             let carrier = if *rtp { Carrier::Rtp } else { Carrier::Udp };
             let place = Place { address: *address, interface: *interface, from: *from };
             match Door::open(carrier, place) {
-                Ok(door) => door.serve(hub, channel).await,
-                Err(error) => End::Io(error),
+                Ok(door) => door.serve(hub, channel).await.into(),
+                Err(error) => End::Io(error).into(),
             }
         }
+        Source::Call(url) => srt::pull(srt, url, hub, channel, srt_stats, cancel).await.into(),
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+pub use ingest::srt::Link;
 use serde::Serialize;
 
 use super::incidents::Event;
@@ -178,6 +179,9 @@ pub struct SourceStatus {
     /// What was wrong with the transport stream that it came in, by kind; those that never happened
     /// are not there.
     pub transport_faults: BTreeMap<&'static str, u64>,
+    /// Figures of the connection that it comes over, where it is SRT's. Left out of the public status.
+    #[serde(skip)]
+    pub link: Option<Link>,
     /// What will trouble viewers or is not as it should be, in sentences.
     pub warnings: Vec<String>,
 }

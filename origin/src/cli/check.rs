@@ -32,6 +32,7 @@ fn summary(out: &mut String, config: &Config) -> std::fmt::Result {
         writeln!(out, "  https  {}", tls.listen)?;
     }
     writeln!(out, "  rtmp   {}", config.rtmp.listen)?;
+    writeln!(out, "  srt    {}", config.srt.listen)?;
     writeln!(out, "  admin  {}", config.admin.listen)?;
     let memory = config::print_bytes(config.store.memory);
     writeln!(out, "  store  {}, {memory} of memory per channel", config.store.path.display())?;

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use ingest::secret::Secret;
+use ingest::srt;
 use packager::time::Span;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -36,13 +36,11 @@ const HELD: std::ops::RangeInclusive<u32> = 1..=1_000_000;
 const MAX_TRUSTED: usize = 1_024;
 /// Rungs of one ladder: each is an encoder, and no player gains from more.
 const MAX_RUNGS: usize = 8;
-/// Longest key: RTMP and SRT carry it in short strings.
-const MAX_KEY: usize = 256;
 /// A name this alike is what was meant (Jaro-Winkler).
 const ALIKE: f64 = 0.8;
 
 /// Sections of the contract that have no code behind them yet.
-const LATER: [&str; 2] = ["srt", "webrtc"];
+const LATER: [&str; 1] = ["webrtc"];
 
 /// A file that was read.
 #[derive(Debug)]
@@ -106,6 +104,12 @@ impl<'a> Walk<'a> {
         root.section("rtmp", |rtmp| {
             rtmp.read("listen", &mut config.rtmp.listen, value::address);
         });
+        root.section("srt", |section| {
+            section.read("listen", &mut config.srt.listen, value::address);
+            let [least, most] = [srt::LATENCY.start(), srt::LATENCY.end()]
+                .map(|latency| u64::try_from(latency.as_millis()).unwrap_or(u64::MAX));
+            section.duration("latency", &mut config.srt.latency, (least, most));
+        });
         root.section("admin", |admin| {
             admin.read("listen", &mut config.admin.listen, value::address);
         });
@@ -131,6 +135,14 @@ impl<'a> Walk<'a> {
         root.finish();
         config
     }
+}
+
+/// A secret as the operator gave it.
+struct Given {
+    text: String,
+    /// The key that gave it, and where that stands.
+    place: &'static str,
+    at: usize,
 }
 
 /// A table being read.
@@ -336,7 +348,18 @@ impl<'w, 'a, 't> Section<'w, 'a, 't> {
         self.read("name", &mut name, |text| value::channel_name(text).map(Some));
         let placeholder = packager::media::Name::parse("x").ok()?;
         let mut channel = Channel::named(name.clone().unwrap_or(placeholder));
-        self.key(&mut channel);
+        if let Some(Given { text, at, place }) = self.secret("key", "key_env") {
+            match value::key(&text) {
+                Ok(key) => channel.key = Some(key),
+                Err(message) => self.problem(place, at, message),
+            }
+        }
+        if let Some(Given { text, at, place }) = self.secret("passphrase", "passphrase_env") {
+            match value::passphrase(&text) {
+                Ok(passphrase) => channel.passphrase = Some(passphrase),
+                Err(message) => self.problem(place, at, message),
+            }
+        }
         self.read("max_bitrate", &mut channel.max_bitrate, value::max_bitrate);
         self.ladder(&mut channel);
         self.read("fallback", &mut channel.fallback, value::fallback);
@@ -356,9 +379,7 @@ impl<'w, 'a, 't> Section<'w, 'a, 't> {
         self.span("segment", &mut channel.segment, SEGMENT);
         self.span("part", &mut channel.part, PART);
         self.span("window", &mut channel.window, WINDOW);
-        let mut hold = Span::millis(u64::try_from(channel.hold.as_millis()).unwrap_or(u64::MAX));
-        self.span("hold", &mut hold, HOLD);
-        channel.hold = Duration::from_millis(hold.ticks);
+        self.duration("hold", &mut channel.hold, HOLD);
         self.read("slate", &mut channel.slate, |text| value::slate(text).map(Some));
         if channel.part.ticks * 2 > channel.segment.ticks {
             let at =
@@ -386,33 +407,30 @@ impl<'w, 'a, 't> Section<'w, 'a, 't> {
         self.read(key, into, |text| value::millis(text, min, max).map(Span::millis));
     }
 
-    fn key(&mut self, channel: &mut Channel) {
-        let key = self.text("key");
-        let variable = self.text("key_env");
-        let (text, place, at) = match (key, variable) {
-            (None, None) => return,
+    fn duration(&mut self, key: &'static str, into: &mut Duration, (min, max): (u64, u64)) {
+        self.read(key, into, |text| value::millis(text, min, max).map(Duration::from_millis));
+    }
+
+    /// A text that stands under one key, or in the environment under the name that another has.
+    fn secret(&mut self, key: &'static str, key_env: &'static str) -> Option<Given> {
+        let there = self.text(key);
+        let variable = self.text(key_env);
+        match (there, variable) {
+            (None, None) => None,
             (Some(_), Some((_, at))) => {
-                let message = "there is a `key` too; one of them is enough".to_owned();
-                return self.problem("key_env", at, message);
+                let message = format!("there is a `{key}` too; one of them is enough");
+                self.problem(key_env, at, message);
+                None
             }
-            (Some((key, at)), None) => (key.to_owned(), "key", at),
+            (Some((text, at)), None) => Some(Given { text: text.to_owned(), place: key, at }),
             (None, Some((name, at))) => match (self.walk.env)(name) {
-                Some(key) => (key, "key_env", at),
+                Some(text) => Some(Given { text, place: key_env, at }),
                 None => {
                     let message = format!("the environment has no variable {name:?}");
-                    return self.problem("key_env", at, message);
+                    self.problem(key_env, at, message);
+                    None
                 }
             },
-        };
-        // The messages tell what is wrong with a key, never the key.
-        if text.is_empty() {
-            self.problem(place, at, "a key is not empty; without one leave it out".to_owned());
-        } else if text.len() > MAX_KEY {
-            self.problem(place, at, format!("a key has at most {MAX_KEY} bytes"));
-        } else if !text.bytes().all(|b| b.is_ascii_graphic()) {
-            self.problem(place, at, "a key is made of visible ASCII characters".to_owned());
-        } else {
-            channel.key = Some(Secret::new(text));
         }
     }
 

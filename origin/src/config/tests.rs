@@ -22,6 +22,9 @@ listen = "0.0.0.0:8080"
 public_url = "https://live.example.org/"
 [rtmp]
 listen = "[::]:1935"
+[srt]
+listen = "0.0.0.0:8891"
+latency = "400ms"
 [admin]
 listen = "127.0.0.1:9997"
 [store]
@@ -33,6 +36,7 @@ cores = "3.5"
 [[channel]]
 name = "news"
 key_env = "NEWS_KEY"
+passphrase = "correct horse"
 max_bitrate = "20M"
 ladder = ["360p", { height = "720p", bitrate = "3M" }, "480p"]
 fps = "29.97"
@@ -49,6 +53,8 @@ fn the_empty_file_is_the_defaults() {
     let config = config("");
     assert_eq!(config.http.listen.to_string(), "0.0.0.0:8080");
     assert_eq!(config.rtmp.listen.to_string(), "0.0.0.0:1935");
+    assert_eq!(config.srt.listen.to_string(), "0.0.0.0:8890");
+    assert_eq!(config.srt.latency, Duration::from_millis(120));
     assert_eq!(config.admin.listen.to_string(), "127.0.0.1:9997");
     assert_eq!(config.admission.cores, Cores::Auto);
     assert!(config.channels.is_empty());
@@ -59,11 +65,14 @@ fn every_setting_arrives() {
     let config = config(CONTRACT);
     assert_eq!(config.http.public_url.as_deref(), Some("https://live.example.org"));
     assert_eq!(config.rtmp.listen.to_string(), "[::]:1935");
+    assert_eq!(config.srt.listen.to_string(), "0.0.0.0:8891");
+    assert_eq!(config.srt.latency, Duration::from_millis(400));
     assert_eq!(config.store.path, Path::new("spool"));
     assert_eq!(config.store.memory, 32 << 20);
     assert_eq!(config.admission.cores, Cores::Count(3.5));
     let [news, sport] = config.channels.as_slice() else { panic!("two channels") };
     assert_eq!(news.key.as_ref().map(Secret::expose), Some("canary"));
+    assert_eq!(news.passphrase.as_ref().map(Secret::expose), Some("correct horse"));
     assert_eq!((news.max_bitrate, sport.max_bitrate), (Some(20_000_000), Some(40_000_000)));
     let ladder: Vec<_> =
         news.ladder.iter().map(|r| (r.name.as_str(), r.height, r.bitrate)).collect();
@@ -107,8 +116,11 @@ key_env = "NEWS_KEY"
 segment = "1s"
 part = "800ms"
 window = "1s"
+passphrase = "canary"
 [srt]
-listen = "0.0.0.0:8890"
+latency = "10s"
+[webrtc]
+listen = "0.0.0.0:8189"
 "#;
     let expected = [
         "line 3: http.listen: \"8080\" is not an address and port",
@@ -136,7 +148,9 @@ listen = "0.0.0.0:8890"
         "line 27: channel[3].key_env: there is a `key` too",
         "line 29: channel[3].part: a part is at most half a segment, here 500ms",
         "line 30: channel[3].window: \"1s\" is not within 10s and 24h",
-        "line 31: srt: not supported yet",
+        "line 31: channel[3].passphrase: a passphrase has 10 to 79 characters",
+        "line 33: srt.latency: \"10s\" is not within 80ms and 8s",
+        "line 34: webrtc: not supported yet",
     ];
     let found = problems(text);
     for (found, expected) in found.iter().zip(expected) {

@@ -7,11 +7,15 @@ use std::io::Read as _;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
+use ingest::secret::Secret;
+use ingest::srt;
 use packager::media::Name;
 use packager::time::FrameRate;
 
 use super::{Cores, Datagrams, Fallback, Slate, Source};
 
+/// Longest key: RTMP and SRT carry it in short strings.
+const MAX_KEY: usize = 256;
 /// Smallest picture: below it H.264 encoders and players do odd things, and nobody watches.
 pub(super) const MIN_HEIGHT: u16 = 96;
 /// Largest picture: 4K, what the encoder's level limits are checked for.
@@ -79,6 +83,32 @@ pub(super) fn millis(text: &str, min: u64, max: u64) -> Result<u64> {
     within(text, value, min, max, print_millis)
 }
 
+/// A stream key. The messages tell what is wrong with it, never the key.
+pub(super) fn key(text: &str) -> Result<Secret> {
+    if text.is_empty() {
+        Err("a key is not empty; without one leave it out".to_owned())
+    } else if text.len() > MAX_KEY {
+        Err(format!("a key has at most {MAX_KEY} bytes"))
+    } else if !text.bytes().all(|b| b.is_ascii_graphic()) {
+        Err("a key is made of visible ASCII characters".to_owned())
+    } else {
+        Ok(Secret::new(text))
+    }
+}
+
+/// A passphrase, in the lengths that SRT has for it. The messages never tell it.
+pub(super) fn passphrase(text: &str) -> Result<Secret> {
+    let lengths = srt::PASSPHRASE;
+    if !lengths.contains(&text.len()) {
+        let (least, most) = (lengths.start(), lengths.end());
+        Err(format!("a passphrase has {least} to {most} characters"))
+    } else if !text.bytes().all(|b| b.is_ascii_graphic() || b == b' ') {
+        Err("a passphrase is made of visible ASCII characters and spaces".to_owned())
+    } else {
+        Ok(Secret::new(text))
+    }
+}
+
 /// A number of bytes, such as `64MiB` or `500kB`, within `[min, max]`.
 pub(super) fn bytes(text: &str, min: u64, max: u64) -> Result<u64> {
     let units = [
@@ -128,9 +158,13 @@ pub(super) fn source(text: &str) -> Result<Source> {
     if let Some(rest) = text.strip_prefix("rtp://") {
         return datagrams(text, rest, true).map(Source::Datagrams);
     }
+    if text.starts_with("srt://") {
+        return text.parse().map(Source::Call).map_err(|bad: srt::BadUrl| bad.to_string());
+    }
     if let Some((scheme, _)) = text.split_once("://") {
         return Err(format!(
-            "{scheme:?} is no way to a source; there are \"udp://\", \"rtp://\" and the path of a file"
+            "{scheme:?} is no way to a source; there are \"srt://\", \"udp://\", \"rtp://\" and the path \
+             of a file"
         ));
     }
     let path = path(text)?;

@@ -8,6 +8,7 @@ fn anywhere() -> Config {
     let mut config = Config::default();
     let any = SocketAddr::from(([127, 0, 0, 1], 0));
     (config.http.listen, config.rtmp.listen, config.admin.listen) = (any, any, any);
+    config.srt.listen = any;
     config
 }
 
@@ -56,6 +57,20 @@ fn a_door_for_tls_is_opened_where_there_is_a_certificate() {
 }
 
 #[test]
+fn datagrams_for_a_port_are_no_connections_to_it() {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let address = socket.local_addr().unwrap();
+    let given =
+        Given { fd: socket.into(), name: "headwater.socket".into(), kind: SocketType::DGRAM };
+    assert!(given.listens_for(Door::Srt, address) && !given.listens_for(Door::Rtmp, address));
+    let taken = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let mut config = anywhere();
+    config.srt.listen = taken.local_addr().unwrap();
+    let error = Sockets::open(&config).unwrap_err();
+    assert_eq!(error.to_string(), format!("can't listen on {} for SRT", config.srt.listen));
+}
+
+#[test]
 fn a_listener_is_taken_once() {
     let mut sockets = Sockets::open(&anywhere()).unwrap();
     assert!(sockets.listener(Door::Http).is_ok());
@@ -71,7 +86,7 @@ fn identity(fd: &OwnedFd) -> String {
 #[test]
 fn another_process_gets_the_same_sockets_from_descriptor_three_on() {
     let sockets = Sockets::open(&anywhere()).unwrap();
-    let script = "readlink /proc/$$/fd/3 /proc/$$/fd/4 /proc/$$/fd/5; \
+    let script = "readlink /proc/$$/fd/3 /proc/$$/fd/4 /proc/$$/fd/5 /proc/$$/fd/6; \
         echo $LISTEN_FDS $LISTEN_FDNAMES ${LISTEN_PID-none}";
     let mut command = Command::new("sh");
     command.args(["-c", script]).env("LISTEN_PID", "1").stdin(Stdio::null());
@@ -79,7 +94,7 @@ fn another_process_gets_the_same_sockets_from_descriptor_three_on() {
     let output = command.output().unwrap();
     let said = String::from_utf8(output.stdout).unwrap();
     let mut expected: Vec<_> = sockets.0.values().map(identity).collect();
-    expected.push("3 http:rtmp:admin none".to_owned());
+    expected.push("4 http:rtmp:srt:admin none".to_owned());
     assert_eq!(said.lines().collect::<Vec<_>>(), expected);
 }
 

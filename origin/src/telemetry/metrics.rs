@@ -20,7 +20,7 @@ mod process;
 mod viewers;
 
 use channel::ChannelFamilies;
-pub use channel::{ChannelMetrics, RenditionMetrics, StoreMetrics};
+pub use channel::{ChannelMetrics, LinkTimes, RenditionMetrics, StoreMetrics};
 pub use http::{Cut, HttpMetrics, Refused};
 use process::Process;
 pub use viewers::{AudienceMetrics, ProtocolMetrics, ViewerMetrics};
@@ -30,8 +30,10 @@ pub struct Metrics {
     registry: Registry,
     /// Of the HTTP origin.
     pub http: HttpMetrics,
-    /// Of the RTMP server.
-    pub rtmp: RtmpMetrics,
+    /// Of the RTMP door.
+    pub rtmp: DoorMetrics,
+    /// Of the SRT door.
+    pub srt: DoorMetrics,
     /// Of what the machine takes on.
     pub admission: AdmissionMetrics,
     /// Of those who watch.
@@ -39,9 +41,9 @@ pub struct Metrics {
     channels: ChannelFamilies,
 }
 
-/// What the RTMP server counts.
+/// What a publishers' door counts.
 #[derive(Clone, Debug, Default)]
-pub struct RtmpMetrics {
+pub struct DoorMetrics {
     /// Publications that go on now.
     pub publishers: Gauge,
     /// Connections accepted since the start.
@@ -82,15 +84,14 @@ impl Metrics {
         registry.register("build", "The program that runs", build);
         let http = HttpMetrics::default();
         http.register(registry);
-        let rtmp = RtmpMetrics::default();
-        rtmp.register(registry);
+        let [rtmp, srt] = ["rtmp", "srt"].map(|protocol| DoorMetrics::new(protocol, registry));
         let admission = AdmissionMetrics::default();
         admission.register(registry);
         let viewers = ViewerMetrics::default();
         viewers.register(registry);
         let channels = ChannelFamilies::new();
         channels.register(registry);
-        Self { registry: root, http, rtmp, admission, viewers, channels }
+        Self { registry: root, http, rtmp, srt, admission, viewers, channels }
     }
 
     /// The metrics of a configured channel.
@@ -115,15 +116,25 @@ impl fmt::Debug for Metrics {
     }
 }
 
-impl RtmpMetrics {
-    fn register(&self, registry: &mut Registry) {
+impl DoorMetrics {
+    fn new(protocol: &str, registry: &mut Registry) -> Self {
+        let metrics = Self::default();
         registry.register(
-            "rtmp_publishers",
-            "Publishers connected over RTMP now",
-            self.publishers.clone(),
+            format!("{protocol}_publishers"),
+            "Publishers connected to this door now",
+            metrics.publishers.clone(),
         );
-        registry.register("rtmp_connections", "RTMP connections accepted", self.accepted.clone());
-        registry.register("rtmp_refusals", "Publishers refused", self.refused.clone());
+        registry.register(
+            format!("{protocol}_connections"),
+            "Connections accepted at this door",
+            metrics.accepted.clone(),
+        );
+        registry.register(
+            format!("{protocol}_refusals"),
+            "Publishers refused at this door",
+            metrics.refused.clone(),
+        );
+        metrics
     }
 }
 
@@ -170,6 +181,7 @@ mod tests {
         channel.store.write_errors.inc();
         metrics.http.answered("playlist", 200).inc_by(512);
         metrics.rtmp.publishers.set(1);
+        metrics.srt.refused.inc();
         metrics.http.waiting.inc();
         metrics.http.refused(Refused::WaitingOfAddress);
         metrics.http.cut(Cut::SlowReader);
@@ -196,6 +208,8 @@ mod tests {
             "headwater_http_refusals_total{of=\"waiting\",scope=\"address\"} 1",
             "headwater_http_cut_connections_total{reason=\"slow_reader\"} 1",
             "headwater_rtmp_publishers 1",
+            "headwater_srt_publishers 0",
+            "headwater_srt_refusals_total 1",
             "# TYPE process_resident_memory_bytes gauge",
             "# TYPE process_cpu_seconds counter",
         ] {

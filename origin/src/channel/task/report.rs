@@ -14,6 +14,7 @@ use crate::channel::incidents::{Cause, Happening};
 use crate::channel::stages;
 use crate::channel::status::{BreakStatus, Health, LeftOut, RenditionStatus, RepairKind};
 use crate::clock::Clock as _;
+use crate::telemetry::metrics::LinkTimes;
 
 impl Task {
     /// Something is wrong from now on, until it is [`over`](Self::over).
@@ -64,6 +65,7 @@ impl Task {
         let found = self.source.as_mut().map(|source| source.intake.take_found());
         self.count_repairs(found.into_iter().flatten());
         self.count_transport_faults();
+        self.follow_link();
         self.status.source = self.source.as_mut().map(|source| {
             source.intake.describe(&mut source.status, segment, std::time::Instant::now());
             source.status.clone()
@@ -108,6 +110,28 @@ impl Task {
         self.context.metrics.av_skew.set(skew_ms.unwrap_or(0.0) / 1_000.0);
         self.context.metrics.state(self.status.state.word());
         self.context.status.send_replace(Arc::new(self.status.clone()));
+    }
+
+    /// Takes the newest figures of the source's connection.
+    fn follow_link(&mut self) {
+        let metrics = &self.context.metrics;
+        let Some((source, link)) = self
+            .source
+            .as_mut()
+            .and_then(|source| source.session.report().link.map(|l| (source, l)))
+        else {
+            return metrics.link(None);
+        };
+        let seconds = |millis: u32| f64::from(millis) / 1_000.0;
+        metrics.link(Some(LinkTimes {
+            rtt: link.rtt_ms / 1_000.0,
+            latency: seconds(link.latency_ms),
+            buffer: seconds(link.buffer_ms),
+        }));
+        let before = source.status.link.replace(link).unwrap_or_default();
+        for ((kind, now), (_, before)) in link.packets().into_iter().zip(before.packets()) {
+            metrics.link_packets(kind, now.saturating_sub(before));
+        }
     }
 
     /// Counts what has gone wrong in the source's transport stream since this was done last.

@@ -11,6 +11,11 @@ use prometheus_client::registry::{Registry, Unit};
 
 use super::{ChannelLabel, Measure, Seconds};
 
+mod link;
+
+use link::LinkFamilies;
+pub use link::LinkTimes;
+
 /// States of a channel, as in its status.
 const STATES: [&str; 5] = ["idle", "starting", "live", "holding", "ended"];
 
@@ -28,6 +33,7 @@ pub(super) struct ChannelFamilies {
     ingest_frames: Family<ChannelLabel, Counter>,
     ingest_sections: Family<ChannelLabel, Counter>,
     transport: Family<KindLabels, Counter>,
+    link: LinkFamilies,
     worker_restarts: Family<ChannelLabel, Counter>,
     takeovers: Family<ChannelLabel, Counter>,
     repairs: Family<KindLabels, Counter>,
@@ -126,6 +132,7 @@ impl ChannelFamilies {
             ingest_frames: Family::default(),
             ingest_sections: Family::default(),
             transport: Family::default(),
+            link: LinkFamilies::default(),
             worker_restarts: Family::default(),
             takeovers: Family::default(),
             repairs: Family::default(),
@@ -177,6 +184,7 @@ impl ChannelFamilies {
             "What was wrong with a source's transport stream, by kind",
             self.transport.clone(),
         );
+        self.link.register(registry);
         registry.register(
             "worker_restarts",
             "Times a worker process had to be started again",

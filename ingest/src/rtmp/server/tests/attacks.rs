@@ -6,6 +6,7 @@ use tokio::time::{Instant, advance};
 use super::*;
 use bytes::BytesMut;
 
+use crate::door::Snapshot;
 use crate::rtmp::amf0::Value;
 use crate::rtmp::chunk::Reader;
 use crate::rtmp::client::{self, Publisher};
@@ -280,7 +281,7 @@ async fn the_twenty_first_silent_socket_of_an_address_is_closed_and_a_publisher_
     let mut server = Server::start().await;
     let mut publisher = Publisher::connect(server.address, "live", "open").await.unwrap();
     let mut silent = Vec::new();
-    for _ in 0..gate::MAX_PER_ADDRESS {
+    for _ in 0..crate::door::MAX_PER_ADDRESS {
         silent.push(TcpStream::connect(server.address).await.unwrap());
     }
     let mut refused = TcpStream::connect(server.address).await.unwrap();

@@ -6,22 +6,22 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// At once, from everywhere: at 64 KiB each, 128 MiB.
-pub(super) const MAX_UNAUTHENTICATED: usize = 2_000;
+pub(crate) const MAX_UNAUTHENTICATED: usize = 2_000;
 /// At once, from one address (IPv6: from one /64, which one subscriber holds).
-pub(super) const MAX_PER_ADDRESS: usize = 20;
+pub(crate) const MAX_PER_ADDRESS: usize = 20;
 
 /// Time a connection of an address is paid for with: ten a second, which is a guess at a key each.
-pub(super) const INTERVAL: Duration = Duration::from_millis(100);
+pub(crate) const INTERVAL: Duration = Duration::from_millis(100);
 /// Connections an address may open at once before it has to wait: an encoder's outputs that all
 /// reconnect after a cut.
-pub(super) const BURST: u32 = 30;
+pub(crate) const BURST: u32 = 30;
 /// Addresses remembered. More of them at a time are an attack from everywhere, which the total
 /// holds off.
 const MAX_REMEMBERED: usize = 16_384;
 
 /// Counts connections until they authenticate or end.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Gate {
+pub(crate) struct Gate {
     counts: Arc<Mutex<Counts>>,
 }
 
@@ -36,7 +36,7 @@ struct Counts {
 
 /// Why a connection is not let in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Shut {
+pub(crate) enum Shut {
     /// Too many that are not authenticated.
     TooMany,
     /// Its address opens them too fast.
@@ -45,7 +45,7 @@ pub(super) enum Shut {
 
 impl Shut {
     /// For the log and for metrics.
-    pub(super) fn label(self) -> &'static str {
+    pub(crate) fn label(self) -> &'static str {
         match self {
             Self::TooMany => "too many connections",
             Self::TooFast => "connecting too fast",
@@ -72,7 +72,7 @@ impl Counts {
 
 /// A place behind the gate; dropping it gives the place free.
 #[derive(Debug)]
-pub(super) struct Pass {
+pub(crate) struct Pass {
     gate: Gate,
     address: IpAddr,
 }
@@ -83,7 +83,7 @@ impl Gate {
     ///
     /// # Errors
     /// Says what there is too much of.
-    pub(super) fn enter(&self, address: IpAddr, now: Instant) -> Result<Pass, Shut> {
+    pub(crate) fn enter(&self, address: IpAddr, now: Instant) -> Result<Pass, Shut> {
         let local = address.to_canonical().is_loopback();
         let address = subscriber(address);
         let mut counts = self.lock();

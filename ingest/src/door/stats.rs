@@ -1,10 +1,10 @@
-//! Counters of the RTMP server, for metrics.
+//! Counters of a door, for metrics.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// What the RTMP server has seen since it started. Shared; read with [`Stats::snapshot`].
+/// What a door has seen since it was opened. Shared; read with [`Stats::snapshot`].
 #[derive(Debug, Default)]
 pub struct Stats {
     connections: AtomicU64,
@@ -53,36 +53,36 @@ impl Stats {
         }
     }
 
-    pub(super) fn connected(&self) {
+    pub(crate) fn connected(&self) {
         self.connections.fetch_add(1, Relaxed);
     }
 
-    pub(super) fn received(&self, count: usize) {
+    pub(crate) fn received(&self, count: usize) {
         self.bytes.fetch_add(count as u64, Relaxed);
     }
 
-    pub(super) fn crashed(&self) {
+    pub(crate) fn crashed(&self) {
         self.crashes.fetch_add(1, Relaxed);
     }
 
-    pub(super) fn publishing(self: &Arc<Self>) -> Publishing {
+    pub(crate) fn publishing(self: &Arc<Self>) -> Publishing {
         self.publications.fetch_add(1, Relaxed);
         self.publishing.fetch_add(1, Relaxed);
         Publishing(Arc::clone(self))
     }
 
-    pub(super) fn unpublished(&self, reason: &'static str) {
+    pub(crate) fn unpublished(&self, reason: &'static str) {
         count(&self.ended, reason);
     }
 
-    pub(super) fn refused(&self, reason: &'static str) {
+    pub(crate) fn refused(&self, reason: &'static str) {
         count(&self.refused, reason);
     }
 }
 
 /// A publication that goes on; dropped when it is over, also by a bug of ours.
 #[derive(Debug)]
-pub(super) struct Publishing(Arc<Stats>);
+pub(crate) struct Publishing(Arc<Stats>);
 
 impl Drop for Publishing {
     fn drop(&mut self) {

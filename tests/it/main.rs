@@ -28,6 +28,7 @@ mod readers;
 mod restart;
 mod rows;
 mod soak;
+mod srt;
 mod timestamps;
 mod transport;
 mod trick_play;

@@ -172,3 +172,16 @@ fn a_ladder_squeezed_to_a_third_of_a_core_keeps_its_lowest_rung_and_its_sound() 
 fn fifteen_thousand_viewers_over_the_caps_are_told_to_come_again() -> Result {
     crate::viewers::crowded(12_000, 10_000, 15_000)
 }
+
+#[test]
+#[ignore = "minutes of real time: `make soak`"]
+fn a_minute_of_five_percent_of_loss_over_srt_loses_nothing() -> Result {
+    crate::srt::lossy(Duration::from_secs(60))
+}
+
+#[test]
+#[ignore = "minutes of real time: `make soak`"]
+fn a_minute_of_mutated_streams_and_a_million_broken_handshakes_leave_the_neighbours_alone() -> Result
+{
+    crate::srt::neighbours::side_by_side(Duration::from_secs(60), 1_000_000)
+}

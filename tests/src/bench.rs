@@ -14,6 +14,7 @@ pub mod ladder;
 pub mod latency;
 pub mod parked;
 pub mod passing;
+pub mod srt;
 pub mod starts;
 pub mod transport;
 

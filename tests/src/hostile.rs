@@ -4,7 +4,7 @@
 //! 127.0.0.0/8, so that the limits per address let them in. [`assault`] sends any number of them,
 //! [`silent`] opens connections that say nothing.
 //!
-//! Hostile viewers are in [`viewers`]. Not here: what a hostile stream holds inside its pictures.
+//! Hostile viewers are in [`viewers`], strangers at the SRT port in [`srt`]. Not here: what a hostile stream holds inside its pictures.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -19,6 +19,7 @@ use tokio::time::timeout;
 use crate::dice::Dice;
 use crate::{Context, Failure, Result};
 
+pub mod srt;
 pub mod viewers;
 
 /// Peers that attack at the same time.

@@ -36,6 +36,7 @@ const MEASURES: &[Entry] = &[
     ("transport", "bytes of MPEG-TS per second of a core against ffmpeg, half a minute", |_| {
         bench::transport::measure()
     }),
+    ("srt", "what SRT adds to the time to a segment, about 2 minutes", |_| bench::srt::measure()),
     ("edges", "low-latency viewers through nginx and Varnish, about 3 minutes", |_| {
         bench::edges::measure()
     }),

@@ -1,0 +1,90 @@
+//! Channels side by side: what one publisher sends, and how it comes and goes, is nothing to others.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use harness::hostile::srt as hostile;
+use harness::witness::machine;
+
+use super::*;
+
+/// Three in ten datagrams have a bit turned over: mostly in the transport stream, now and then in the
+/// headers of SRT.
+const MUTATING: Faults = Faults {
+    timing: Timing { delay: Duration::ZERO, jitter: Duration::ZERO, rate: None },
+    loss: Loss { worsen: 0.0, recover: 0.0, good: 0.0, bad: 0.0 },
+    duplicate: 0.0,
+    reorder: 0.0,
+    corrupt: 0.3,
+};
+const EVERY: Duration = Duration::from_secs(5);
+
+/// Two SRT and two RTMP channels: one of the first is sent mutated streams, one of the second loses
+/// its publisher every five seconds, and strangers throw broken handshakes at the SRT port.
+pub(crate) fn side_by_side(goes_on: Duration, handshakes: u64) -> Result {
+    let one_rung = |name| ChannelConfig::tiny(name).patient().with_ladder(&["96p"]).with_key("k3y");
+    let server = Server::start(&["srt", "mutated", "rtmp", "killed"].map(one_rung))?;
+    let srt = server.srt("srt", Some("k3y"));
+    let proxy = UdpProxy::start(server.srt, 7)?;
+    let mutated = Srt::to(proxy.listen, "mutated", Some("k3y"));
+    let killed = server.publish_url("killed", Some("k3y"));
+    let good = [
+        ("srt", Source::tiny(RATE).publish_srt(&srt)?),
+        ("rtmp", Source::tiny(RATE).publish(&server.publish_url("rtmp", Some("k3y")))?),
+    ];
+    let mut witnesses = Vec::new();
+    for (name, _) in &good {
+        server.wait_playable(name, PLAYABLE_WITHIN)?;
+        witnesses.push(Witness::start(Watch::new(&server.url(""), name)));
+    }
+    let mut liar = Source::tiny(RATE).publish_srt(&mutated)?;
+    server.wait_playable("mutated", PLAYABLE_WITHIN)?;
+    proxy.set(Way::Up, MUTATING);
+
+    let begun = Instant::now();
+    let stop = AtomicBool::new(false);
+    let faults = std::thread::scope(|scope| {
+        let assault = scope.spawn(|| hostile::assault(server.srt, 13, handshakes, &stop));
+        let mut faults = 0;
+        while begun.elapsed() < goes_on {
+            let mut publisher = Source::tiny(RATE).publish(&killed)?;
+            let until = Instant::now() + EVERY;
+            while Instant::now() < until {
+                // A broken header may end its connection, and encoders come back.
+                if liar.exited().is_some() {
+                    liar = Source::tiny(RATE).publish_srt(&mutated)?;
+                }
+                let told = channel(&server, "mutated")?["source"]["transport_faults"].clone();
+                faults = told.as_object().map_or(0, serde_json::Map::len).max(faults);
+                std::thread::sleep(Duration::from_millis(200));
+            }
+            publisher.kill();
+        }
+        stop.store(true, Ordering::Relaxed);
+        let sent = assault.join().map_err(|_| Failure::new("the assault panicked"))??;
+        assert!(sent.answered > 0, "the port did not answer strangers: {sent:?}");
+        println!("{sent:?}");
+        Ok::<_, Failure>(faults)
+    })?;
+    assert!(proxy.tally(Way::Up).corrupted > 100, "{:?}", proxy.tally(Way::Up));
+    assert!(faults > 0, "nothing was wrong with what was mutated");
+    for ((name, mut publisher), witness) in good.into_iter().zip(witnesses) {
+        publisher.check()?;
+        let record = witness.finish()?;
+        record.clean().context(name)?;
+        one_run(&record).context(name)?;
+        let feed = publisher.feed();
+        for track in record.tracks.iter().filter(|t| !t.rendition.audio) {
+            let shown = examine::decoded(track, feed)?;
+            let excused = publisher.excused(shown.len() as u64);
+            examine::every_frame_once(&shown, feed, excused).context(name)?;
+        }
+    }
+    let found = machine::log(&server.log(), &["k3y"]);
+    assert!(found.is_empty(), "{found:#?}");
+    server.stop()
+}
+
+#[test]
+fn mutated_streams_broken_handshakes_and_killed_publishers_leave_the_neighbours_alone() -> Result {
+    side_by_side(Duration::from_secs(15), 20_000)
+}

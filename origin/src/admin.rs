@@ -2,7 +2,7 @@
 //!
 //! It shows stream keys and so listens on loopback by default. Every request must name this machine
 //! in `Host` (`host`), so that a web page elsewhere can't read it through a rebound DNS name; the
-//! pages run no script. One kind of request changes something: a cue is handed in ([`cues`]).
+//! pages run no script. One kind of request changes something: a cue is handed in (`cues`).
 
 use std::sync::Arc;
 

@@ -36,6 +36,7 @@ const ORIGIN_MAY_NAME: &[(&str, &[&str])] = &[
         &[
             "admin",
             "admission",
+            "backoff",
             "channel",
             "cli",
             "clock",
@@ -58,7 +59,7 @@ const ORIGIN_MAY_NAME: &[(&str, &[&str])] = &[
     ("signals", &[]),
     ("sockets", &["config"]),
     ("telemetry", &[]),
-    ("viewers", &["telemetry"]),
+    ("viewers", &["network", "telemetry"]),
     ("store", &["clock", "telemetry"]),
     ("channel", &["admission", "backoff", "clock", "config", "store", "telemetry"]),
     ("http", &["channel", "clock", "network", "store", "telemetry", "viewers"]),

@@ -176,7 +176,6 @@ pub(super) const LOG_ERROR: c_int = 3;
 #[allow(unsafe_code)]
 unsafe extern "C" {
     pub(super) fn srt_startup() -> c_int;
-    pub(super) fn srt_cleanup() -> c_int;
     pub(super) fn srt_getversion() -> u32;
     pub(super) fn srt_setloghandler(opaque: *mut c_void, handler: Option<LogHandler>);
     pub(super) fn srt_setlogflags(flags: c_int);

@@ -7,7 +7,7 @@
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::mem::size_of;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use super::ffi::{self, SockOpt, SrtSocket};
@@ -80,13 +80,19 @@ unsafe fn text(at: *const c_char) -> String {
     unsafe { CStr::from_ptr(at) }.to_string_lossy().trim_end().to_owned()
 }
 
-/// The library, in use. It is taken down when the last thing that needs it is gone.
+/// The library, in use. It is never taken down: that waits for threads of its own, which may wait for
+/// whoever takes it down, and the end of the process does as well.
 #[derive(Debug)]
 pub(super) struct Library(());
 
 impl Library {
-    /// Starts the library up. Starting it twice is counted by it.
+    /// Starts the library up, once for the whole process.
     pub(super) fn start() -> Result<Arc<Self>, Error> {
+        static STARTED: OnceLock<Result<Arc<Library>, Error>> = OnceLock::new();
+        STARTED.get_or_init(Self::started).clone()
+    }
+
+    fn started() -> Result<Arc<Self>, Error> {
         // SAFETY: the handler is a function that lives as long as the program, and takes nothing of
         // ours; the others take plain numbers.
         #[allow(unsafe_code)]
@@ -97,16 +103,6 @@ impl Library {
             ffi::srt_startup()
         };
         Error::check(started, "can't start libsrt").map(|_| Arc::new(Self(())))
-    }
-}
-
-impl Drop for Library {
-    fn drop(&mut self) {
-        // SAFETY: every socket and poll holds the library, so nothing is left that uses it.
-        #[allow(unsafe_code)]
-        unsafe {
-            ffi::srt_cleanup();
-        }
     }
 }
 

@@ -18,7 +18,7 @@ use super::picture;
 use super::psi::{self, Kind, Map, Program};
 use super::section::{self, Sections};
 use super::sound::{self, Format};
-use super::stream::{Clock, Content, Counter, Extent, Order, Stream};
+use super::stream::{self, Clock, Content, Counter, Extent, Order, Stream};
 use super::{Counts, Pid};
 use crate::source::{self, SoundConfig, SourceSample, Unit};
 
@@ -452,7 +452,12 @@ impl Reading {
             return;
         };
         let dts = pes.dts.map(|dts| self.unroll(dts));
-        let pts = pes.pts.map(|pts| self.unroll(pts));
+        // Two times of one header don't bear each other out: if it is damaged, both are wrong.
+        let pts = match (pes.pts, pes.dts.zip(dts)) {
+            (Some(pts), Some((wire, dts))) => Some(dts.saturating_add(stream::from_to(wire, pts))),
+            (Some(pts), None) => Some(self.unroll(pts)),
+            (None, _) => None,
+        };
         self.follow_times(at, dts);
         let Some(stream) = self.streams.get_mut(at) else { return };
         match &mut stream.content {

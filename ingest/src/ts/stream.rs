@@ -117,6 +117,13 @@ impl Clock {
     }
 }
 
+/// From one time as sent to another, the short way round.
+pub(super) fn from_to(from: u64, to: u64) -> i64 {
+    let mut line = Unroller::new(CLOCK_BITS);
+    let from = line.unroll(from);
+    line.unroll(to).saturating_sub(from)
+}
+
 /// From where to where a stream's times reach.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Extent {

@@ -4,7 +4,7 @@
 //! API, command line, page ─► Desk ─► order ┐
 //! RTMP data messages, TS sections ─► message ┴► signals, each with its time ─► packaging (breaks)
 //! ```
-//! Whatever comes is noted in a [`Log`], with what became of it.
+//! Whatever comes is noted in a log, with what became of it.
 
 use std::collections::VecDeque;
 

@@ -119,8 +119,9 @@ pub fn session(data: &[u8]) {
 pub fn transport(data: &[u8]) {
     let [size, kinds, wire @ ..] = data else { return };
     let stream = [tables(*kinds), wire.to_vec()].concat();
-    let whole = demux(std::iter::once(&stream[..]));
-    let pieces = demux(stream.chunks(usize::from(*size).max(1)));
+    let now = Instant::now();
+    let whole = demux(std::iter::once(&stream[..]), now);
+    let pieces = demux(stream.chunks(usize::from(*size).max(1)), now);
     assert_eq!(whole, pieces, "split every {size} bytes");
 }
 
@@ -141,7 +142,7 @@ pub fn elementary(data: &[u8]) {
         stream.extend(packet(pid, start, *counter, payload));
         rest = after;
     }
-    demux(std::iter::once(&stream[..]));
+    demux(std::iter::once(&stream[..]), Instant::now());
 }
 
 /// Packets of RTP come out in order, each once, and what waits is bounded. Each is a byte of how long
@@ -206,8 +207,7 @@ fn packet(pid: u16, start: bool, counter: u8, payload: &[u8]) -> Vec<u8> {
 }
 
 /// What a stream gives, in words, and what was wrong with it.
-fn demux<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> (Vec<String>, ts::Counts) {
-    let now = Instant::now();
+fn demux<'a>(pieces: impl Iterator<Item = &'a [u8]>, now: Instant) -> (Vec<String>, ts::Counts) {
     let mut demuxer = Demuxer::new(Want::default());
     let mut found = Vec::new();
     let mut drain = |demuxer: &mut Demuxer| {

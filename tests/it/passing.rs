@@ -74,6 +74,8 @@ fn a_source_whose_key_frames_come_as_they_please_plays_in_dash_too() -> Result {
     let source = Source::tiny(RATE).with_output_args(&["-force_key_frames", keys]);
     let mut publisher = with_gop(source, 100_000).publish(&server.publish_url("a", None))?;
     server.wait_playable("a", Duration::from_secs(15))?;
+    // As old as players are behind: who joins earlier begins with less than they want to have.
+    server.wait_more("a", 6)?;
     let stage = Stage::open()?;
     let join = |library: &Library| Player::start(&stage, *library, &server.url(""), "a");
     let players = PLAYERS.iter().map(join).collect::<Result<Vec<_>>>()?;

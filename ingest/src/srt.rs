@@ -10,7 +10,7 @@
 //! since a caller without the passphrase must not take anything over.
 //!
 //! The protocol (draft-sharabayko-srt) is libsrt's: handshake and its cookies, encryption,
-//! retransmission, and the time at which a packet is handed on. [`ffi`] and [`library`] are all there
+//! retransmission, and the time at which a packet is handed on. `ffi` and `library` are all there
 //! is of it. Not here: playing, rendezvous, files, bonding of several links (refused by the library).
 
 mod caller;

@@ -57,7 +57,7 @@ test: check ## Everything CI runs
 
 .PHONY: soak
 soak: setup-test build ## The long real-time runs (about 20 minutes)
-	HEADWATER_BIN=$(abspath $(BIN)) cargo test --locked -p headwater-tests --test it -- soak:: timestamps:: low_latency:: passing:: restart:: clocks:: transport:: --ignored --test-threads=1 --nocapture
+	HEADWATER_BIN=$(abspath $(BIN)) cargo test --locked -p headwater-tests --test it -- soak:: timestamps:: low_latency:: passing:: restart:: clocks:: transport:: trick_play:: --ignored --test-threads=1 --nocapture
 
 .PHONY: bench
 bench: setup-test build ## The numbers, as ratios against peers, into bench/RESULTS.md (BENCH="latency" for some of them)

@@ -5,6 +5,7 @@
 #![deny(clippy::arithmetic_side_effects)]
 
 use bytes::Bytes;
+pub(super) use packager::scte35::section::checksum;
 
 /// What fills a packet behind the last section.
 const STUFFING: u8 = 0xff;
@@ -82,16 +83,6 @@ impl Sections {
             }
         }
     }
-}
-
-/// CRC-32/MPEG-2 (annex A) over a section with its own checksum at the end: 0 if it is right.
-pub(super) fn checksum(section: &[u8]) -> u32 {
-    section.iter().fold(u32::MAX, |crc, byte| {
-        (0..8).fold(crc ^ (u32::from(*byte) << 24), |crc, _| {
-            let shifted = crc << 1;
-            if crc >> 31 == 1 { shifted ^ 0x04c1_1db7 } else { shifted }
-        })
-    })
 }
 
 #[cfg(test)]

@@ -252,7 +252,9 @@ impl Origin {
                 let channel = self.channel(&wanted.channel)?;
                 let store = self.context.stores.get(&wanted.channel).ok_or(Error::Gone)?;
                 // Boxed, so that the many who wait for a playlist are small.
-                let found = Box::pin(media::find(channel, store, wanted, headers, held)).await?;
+                let clock = &*self.context.clock;
+                let found = media::find(channel, store, wanted, headers, clock, held);
+                let found = Box::pin(found).await?;
                 Ok(Found { class: found.class, content_type: None, entity: found.entity })
             }
         }

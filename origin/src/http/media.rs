@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use axum::http::HeaderMap;
 use packager::cmaf;
-use packager::time::{Rounding, Timescale};
+use packager::time::{Rounding, Timescale, Timestamp};
 use packager::timeline::Snapshot;
 use tokio::time::Instant;
 
@@ -30,6 +30,7 @@ use super::negotiate;
 use super::route::{Media, Piece};
 use super::standing::{Standing, standing};
 use crate::channel::Channel;
+use crate::clock::Clock;
 use crate::store::{self, ChannelStore};
 
 /// How long a piece is waited for while a channel goes on after a restart of the server.
@@ -53,6 +54,7 @@ pub(super) async fn find(
     store: &ChannelStore,
     wanted: &Media,
     headers: &HeaderMap,
+    clock: &dyn Clock,
     held: Hold<'_>,
 ) -> Result<Found, Error> {
     let range = negotiate::closed_range(headers);
@@ -71,7 +73,8 @@ pub(super) async fn find(
         };
         let (index, rendition, _) = snapshot.track(wanted.rendition.as_str()).ok_or(Error::Gone)?;
         let class = if rendition.track.config.is_video() { Class::Video } else { Class::Audio };
-        match standing(&snapshot, index, &wanted.run, wanted.piece) {
+        let now = now(channel, clock);
+        match standing(&snapshot, now, index, &wanted.run, wanted.piece) {
             Standing::There | Standing::Old if matches!(wanted.piece, Piece::KeyFrame { .. }) => {
                 // Boxed, so that those who only wait are small.
                 let media = Box::pin(key_frame(&snapshot, index, store, wanted)).await?;
@@ -96,6 +99,13 @@ pub(super) async fn find(
         let deadline = *deadline.get_or_insert_with(|| Instant::now() + patience(&snapshot));
         held.until(deadline, snapshots.changed()).await?;
     }
+}
+
+/// Now by the channel's clock, which may be ahead of the origin's.
+fn now(channel: &Channel, clock: &dyn Clock) -> Timestamp {
+    let ahead = channel.status.borrow().clock_ahead_ms;
+    let millis = clock.now_millis().saturating_add(ahead);
+    Timestamp::new(i64::try_from(millis).unwrap_or(i64::MAX), Timescale::MILLIS)
 }
 
 /// What can be answered of a segment that is being written: all of it as it comes, or the bytes of a

@@ -5,6 +5,7 @@
 #![deny(clippy::arithmetic_side_effects)]
 
 use packager::media::RunId;
+use packager::time::{Rounding, Timestamp};
 use packager::timeline::{Promise, Snapshot, State, Track};
 
 use super::route::Piece;
@@ -25,8 +26,14 @@ pub(super) enum Standing {
     Never,
 }
 
-/// Where `piece` of the rendition at `index` in `run` stands.
-pub(super) fn standing(snapshot: &Snapshot, index: usize, run: &RunId, piece: Piece) -> Standing {
+/// Where `piece` of the rendition at `index` in `run` stands. `now` is the channel's clock.
+pub(super) fn standing(
+    snapshot: &Snapshot,
+    now: Timestamp,
+    index: usize,
+    run: &RunId,
+    piece: Piece,
+) -> Standing {
     let Some(track) = snapshot.tracks.get(index) else { return Standing::Never };
     let (k, part) = match piece {
         Piece::Init => return init(track, run),
@@ -53,7 +60,7 @@ pub(super) fn standing(snapshot: &Snapshot, index: usize, run: &RunId, piece: Pi
         };
     }
     if k > newest.k {
-        return ahead(snapshot, newest, run, k);
+        return ahead(snapshot, now, &newest, (run, k));
     }
     let first = track.segments.first().map_or(newest.k, |segment| segment.k);
     let Some(offset) = k.checked_sub(first) else { return Standing::Old };
@@ -81,7 +88,12 @@ fn newest(track: &Track) -> Option<Newest<'_>> {
 }
 
 /// A number behind the newest of its track.
-fn ahead(snapshot: &Snapshot, newest: Newest<'_>, run: &RunId, k: u64) -> Standing {
+fn ahead(
+    snapshot: &Snapshot,
+    now: Timestamp,
+    newest: &Newest<'_>,
+    (run, k): (&RunId, u64),
+) -> Standing {
     // Run ids sort by time: an earlier run has ended and gets no number any more.
     if run < newest.run {
         return Standing::Never;
@@ -95,8 +107,11 @@ fn ahead(snapshot: &Snapshot, newest: Newest<'_>, run: &RunId, k: u64) -> Standi
         Some(open) => Some(open.k),
         None => track.segments.last().map(|last| last.k.saturating_add(1)),
     };
-    let edge = snapshot.tracks.iter().filter_map(making).max();
-    if k <= edge.unwrap_or(newest.k).saturating_add(1) { Standing::Soon } else { Standing::NotYet }
+    let made = snapshot.tracks.iter().filter_map(making).max().unwrap_or(newest.k);
+    // DASH announces numbers by the clock: one that an encoder is late with is waited for too.
+    let grid = &snapshot.format.grid;
+    let edge = made.max(grid.number_at(now.ticks_in(grid.video_scale(), Rounding::Floor)));
+    if k <= edge.saturating_add(1) { Standing::Soon } else { Standing::NotYet }
 }
 
 /// Init segments are made with their run.

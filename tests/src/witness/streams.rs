@@ -79,7 +79,9 @@ pub(super) fn judge(stream: &Stream) -> Vec<Broken> {
     let mut broken = Vec::new();
     let Stream { streamed: Streamed { response, .. }, whole, parts, .. } = stream;
     if response.status != 200 {
-        broken.push(("I12", format!("announced by the MPD, status {}", response.status)));
+        let kept = response.header("cache-control").unwrap_or_default();
+        let status = response.status;
+        broken.push(("I12", format!("announced by the MPD, status {status}, {kept}")));
         return broken;
     }
     if whole.status != 200 || whole.body != response.body {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::header::{AsHeaderName, HeaderName};
@@ -25,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::channel::cues::Desk;
 use crate::channel::{Channel, Channels, Health, SourceStatus, Status};
-use crate::clock::ManualClock;
+use crate::clock::{Clock, ManualClock};
 use crate::http::body::Payload;
 use crate::http::serve::Handler as _;
 use crate::http::{Caps, Context, Entrance, Limits, Options, Origin, serve_connections};
@@ -89,6 +90,7 @@ impl Answer {
 pub(super) struct Fixture {
     pub(super) cancel: CancellationToken,
     pub(super) metrics: Arc<Metrics>,
+    clock: Arc<ManualClock>,
     origin: Arc<Origin>,
     caps: Arc<Caps>,
     timeline: Timeline,
@@ -145,16 +147,18 @@ impl Fixture {
         let metrics = Arc::new(Metrics::new("test"));
         let channels: Channels = channels.into();
         let viewers = Arc::new(Viewers::new(channels.keys(), metrics.viewers.clone()));
+        let clock = Arc::new(ManualClock::at_millis(NOW_MILLIS));
         let context = Context {
             channels: Arc::new(channels),
             stores: stores.clone(),
-            clock: Arc::new(ManualClock::at_millis(NOW_MILLIS)),
+            clock: Arc::clone(&clock) as Arc<dyn Clock>,
             metrics: Arc::clone(&metrics),
             viewers,
             options: Options::default(),
         };
         let cancel = CancellationToken::new();
         Self {
+            clock,
             origin: Origin::new(context, cancel.clone()),
             caps: Caps::new(LIMITS, metrics.http.clone()),
             cancel,
@@ -286,6 +290,11 @@ impl Fixture {
     pub(super) fn interrupt(&self) {
         let status = Status { interrupted: true, ..status(Health::Holding) };
         self.states.send_replace(Arc::new(status));
+    }
+
+    /// Lets time pass for the origin's clock.
+    pub(super) fn advance(&self, by: Duration) {
+        self.clock.advance(by);
     }
 
     /// Sets the channel's clock ahead.

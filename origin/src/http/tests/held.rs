@@ -146,6 +146,24 @@ async fn far_ahead_is_not_waited_for() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_number_that_the_clock_announces_is_waited_for_however_late_the_encoder() {
+    let mut origin = Fixture::live(3).await;
+    let k = FIRST_K + 6;
+    let file = media(&format!("96p/{k}.m4s"));
+    assert_eq!(origin.get(&file).await.status, StatusCode::NOT_FOUND);
+    // The clock is in this segment, the encoder three behind.
+    origin.advance(6 * SEGMENT);
+    let waiting = origin.spawn_get(&file);
+    origin.settle().await;
+    assert!(!waiting.is_finished());
+    for made in FIRST_K + 3..=k {
+        origin.push_all(made).await;
+    }
+    origin.publish();
+    assert_eq!(waiting.await.unwrap().status, StatusCode::OK);
+}
+
+#[tokio::test(start_paused = true)]
 async fn hl_22_a_part_the_segment_closes_without_is_not_remembered_as_gone() {
     let mut origin = Fixture::live(3).await;
     let k = FIRST_K + 3;

@@ -159,10 +159,13 @@ pub fn read_ticks(samples: &[f32], rate: u32) -> Vec<Tick> {
             continue;
         }
         // The tone has begun to enter the window; it fills it within one length of the tone.
-        let last = (at + beep + step).min(samples.len() - whole);
-        let start = (at..=last)
+        let start = (at..=at + beep + step)
             .max_by(|a, b| tones[0].amplitude(*a, beep).total_cmp(&tones[0].amplitude(*b, beep)))
             .unwrap_or(at);
+        if start + whole > samples.len() {
+            // Cut off by the end. Read from a bit before its start it could say another second.
+            break;
+        }
         let mut code = 0u8;
         for index in 0..BITS.unsigned_abs() as usize {
             // The middle of a bit: its edges are smeared by the audio codec.

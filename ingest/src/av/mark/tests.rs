@@ -69,6 +69,22 @@ fn a_second_is_read_from_its_tick_at_any_rate() {
     }
 }
 
+/// Seen where a record ended within a tick: 5 was read as 2, and 7 as 3, from one bit before the start.
+#[test]
+fn a_tick_that_is_cut_off_by_the_end_says_nothing() {
+    let rate = 48_000u32;
+    for second in 1_795_000_101..1_795_000_101 + 64 {
+        let first = second * i64::from(rate) - 4_800;
+        let end = 4_800 + 140 * 48;
+        let samples: Vec<f32> = (0..end + 480).map(|n| tick_sample(first + n, rate)).collect();
+        assert_eq!(read_ticks(&samples, rate).len(), 1, "{} is whole", second % 64);
+        for cut in (48..end).step_by(96) {
+            let kept = usize::try_from(end - cut).unwrap();
+            assert_eq!(read_ticks(&samples[..kept], rate), [], "{} by {cut}", second % 64);
+        }
+    }
+}
+
 #[test]
 fn noise_and_music_bear_no_tick() {
     let chord: Vec<f32> = (0..96_000)

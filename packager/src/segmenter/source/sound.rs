@@ -3,12 +3,14 @@
 use std::collections::VecDeque;
 
 use super::SourceSegmenter;
-use crate::grid::LONGEST_AUDIO_FRAME_US;
 use crate::media::Sample;
 use crate::time::{Rounding, Span, Timescale, rescale};
 
-/// Sound held until the pictures have got there: 5 s of it. Filler moves the pictures on long before.
-const MAX_HELD: usize = 256;
+/// Sound held until the pictures have got there: 40 s of it, half a megabyte. An encoder that begins in
+/// the past makes the sound of that at once and its pictures as fast as it can: it begins three segments
+/// back, of 6 s at the most, and gets 10 s for them before filler moves the pictures on. A source's
+/// sound waits for half a segment.
+const MAX_HELD: usize = 2_048;
 
 /// Sound that waits for the pictures.
 #[derive(Debug)]
@@ -49,18 +51,14 @@ impl SourceSegmenter {
             let ahead = (sample.dts - start).max(0);
             self.held.start = sample.dts - (ahead + frame - 1) / frame * frame;
         }
-        self.fill_sound(sample.dts - self.held.frame + 1);
-        // What is left is less than a frame: the sample begins that much earlier, and lasts longer.
-        let at = self.held.next.unwrap_or(self.held.start);
-        // It lasts no longer than the longest frame, which PART-TARGET counts with; what is left is made
-        // up by the ones after it.
-        let longest = Span::new(LONGEST_AUDIO_FRAME_US, Timescale::MICROS);
-        let longest = longest.ticks_in(self.sound_scale(), Rounding::Floor);
-        let longest = u32::try_from(longest).unwrap_or(u32::MAX);
-        let early = u32::try_from(sample.dts - at).unwrap_or(0);
-        let early = early.min(longest.saturating_sub(sample.duration));
-        let duration = sample.duration.saturating_add(early);
-        self.hold(Sample { dts: at, pts: at, duration, ..sample }, false);
+        self.fill_sound(sample.dts - frame + 1);
+        let gap = sample.dts - self.held.next.unwrap_or(self.held.start);
+        if gap >= frame {
+            // There is no room for so much silence: later, in whole frames too.
+            return;
+        }
+        self.bridge(gap);
+        self.hold(sample, false);
         self.release();
     }
 
@@ -75,6 +73,18 @@ impl SourceSegmenter {
             self.hold(silence, true);
             // Released as it is made: a long hole would be a long queue.
             self.release();
+        }
+    }
+
+    /// Appends silence for less than a frame: a frame that lasts only so long, where sound is on another
+    /// grid than the silence before it. Were the next frame longer instead, a segment's sound could
+    /// begin more than a frame behind its pictures.
+    fn bridge(&mut self, gap: i64) {
+        let at = self.held.next.unwrap_or(self.held.start);
+        if let Ok(gap @ 1..) = u32::try_from(gap)
+            && let Some(silence) = self.sound.filler.sample(at, gap)
+        {
+            self.hold(silence, true);
         }
     }
 

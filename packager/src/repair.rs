@@ -98,6 +98,10 @@ pub struct Frames {
 pub struct Repair {
     pictures: Line,
     sound: Line,
+    /// Where the last frame of sound ended.
+    heard: Option<i64>,
+    /// Whether pictures were placed later behind filler, and no sound since.
+    moved: bool,
     /// How late frames come, on average.
     error: i64,
     counts: Counts,
@@ -120,7 +124,14 @@ impl Repair {
     /// decoding time of its first frames.
     pub fn new(pictures: Frames, sound: Frames, offset: i64) -> Self {
         let line = |frames| Line { frames, offset, before: offset, last: None, credit: 0 };
-        Self { pictures: line(pictures), sound: line(sound), error: 0, counts: Counts::default() }
+        Self {
+            pictures: line(pictures),
+            sound: line(sound),
+            heard: None,
+            moved: false,
+            error: 0,
+            counts: Counts::default(),
+        }
     }
 
     /// What was repaired since the beginning.
@@ -152,6 +163,7 @@ impl Repair {
                     target += late;
                     self.pictures.shift(late);
                     self.sound.shift(late);
+                    self.moved = true;
                 }
             }
             self.error = 0;
@@ -197,7 +209,8 @@ impl Repair {
     }
 
     /// The place of a frame of sound; `None` if there is no time for it. Behind a hole it is whole
-    /// frames after `next`, where the sound is.
+    /// frames after `next`, where the sound is. Behind filler it is at its pictures at once, to half a
+    /// frame; else what comes unevenly is not taken for a hole.
     pub fn sound(&mut self, arrived: Arrived, next: Option<i64>) -> Option<Place> {
         let (target, _) = self.sound.follow(arrived, self.pictures.offset, &mut self.counts);
         let Frames { scale, length } = self.sound.frames;
@@ -208,19 +221,23 @@ impl Repair {
             None => place,
             Some(next) => {
                 let early = place - next;
-                if early <= -ticks(SOUND_HOLE).max(frame) {
+                let behind_filler = self.moved || self.heard != Some(next);
+                let hole = if behind_filler { frame / 2 } else { ticks(SOUND_HOLE).max(frame) };
+                if early <= -hole {
                     self.counts.surplus += 1;
                     return None;
                 }
-                if early >= ticks(SOUND_HOLE).max(frame) {
+                if early >= hole {
                     self.counts.holes += 1;
-                    next + early / frame * frame
+                    let missing = if behind_filler { early + frame / 2 } else { early };
+                    next + missing / frame * frame
                 } else {
                     next
                 }
             }
         };
         let duration = frame + self.sound.steering(place - dts, ticks(RIGHT));
+        (self.heard, self.moved) = (Some(dts + duration), false);
         Some(Place { dts, pts: dts, duration: u32::try_from(duration).unwrap_or(length) })
     }
 

@@ -207,3 +207,54 @@ fn sound_behind_a_hole_is_whole_frames_later_and_surplus_is_left_out() {
     assert_eq!(repair.sound(arrived(223, 223), Some(filled)), None);
     assert_eq!(repair.counts().surplus, 1);
 }
+
+/// Where sound of this time belongs, in its ticks.
+fn sound_ticks(ms: i64) -> i64 {
+    rescale(BEGIN + ms * MS, Timescale::NANOS, Timescale::new(44_100).unwrap(), Rounding::Nearest)
+}
+
+/// Stamps of sound in milliseconds.
+fn sound_stamps() -> impl Iterator<Item = i64> {
+    (0..).map(|n| (n * 1_024_000 + 22_050) / 44_100)
+}
+
+/// Only pictures and sound apart by more than 60 ms were brought together: the rest took a minute.
+#[test]
+fn sound_behind_filler_is_with_its_pictures_to_half_a_frame() {
+    for silent in 1..40 {
+        let mut repair = repair();
+        let mut next = sound_ticks(0) + 1_024;
+        repair.sound(arrived(0, 0), None).unwrap();
+        next += silent * 1_024;
+        let mut heard = 0;
+        for ms in sound_stamps().skip(1).take(100) {
+            let Some(place) = repair.sound(arrived(ms, ms + 900), Some(next)) else { continue };
+            let off = place.dts - sound_ticks(ms);
+            assert!(off.abs() <= 512 + 45, "{off} ticks after {silent} frames of silence");
+            next = place.dts + i64::from(place.duration);
+            heard += 1;
+        }
+        assert!(heard >= 100 - silent - 1, "{heard} after {silent}");
+    }
+}
+
+#[test]
+fn sound_goes_at_once_with_pictures_that_were_moved_behind_filler() {
+    for late in 1..60 {
+        let mut repair = repair();
+        let first = repair.picture(arrived(0, 0), None, false);
+        let sound = repair.sound(arrived(0, 0), None).unwrap();
+        let filled = first.dts + 90_000 + late * 90;
+        let back = repair.picture(arrived(1_000, 1_000), Some(filled), true);
+        assert_eq!(back.dts, filled);
+        let mut next = sound.dts + 1_024;
+        for ms in sound_stamps().skip(1).take(60) {
+            let Some(place) = repair.sound(arrived(ms, ms.max(1_000)), Some(next)) else {
+                continue;
+            };
+            let off = place.dts - sound_ticks(ms + late);
+            assert!(off.abs() <= 512 + 45, "{off} ticks, {late} ms late");
+            next = place.dts + i64::from(place.duration);
+        }
+    }
+}

@@ -43,6 +43,10 @@ pub use source::{PICTURES, Remnant, SOUND, SourceSegmenter, Start};
 /// part or two open; without a bound one wrong time would be filled up to, in memory.
 const LONGEST_HOLE: Span = Span::millis(600_000);
 
+/// How much filler is made at one time: of a process that was stopped for hours all of it would be more
+/// than fits into memory.
+const FILLED_AT_ONCE: Span = Span::millis(10_000);
+
 /// What the segmenter makes.
 #[derive(Clone, Debug)]
 pub enum Output {
@@ -200,6 +204,13 @@ enum Feed {
     Gone,
     /// Nothing until the encoder makes it again.
     Off,
+}
+
+/// Up to when filler is made at one time that is due from then on, in nanoseconds.
+fn most_at_once(due: Option<Timestamp>) -> i64 {
+    let nanos = |due: Timestamp| due.ticks_in(Timescale::NANOS, Rounding::Ceil);
+    let most = FILLED_AT_ONCE.ticks_in(Timescale::NANOS, Rounding::Floor).cast_signed();
+    due.map_or(i64::MAX, |due| nanos(due).saturating_add(most))
 }
 
 impl Segmenter {
@@ -372,10 +383,12 @@ impl Segmenter {
         due.min().map(|nanos| Timestamp::new(nanos, Timescale::NANOS))
     }
 
-    /// Completes every part with filler that is due at `now`, as [`Self::due`] says. A rendition that
-    /// has not begun has nothing to be filled with.
+    /// Completes every part with filler that is due at `now`, as [`Self::due`] says, and not much more
+    /// than ten seconds of it: what is due then is made by the next call. A rendition that has not begun
+    /// has nothing to be filled with.
     pub fn fill(&mut self, now: Timestamp, patience: Span) {
         let now = now.ticks_in(Timescale::NANOS, Rounding::Floor);
+        let now = now.min(most_at_once(self.due(patience)));
         for rendition in 0..self.cutters.len() {
             while let (Some(each), Some(cutter)) =
                 (self.renditions.get(rendition), self.cutters.get_mut(rendition))

@@ -1,6 +1,7 @@
 //! Filler in a source's run: what is made where the source has nothing, and when.
 
 use super::SourceSegmenter;
+use crate::segmenter::most_at_once;
 use crate::time::{Rounding, Span, Timescale, Timestamp};
 
 /// Segments of filler that wait for a source which is expected: it should be there within two.
@@ -24,9 +25,11 @@ impl SourceSegmenter {
         Some(Timestamp::new(due, Timescale::NANOS))
     }
 
-    /// Completes every part with filler that is due at `now`, as [`Self::due`] says.
+    /// Completes every part with filler that is due at `now`, as [`Self::due`] says, and not much more
+    /// than ten seconds of it: what is due then is made by the next call.
     pub fn fill(&mut self, now: Timestamp, patience: Span) {
         let until = now.ticks_in(Timescale::NANOS, Rounding::Floor);
+        let until = until.min(most_at_once(self.due(patience)));
         let until = until.saturating_sub(self.patience(patience));
         let until = Timestamp::new(until, Timescale::NANOS);
         let video = until.ticks_in(self.grid.video_scale(), Rounding::Floor);

@@ -388,6 +388,26 @@ fn filler_is_due_when_a_part_ends_and_makes_what_is_due() {
     fixture.check();
 }
 
+/// A process that was stopped for three hours.
+#[test]
+fn a_long_hole_is_filled_a_few_seconds_at_a_time() {
+    let mut fixture = Fixture::new(60);
+    fixture.play(0, 100, |frame| frame % 60 == 0);
+    let now = Timestamp::new(fixture.start + 3 * 3_600 * 30 * F, Timescale::MPEG);
+    let mut calls = 0;
+    while fixture.segmenter.due(PATIENCE).unwrap().ticks_in(Timescale::MPEG, Rounding::Ceil)
+        <= now.ticks
+    {
+        fixture.segmenter.fill(now, PATIENCE);
+        let made: Vec<_> = std::iter::from_fn(|| fixture.segmenter.poll()).collect();
+        assert!((1..200).contains(&made.len()), "{} at once", made.len());
+        fixture.outputs.extend(made);
+        calls += 1;
+    }
+    assert!((900..2_200).contains(&calls), "{calls} calls");
+    assert!(fixture.segmenter.end().unwrap().ticks > now.ticks - 9 * F);
+}
+
 #[test]
 fn a_run_that_ends_ends_in_both_renditions_at_once() {
     let mut fixture = Fixture::new(60);
@@ -510,4 +530,69 @@ fn sound_that_begins_late_has_whole_frames_of_silence_before_it() {
     assert_eq!(sound.start, first - 5 * 1_024);
     assert_eq!(sound.duration % 1_024, 0);
     fixture.check();
+}
+
+/// A frame of sound at `dts`.
+fn sound(dts: i64) -> Sample {
+    Sample { dts, pts: dts, duration: 1_024, sync: true, data: Bytes::from_static(b"a") }
+}
+
+/// Seen on a slow machine: an encoder that begins three segments back has made the sound of all of them
+/// before its pictures. What was too much to be held left holes that were no whole frames.
+#[test]
+fn sound_that_is_three_segments_ahead_of_its_pictures_is_kept_whole() {
+    let mut fixture = Fixture::new(60);
+    let first = fixture.segmenter.held.start;
+    for n in 0..500 {
+        fixture.segmenter.push(SOUND, sound(first + n * 1_024)).unwrap();
+    }
+    for frame in 0..300 {
+        fixture.picture(frame, frame % 60 == 0).unwrap();
+    }
+    fixture.check();
+    let chunks = fixture.chunks(SOUND);
+    assert!(chunks.iter().all(|chunk| chunk.filler == 0 && chunk.duration % 1_024 == 0));
+    assert!(chunks.last().unwrap().k >= FIRST_K + 4);
+}
+
+/// What is too much to be held, or too far away, is left out in whole frames.
+#[test]
+fn sound_that_no_picture_follows_is_bounded_and_goes_on_in_whole_frames() {
+    let mut fixture = Fixture::new(60);
+    let first = fixture.segmenter.held.start;
+    let push = |fixture: &mut Fixture, n: i64| {
+        fixture.segmenter.push(SOUND, sound(first + n * 1_024)).unwrap();
+        assert!(fixture.segmenter.held.samples.len() <= 2_048);
+    };
+    (0..10_000).for_each(|n| push(&mut fixture, n));
+    // Ten seconds of pictures make room for as much sound, which is not enough for what is missing.
+    fixture.play(0, 300, |frame| frame % 60 == 0);
+    push(&mut fixture, 4_000);
+    for frame in 300..1_800 {
+        fixture.picture(frame, frame % 60 == 0).unwrap();
+    }
+    (2_900..3_000).for_each(|n| push(&mut fixture, n));
+    fixture.play(1_800, 2_400, |frame| frame % 60 == 0);
+    fixture.check();
+    assert!(fixture.chunks(SOUND).iter().all(|chunk| chunk.duration % 1_024 == 0));
+}
+
+/// Filler has begun a run's sound before its own was there, which is on another grid.
+#[test]
+fn sound_on_another_grid_than_the_silence_before_it_begins_no_segment_late() {
+    for off in [1, 300, 768, 769, 900, 1_023] {
+        let mut fixture = Fixture::new(60);
+        let start = fixture.segmenter.held.start;
+        fixture.picture(0, true).unwrap();
+        // 93.75 frames to the first cut.
+        fixture.segmenter.fill_sound(start + 93 * 1_024);
+        for n in 0..200 {
+            let dts = start + 93 * 1_024 + off + n * 1_024;
+            fixture.segmenter.push(SOUND, sound(dts)).unwrap();
+        }
+        for frame in 1..300 {
+            fixture.picture(frame, frame % 60 == 0).unwrap();
+        }
+        fixture.check();
+    }
 }

@@ -65,6 +65,8 @@ pub(super) struct Packaging {
     last_discontinuity: Option<u64>,
     last_k: Option<u64>,
     last_run_millis: u64,
+    /// The format as it was last stored.
+    stored: Option<StoredFormat>,
     publishing: Publishing,
 }
 
@@ -169,6 +171,7 @@ impl Packaging {
             last_discontinuity: recovered.last_discontinuity,
             last_k,
             last_run_millis: recovered.last_run.as_ref().map_or(0, RunId::millis),
+            stored: recovered.format.clone(),
             publishing: Publishing::default(),
             store,
         }
@@ -392,6 +395,9 @@ impl Packaging {
     /// Ends the run on the air where another one begins, and keeps what its manifests promised beyond
     /// that: some player has read the last of them just now.
     async fn take_over(&mut self, begin: Begin) -> Option<Promise> {
+        if let Begin::Source { at, .. } = begin {
+            self.fill_until(Timestamp::new(at, self.format.grid.video_scale())).await;
+        }
         let next_k = self.next_k();
         let mut current = self.current.take()?;
         let first_k = current.segmenter.end(&self.format.grid, begin, next_k);
@@ -461,16 +467,29 @@ impl Packaging {
     /// Completes with filler what should be there at `now`. Gives the rungs whose encoder is alive and
     /// should make a key frame for them, and from when on in video ticks.
     pub(super) async fn fill(&mut self, now: Timestamp) -> Vec<(usize, i64)> {
-        let patience = self.patience();
-        match &mut self.current {
-            Some(current) if !current.catching_up => {
-                current.segmenter.fill(now, patience);
-                let overtaken = current.segmenter.overtaken();
-                self.drain(Instant::now()).await;
-                overtaken
-            }
-            _ => Vec::new(),
+        if self.current.as_ref().is_none_or(|current| current.catching_up) {
+            return Vec::new();
         }
+        self.fill_until(now).await;
+        self.current.as_ref().map_or_else(Vec::new, |current| current.segmenter.overtaken())
+    }
+
+    /// Makes filler until none is due at `now`. Of a long time it is stored piece by piece, and shown when
+    /// all is there.
+    async fn fill_until(&mut self, now: Timestamp) {
+        let (patience, began) = (self.patience(), Instant::now());
+        let (mut before, mut all) = (None, Made::default());
+        while let Some(current) = &mut self.current
+            && let Some(due) = current.segmenter.due(patience).map(nanos)
+            // What can't be filled is due for ever.
+            && due <= nanos(now) && before < Some(due)
+        {
+            before = Some(due);
+            current.segmenter.fill(now, patience);
+            let made = self.store_ready(began).await;
+            all = Made { changed: all.changed | made.changed, parts: all.parts + made.parts };
+        }
+        self.show(all, began).await;
     }
 
     /// How long after its end a part of a living encoder, or of a source, may come.
@@ -479,7 +498,7 @@ impl Packaging {
     }
 
     /// Stores what players may rely on from now on, if it is new.
-    async fn remember_format(&self, renditions: &[Rendition]) {
+    async fn remember_format(&mut self, renditions: &[Rendition]) {
         let format = StoredFormat {
             grid: self.format.grid,
             publish_delay: self.format.publish_delay,
@@ -487,7 +506,8 @@ impl Packaging {
             wishes: self.wishes.clone(),
             renditions: renditions.iter().map(StoredRendition::from).collect(),
         };
-        if self.store.recovered().format.as_ref() != Some(&format) {
+        if self.stored.as_ref() != Some(&format) {
+            self.stored = Some(format.clone());
             self.store.fix_format(format).await;
         }
     }
@@ -561,10 +581,32 @@ impl Packaging {
         self.snapshots.send_replace(None);
     }
 
-    /// Stores and lists what the segmenter has ready.
+    /// Stores and lists what the segmenter has ready, and shows it.
     async fn drain(&mut self, received: Instant) {
+        let made = self.store_ready(received).await;
+        self.show(made, received).await;
+    }
+
+    /// Shows what has been made since `received`, if anything.
+    async fn show(&mut self, Made { changed, parts }: Made, received: Instant) {
+        if changed {
+            let hidden = self.current.as_ref().is_some_and(|c| c.unseen && c.catching_up);
+            self.advance_cues().await;
+            if !hidden {
+                self.publish();
+            }
+        }
+        // Only now can they be fetched by who read of them.
+        let took = received.elapsed();
+        for _ in 0..parts {
+            self.metrics.part_published(took);
+        }
+    }
+
+    /// Stores and lists what the segmenter has ready.
+    async fn store_ready(&mut self, received: Instant) -> Made {
         let (Some(current), Some(timeline)) = (&mut self.current, &mut self.timeline) else {
-            return;
+            return Made::default();
         };
         let (mut changed, mut parts) = (false, 0_u32);
         while let Some(output) = current.segmenter.poll() {
@@ -621,18 +663,18 @@ impl Packaging {
                 let segment = &removed.segment;
                 self.store.remove(&segment.run.id, removed.rendition, segment.k);
             }
-            let hidden = current.unseen && current.catching_up;
-            self.advance_cues().await;
-            if !hidden {
-                self.publish();
-            }
         }
-        // Only now can they be fetched by who read of them.
-        let took = received.elapsed();
-        for _ in 0..parts {
-            self.metrics.part_published(took);
-        }
+        Made { changed, parts }
     }
+}
+
+/// What came out of a segmenter.
+#[derive(Clone, Copy, Debug, Default)]
+struct Made {
+    /// Whether there was anything.
+    changed: bool,
+    /// Parts among it.
+    parts: u32,
 }
 
 fn nanos(at: Timestamp) -> i64 {

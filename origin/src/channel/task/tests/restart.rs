@@ -110,3 +110,24 @@ async fn a_clock_that_was_set_back_does_not_make_a_channel_wait_for_it() {
     assert_eq!(status.last_error, None);
     channel.stop().await;
 }
+
+#[tokio::test]
+async fn what_the_channel_became_again_is_what_another_process_finds() {
+    let (channel, publication) = live().await;
+    let mut channel = again(channel, at(K + 1)).await;
+    drop(publication);
+    let publication = channel.publish();
+    send(&publication, beginning()).await;
+    let other = VideoConfig { codec_string: "avc1.64001f".into(), ..video() };
+    // As it was found, something else, and as before.
+    for (n, video) in [video(), other, video()].into_iter().enumerate() {
+        let k = K + 2 + 2 * n as u64;
+        channel.let_worker_begin_with(video, k);
+        kill(*channel.workers(n + 2).await.last().unwrap());
+        channel.until(|status| status.last_segment == Some(k)).await;
+    }
+    let channel = again(channel, at(K + 7)).await;
+    let format = channel.store.recovered().format.clone().unwrap();
+    assert_eq!(format.renditions[0].codec, video().codec_string);
+    channel.stop().await;
+}

@@ -277,6 +277,26 @@ fn holds(server: &Server, count: usize) -> Result {
     })
 }
 
+/// How long nothing must have been answered for all to stand: a server that can go on is given the
+/// processor within that, also on a machine that is shared.
+const STANDS_FOR: Duration = Duration::from_millis(500);
+
+/// Waits until viewers who take nothing have brought the server to a stand: what it has to write has no
+/// room in the system's buffers any more.
+fn stands(server: &Server) -> Result {
+    let mut last = (String::new(), Instant::now());
+    until("full buffers", UP_WITHIN, || {
+        let metrics = server.client.text(&server.admin_url("/metrics"))?;
+        let answered = metrics.lines().filter(|l| l.starts_with("headwater_http_requests_total{"));
+        let answered = answered.collect::<Vec<_>>().join(" ");
+        if answered != last.0 {
+            last = (answered, Instant::now());
+        }
+        let stands = !last.0.is_empty() && last.1.elapsed() >= STANDS_FOR;
+        Ok(Look::at(stands.then_some(()), last.0.clone()))
+    })
+}
+
 #[test]
 fn going_down_answers_who_waits_at_once_and_ends_within_the_time() -> Result {
     let mut server = Server::start(&[ChannelConfig::tiny("a")])?;
@@ -309,6 +329,8 @@ fn a_server_that_drains_is_not_ready_and_takes_no_publisher() -> Result {
     let script = page.split("src=\"").nth(1).and_then(|rest| rest.split('"').next());
     let mut viewer = ask(&server, script.context("a script of the page")?, 2_000)?;
     viewer.read_exact(&mut [0; 15]).context("the first answer's beginning")?;
+    // Asked before that, it would write the answer it is at and end.
+    stands(&server)?;
     let ready = server.admin_url("/readyz");
     let rtmp = server.rtmp;
     // Whoever is already asking has those seconds, however slow the machine is.

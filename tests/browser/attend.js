@@ -7,7 +7,7 @@
 const LOOK_MS = 100;
 /** A picture that has not moved for this long is a stall even if nobody says so. */
 const FREEZE_MS = 400;
-/** More than playback can move between two looks. */
+/** More than playback can move between two looks, beyond the time between them. */
 const JUMP_SECONDS = 1;
 /** Players find their place in the first moments. */
 const SETTLED_SECONDS = 1;
@@ -94,6 +94,7 @@ class Attention {
   #opened = Date.now();
   #video;
   #time = Number.NaN;
+  #lookedAt = Date.now();
   #movedAt = null;
   #stall = null;
   #seen = { startedAfterMs: null, stalls: [], jumps: [], reloads: 0, ended: false, errors: [], fatal: [] };
@@ -167,8 +168,11 @@ class Attention {
   #look() {
     const now = Date.now();
     const step = this.#video.currentTime - this.#time;
+    // On a busy machine a look may come a second late, and the picture has moved for that long.
+    const most = JUMP_SECONDS + (now - this.#lookedAt) / 1000;
     this.#time = this.#video.currentTime;
-    if (step > 0 && step < JUMP_SECONDS && this.#wanted()) {
+    this.#lookedAt = now;
+    if (step > 0 && step < most && this.#wanted()) {
       this.#playedSeconds += step;
       this.#seen.startedAfterMs ??= now - this.#opened;
       this.#movedAt = now;
@@ -183,7 +187,18 @@ class Attention {
   }
 
   #begin(since) {
-    this.#stall ??= { atMs: since, time: this.#video.currentTime };
+    this.#stall ??= { atMs: since, time: this.#video.currentTime, storedSeconds: this.#stored() };
+  }
+
+  /** How much there is to be played from here on without a gap. */
+  #stored() {
+    const { buffered, currentTime } = this.#video;
+    for (let n = 0; n < buffered.length; n++) {
+      if (buffered.start(n) <= currentTime && currentTime < buffered.end(n)) {
+        return buffered.end(n) - currentTime;
+      }
+    }
+    return 0;
   }
 
   #end() {

@@ -274,6 +274,8 @@ pub struct Stall {
     pub lasted_ms: u64,
     /// At which media time.
     pub time: f64,
+    /// How much there was to be played from there on, without a gap.
+    pub stored_seconds: f64,
 }
 
 /// A seek of the player's own.

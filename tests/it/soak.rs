@@ -17,6 +17,7 @@ use crate::absence;
 use crate::browser::{play, plays_well};
 use crate::hostile;
 use crate::low_latency::{self, Session};
+use crate::passing;
 use crate::players::exact;
 use crate::workers::{Harm, freezes};
 
@@ -95,6 +96,14 @@ fn the_demo_plays_for_a_minute_in_both_players() -> Result {
 #[ignore = "minutes of real time: `make soak`"]
 fn a_publisher_away_for_forty_seconds_costs_viewers_nothing() -> Result {
     absence::one_run(&absence::absence(Duration::from_secs(40))?)
+}
+
+#[test]
+#[ignore = "minutes of real time: `make soak`"]
+fn a_passed_source_away_for_forty_seconds_costs_one_discontinuity() -> Result {
+    let (away, channel) = (Duration::from_secs(40), ChannelConfig::pass_through("a").patient());
+    let (record, _) = absence::absence_on(channel, away, &passing::PLAYERS)?;
+    passing::one_seam(&record)
 }
 
 #[test]

@@ -232,6 +232,26 @@ pub struct Track {
     pub open: Option<Arc<OpenSegment>>,
 }
 
+impl Track {
+    /// Finished segments as a low-latency playlist lists them: those that it lists whole, and the
+    /// newest one if it lists that by its parts alone, which it does until the next one has a part.
+    ///
+    /// Stock hls.js takes a segment that is listed whole for loaded as soon as any part of it is in its
+    /// buffer. One that is still busy with the last but one when the whole is listed never asks for the
+    /// last, and its picture stands until the parts have left the playlist. So it is given the time of
+    /// another part. The only segment is always whole: players give up on a playlist without one.
+    pub fn listed_whole(&self) -> (&[Arc<Segment>], Option<&Arc<Segment>>) {
+        match self.segments.split_last() {
+            Some((last, before))
+                if self.open.is_none() && last.has_media() && !last.gap && !before.is_empty() =>
+            {
+                (before, Some(last))
+            }
+            _ => (&self.segments, None),
+        }
+    }
+}
+
 /// A run, or one stretch of it, as the window shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListedRun {

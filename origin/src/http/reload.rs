@@ -20,7 +20,7 @@ use packager::timeline::{Snapshot, State, Track};
 
 use super::error::Error;
 
-/// Segments after the last whole one that may be asked for: more is a mistake (§6.2.5.2).
+/// Segments after the last finished one that may be asked for: more is a mistake (§6.2.5.2).
 const ADVANCE_SEGMENTS: u64 = 2;
 /// Parts of a second or more that may be asked for in advance, and the seconds that many shorter
 /// ones cover: the Advance Part Limit (§6.2.5.2).
@@ -104,7 +104,8 @@ pub(super) fn due(snapshot: &Snapshot, index: usize, wanted: Wanted) -> Due {
     }
     let Some(track) = snapshot.tracks.get(index) else { return Due::TooFar };
     let last = Whole::newest(track);
-    if wanted.msn > last.k.saturating_add(ADVANCE_SEGMENTS) {
+    let finished = track.segments.last().map_or(0, |segment| segment.k).max(last.k);
+    if wanted.msn > finished.saturating_add(ADVANCE_SEGMENTS) {
         return Due::TooFar;
     }
     match wanted.part {
@@ -131,21 +132,31 @@ impl Whole {
         if let Some(open) = track.open.as_ref().filter(|open| open.gap.is_some()) {
             return Self { k: open.k, parts: 0 };
         }
-        track.segments.last().map_or_else(Self::default, |last| {
+        track.listed_whole().0.last().map_or_else(Self::default, |last| {
             let parts = if last.gap { 0 } else { last.parts.len() as u64 };
             Self { k: last.k, parts }
         })
     }
 }
 
+/// Number of the segment that is listed by its parts alone, and how many there are.
+fn in_parts(track: &Track) -> Option<(u64, u64)> {
+    match (&track.open, track.listed_whole().1) {
+        (Some(open), _) => open.gap.is_none().then_some((open.k, open.parts.len() as u64)),
+        (None, Some(closing)) => Some((closing.k, closing.parts.len() as u64)),
+        (None, None) => None,
+    }
+}
+
 fn part_due(track: &Track, last: &Whole, (msn, part): (u64, u64), limit: u64) -> Due {
-    let open = track.open.as_deref().filter(|open| open.gap.is_none());
-    let begun = open.map_or(0, |open| open.parts.len() as u64);
+    let in_parts = in_parts(track);
+    let begun = in_parts.map_or(0, |(_, parts)| parts);
     let later = |ahead: u64| if ahead > limit { Due::TooFar } else { Due::Later };
     if msn > last.k {
-        let of_open = open.is_some_and(|open| open.k == msn);
-        return match part.checked_sub(if of_open { begun } else { 0 }) {
-            // Parts from the newest one on; of a segment that has not begun, at the least so many.
+        let of_begun = in_parts.is_some_and(|(k, _)| k == msn);
+        return match part.checked_sub(if of_begun { begun } else { 0 }) {
+            // Parts from the newest one on; of a segment that has not begun, at the least so many. What
+            // is beyond the end of a finished one is the first part of the next.
             Some(ahead) => later(ahead.saturating_add(1)),
             None if part.saturating_add(1) == begun => Due::Newest,
             None => Due::Late,

@@ -176,7 +176,7 @@ async fn ht_05_a_playlist_that_grew_has_another_etag() {
     origin.publish();
     let after = origin.get(path).await;
     assert_ne!(after.header(ETAG), before.header(ETAG));
-    assert!(after.text().contains(&format!("{}.m4s", FIRST_K + 6)));
+    assert!(after.text().contains(&format!("{}.0.m4s", FIRST_K + 6)));
 }
 
 #[tokio::test]
@@ -343,7 +343,9 @@ async fn a_segment_that_has_just_left_the_window_can_still_be_fetched() {
 
 #[tokio::test]
 async fn what_a_playlist_lists_can_be_fetched() {
-    let origin = Fixture::live(3).await;
+    let mut origin = Fixture::live(3).await;
+    origin.push_part(0, FIRST_K + 3).await;
+    origin.publish();
     let text = origin.get("/live/demo/96p/index.m3u8").await;
     let uris: Vec<String> = text
         .text()

@@ -1,8 +1,8 @@
 //! An I-frame playlist (RFC 8216bis §4.4.3.6): the first picture of every finished segment, as the
 //! byte range of the segment that shows it. Segments begin with a key frame, so that is one.
 //!
-//! It has the dates, discontinuities and server control of the media playlist, and no parts. A gap is
-//! listed when the media playlist lists it.
+//! It has the dates, discontinuities and server control of the media playlist, and no parts. It lists a
+//! segment when the media playlist lists it whole, and so a gap.
 
 use super::delta::{self, Skip};
 use super::head::{self, Kind};
@@ -29,7 +29,8 @@ fn write(text: &mut String, snapshot: &Snapshot, index: usize, skip: Skip) -> st
     let kind = if live { Kind::Keys } else { Kind::EndedKeys };
     head::write(text, snapshot, track, kind, (skip, skipped))?;
     let mut writer = Writer::new(snapshot, rendition, index, Rows::Keys);
-    for (position, segment) in track.segments.iter().enumerate() {
+    let whole = if live { track.listed_whole().0 } else { &track.segments };
+    for (position, segment) in whole.iter().enumerate() {
         if position < skipped {
             writer.pass(segment);
         } else {

@@ -1,7 +1,7 @@
 //! A live media playlist (RFC 8216bis §4.4.3–4.4.5).
 //!
 //! ```text
-//! head ─► segments, the newest of them with their parts ─► open segment ─► hint ─► reports
+//! head ─► segments, the newest of them with their parts ─► parts of the last ─► hint ─► reports
 //!    └ delta: how many of the segments are left out
 //! ```
 //! Our own writer: m3u8-rs knows neither parts nor skips nor hints. A rendition lists what it has
@@ -38,7 +38,8 @@ fn write(text: &mut String, snapshot: &Snapshot, index: usize, skip: Skip) -> st
     dateranges::write(text, snapshot)?;
     let rows = if live { Rows::with_parts(snapshot, index) } else { Rows::Plain };
     let mut writer = Writer::new(snapshot, rendition, index, rows);
-    for (position, segment) in track.segments.iter().enumerate() {
+    let (whole, closing) = if live { track.listed_whole() } else { (&*track.segments, None) };
+    for (position, segment) in whole.iter().enumerate() {
         if position < skipped {
             writer.pass(segment);
         } else {
@@ -47,6 +48,9 @@ fn write(text: &mut String, snapshot: &Snapshot, index: usize, skip: Skip) -> st
     }
     if !live {
         return writeln!(text, "#EXT-X-ENDLIST");
+    }
+    if let Some(closing) = closing {
+        writer.closing(text, closing)?;
     }
     if let Some(open) = &track.open {
         writer.open(text, open)?;

@@ -83,6 +83,13 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
+    /// Writes the parts of a finished segment that is not listed whole yet.
+    pub(super) fn closing(&self, text: &mut String, segment: &'a Segment) -> std::fmt::Result {
+        let scale = segment.run.scale(self.index);
+        self.begin(text, &segment.run, (segment.k, segment.start))?;
+        parts::write(text, self.rendition, (&segment.run, scale, segment.k), &segment.parts)
+    }
+
     /// Writes what there is of the segment that is being made: its parts, or all of a gap.
     pub(super) fn open(&mut self, text: &mut String, open: &'a OpenSegment) -> std::fmt::Result {
         let (run, name, k) = (&open.run.id, &self.rendition.name, open.k);

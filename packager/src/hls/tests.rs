@@ -62,8 +62,13 @@ fn an_independent_reader_takes_every_example() {
         for index in 0..4 {
             let playlist =
                 parse_media(&media(&snapshot, index, Skip::Nothing, &Options::default()));
-            assert_eq!(playlist.segments.len(), snapshot.listed(index).len());
-            assert_eq!(playlist.end_list, snapshot.state == crate::timeline::State::Ended);
+            let ended = snapshot.state == crate::timeline::State::Ended;
+            let closing = snapshot.tracks[index].listed_whole().1.is_some() && !ended;
+            assert_eq!(
+                playlist.segments.len() + usize::from(closing),
+                snapshot.listed(index).len()
+            );
+            assert_eq!(playlist.end_list, ended);
         }
     }
 }
@@ -156,7 +161,7 @@ fn printed_durations_add_up_to_the_dates_over_a_day() {
                     format!("{seconds}{decimals:0<9}").parse::<u64>().unwrap()
                 })
                 .sum();
-            let segments = &snapshot.tracks[index].segments;
+            let segments = snapshot.tracks[index].listed_whole().0;
             let ticks = segments.last().unwrap().end() - segments[0].start;
             let scale = snapshot.tracks[index].segments[0].run.scale(index);
             let exact = Span::new(ticks.unsigned_abs(), scale)
@@ -207,6 +212,31 @@ fn the_hint_is_the_part_that_comes_next() {
     let new = example.run(k + 1).id.clone();
     example.push_some_parts(1, k + 1, 1);
     assert_eq!(hint(&mut example), format!("../{new}/720p/{}.0.m4s", k + 1));
+}
+
+#[test]
+fn a_finished_segment_is_listed_whole_with_the_first_part_of_the_next() {
+    let mut example = Example::new(600);
+    example.run(FIRST_K);
+    let text =
+        |example: &mut Example| media(&example.snapshot(), 0, Skip::Nothing, &Options::default());
+    example.push_all(FIRST_K..FIRST_K + 1);
+    assert_eq!(
+        lines(&text(&mut example), "#EXTINF").len(),
+        1,
+        "players give up on a list without one"
+    );
+    example.push_all(FIRST_K + 1..FIRST_K + 2);
+    let closing = text(&mut example);
+    assert_eq!(lines(&closing, "#EXTINF").len(), 1, "{closing}");
+    let parts = |text: &str| lines(text, "#EXT-X-PART:").len();
+    assert!(closing.contains(&format!("{}.0.m4s", FIRST_K + 2)), "its next part is hinted");
+    example.push_some_parts(0, FIRST_K + 2, 1);
+    let whole = text(&mut example);
+    assert_eq!(lines(&whole, "#EXTINF").len(), 2, "{whole}");
+    assert_eq!(parts(&whole), parts(&closing) + 1);
+    let keys = iframes(&example.snapshot(), 0, Skip::Nothing);
+    assert_eq!(lines(&keys, "#EXTINF").len(), 2, "{keys}");
 }
 
 #[test]

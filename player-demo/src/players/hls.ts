@@ -5,6 +5,7 @@
 // nobody has.
 
 import Hls, { ErrorDetails, ErrorTypes, Events, type ErrorData, type Level as HlsLevel } from "hls.js";
+import { markUnfinished } from "./parts";
 import { AUTO, type Level, type Player, type PlayerEvents } from "./player";
 import { renditionOf } from "./rendition";
 
@@ -54,6 +55,7 @@ export class HlsPlayer implements Player {
     this.#hls.on(Events.MANIFEST_PARSED, () => events.levels());
     this.#hls.on(Events.LEVELS_UPDATED, () => events.levels());
     this.#hls.on(Events.LEVEL_UPDATED, () => this.#comeBack());
+    this.#hls.on(Events.FRAG_PARSED, (_, { frag, part }) => markUnfinished(this.#hls, frag, part));
     const looksBack = () => (this.#looksBack = true);
     this.#hls.on(Events.MEDIA_ATTACHED, () => ["pause", "seeking"].forEach((e) => video.addEventListener(e, looksBack)));
     this.#hls.on(Events.MEDIA_DETACHING, () => ["pause", "seeking"].forEach((e) => video.removeEventListener(e, looksBack)));

@@ -55,6 +55,10 @@ async fn hl_10_a_segment_or_a_part_is_waited_for() {
     assert!(lists_part(&one.await.unwrap(), k, 1));
     origin.push(0, k).await;
     origin.publish();
+    origin.settle().await;
+    assert!(!segment.is_finished(), "it is whole, and listed so with the first part of the next");
+    origin.push_part(0, k + 1).await;
+    origin.publish();
     let answer = segment.await.unwrap();
     assert!(answer.text().contains(&format!("/{k}.m4s")), "the sound's segment is not waited for");
     assert_eq!(answer.header(CACHE_CONTROL), APPEARED);
@@ -150,6 +154,7 @@ async fn who_waits_for_a_rung_that_goes_off_is_told_when_the_gap_begins() {
     assert!(next.iter().all(|request| !request.is_finished()));
     assert_eq!(origin.get(&part(k + 1, 11)).await.status, StatusCode::BAD_REQUEST);
     origin.push(0, k + 1).await;
+    origin.push_part(0, k + 2).await;
     origin.publish();
     for request in next {
         assert!(lists_part(&request.await.unwrap(), k + 1, 0));
@@ -324,6 +329,7 @@ async fn key_frames_are_waited_for_by_segment() {
     origin.settle().await;
     assert!(!waiting.is_finished());
     origin.push(0, k).await;
+    origin.push_part(0, k + 1).await;
     origin.publish();
     let answer = waiting.await.unwrap();
     assert!(answer.text().ends_with(&format!("@0\n../{}/96p/{k}.m4s\n", super::fixture::RUN)));

@@ -26,9 +26,9 @@ use std::time::Duration;
 use ingest::hub::{self, Hub};
 use ingest::rtmp::server as rtmp;
 use ingest::srt;
-use packager::dash;
 use packager::media::Name;
 use packager::time::{Rounding, Timescale, Timestamp};
+use packager::{dash, hls};
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
@@ -336,13 +336,11 @@ impl Server {
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
             metrics: Arc::clone(&metrics),
             viewers: Arc::clone(&viewers),
-            options: http::Options {
-                dash: dash::Options {
-                    public_url: config.http.public_url.clone(),
-                    ..Default::default()
-                },
-                ..Default::default()
-            },
+            options: config
+                .channels
+                .iter()
+                .map(|channel| (channel.name.clone(), manifests(config, channel)))
+                .collect(),
         };
         let reread = Arc::new(Notify::new());
         let mut entrances = vec![http::Entrance { listener: http_listener, tls: None }];
@@ -407,6 +405,18 @@ impl Server {
             warn!(left, "some tasks did not end in time");
         }
         info!("stopped");
+    }
+}
+
+/// How a channel's manifests are written, by the configuration.
+fn manifests(config: &Config, channel: &config::Channel) -> http::Options {
+    http::Options {
+        hls: hls::Options { markers: channel.cues.hls.clone(), ..Default::default() },
+        dash: dash::Options {
+            public_url: config.http.public_url.clone(),
+            events: channel.cues.dash,
+            ..Default::default()
+        },
     }
 }
 

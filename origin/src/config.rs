@@ -20,9 +20,11 @@ use packager::time::{FrameRate, Span};
 
 use crate::network::Network;
 
+mod cues;
 mod file;
 mod problem;
 mod value;
+pub use cues::{Cues, Periods};
 pub use problem::{Problem, Problems};
 pub(crate) use value::{print_bytes, print_millis, print_rate};
 
@@ -168,6 +170,8 @@ pub struct Channel {
     pub hold: Duration,
     /// What it shows then, after the last picture; `None`: its name.
     pub slate: Option<Slate>,
+    /// What is made of its cues.
+    pub cues: Cues,
 }
 
 /// A source that a channel takes by itself: a transport stream.
@@ -318,6 +322,7 @@ impl Channel {
             window: Span::millis(600_000),
             hold: Duration::from_secs(90),
             slate: None,
+            cues: Cues::default(),
         }
     }
 }

@@ -84,8 +84,8 @@ pub struct Context {
     pub metrics: Arc<Metrics>,
     /// Where viewers report.
     pub viewers: Arc<Viewers>,
-    /// How manifests are written.
-    pub options: Options,
+    /// How a channel's manifests are written; as ever, where nothing is said.
+    pub options: BTreeMap<Name, Options>,
 }
 
 /// Serves the origin at its entrances until cancelled, and then until its connections have ended.
@@ -116,6 +116,7 @@ struct Origin {
 /// The texts of a channel: those that are rendered, and those that are waited for.
 #[derive(Debug, Default)]
 struct Texts {
+    options: Options,
     renders: Renders,
     reloads: Reloads,
 }
@@ -145,7 +146,11 @@ impl Handler for Arc<Origin> {
 impl Origin {
     /// An origin whose requests that wait are answered when `cancel` is.
     fn new(context: Context, cancel: CancellationToken) -> Arc<Self> {
-        let texts = context.channels.keys().map(|name| (name.clone(), Texts::default())).collect();
+        let texts_of = |name: &Name| {
+            let options = context.options.get(name).cloned().unwrap_or_default();
+            (name.clone(), Texts { options, ..Texts::default() })
+        };
+        let texts = context.channels.keys().map(texts_of).collect();
         Arc::new(Self { context, texts, ids: AnswerIds::new(), cancel })
     }
 
@@ -303,7 +308,7 @@ impl Origin {
         let texts = self.texts.get(channel).ok_or(Error::Gone)?;
         let render = |snapshot: &Arc<Snapshot>, index| {
             let skip = skip.usable(snapshot, index, have);
-            texts.renders.text(resource(index, skip), snapshot, &self.context.options)
+            texts.renders.text(resource(index, skip), snapshot, &texts.options)
         };
         let Some(wanted) = &mut wanted else {
             return Ok(Found::text(Class::Playlist, render(&snapshot, index)));
@@ -327,8 +332,8 @@ impl Origin {
         resource: Resource,
         snapshot: &Arc<Snapshot>,
     ) -> Result<Found, Error> {
-        let renders = &self.texts.get(name).ok_or(Error::Gone)?.renders;
-        let mut options = Cow::Borrowed(&self.context.options);
+        let Texts { options, renders, .. } = self.texts.get(name).ok_or(Error::Gone)?;
+        let mut options = Cow::Borrowed(options);
         if self.channel(name)?.status.borrow().clock_ahead_ms > 0 {
             options.to_mut().dash.clock = format!("/live/{name}/time");
         }

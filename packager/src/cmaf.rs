@@ -5,6 +5,7 @@
 //! Rendition ──────────────► init:  ftyp moov
 //! Rendition, [Sample], k ─► chunk: [styp] [prft] emsg* moof mdat-header │ samples, by refcount
 //! first part of a segment ─► key frame: a chunk of one sample
+//! scheme, time, message ──► event: emsg
 //! ```
 //!
 //! One chunk is one part; a segment is the concatenation of its chunks, byte for byte. Times are
@@ -18,12 +19,14 @@ use bytes::Bytes;
 use crate::media::{Rendition, Sample};
 
 mod chunk;
+mod emsg;
 mod init;
 mod key_frame;
 pub mod read;
 pub mod rules;
 
 pub use chunk::{chunk, sequence};
+pub use emsg::{EventSpec, emsg};
 pub use init::init;
 pub use key_frame::key_frame;
 

@@ -15,7 +15,8 @@
 //! the Period names each by a `SegmentTimeline`, the manifest changes with every
 //! segment, and there is no low latency.
 //!
-//! Cues stand in their Period as events; the manifest changes with each that is told.
+//! Cues stand in their Period as events, and the manifest changes with each that is told; or they stand in
+//! the segments.
 //!
 //! Nothing is decided here; what exists and what it is called is the timeline's.
 
@@ -26,6 +27,7 @@ mod manifest;
 mod period;
 mod segment_timeline;
 
+pub use events::Events;
 pub use manifest::manifest;
 
 /// What stands behind a rendition's name where its key frames are meant, each a segment of its own: a
@@ -42,11 +44,18 @@ pub struct Options {
     pub clock: String,
     /// Language of the sound, as a BCP 47 tag; `und` where nobody said.
     pub language: String,
+    /// How cues are told.
+    pub events: Events,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { public_url: None, clock: "/time".into(), language: "und".into() }
+        Self {
+            public_url: None,
+            clock: "/time".into(),
+            language: "und".into(),
+            events: Events::default(),
+        }
     }
 }
 

@@ -11,11 +11,14 @@
 //! bytes. Nothing is decided here; what exists and what it is called is the timeline's. When an
 //! answer is due, and for whom, is the origin's.
 
+mod cue_out;
 mod dateranges;
 mod decimal;
 mod delta;
 mod head;
 mod iframes;
+mod interstitials;
+mod markers;
 mod media;
 mod multivariant;
 mod parts;
@@ -24,6 +27,7 @@ mod segments;
 
 pub use delta::Skip;
 pub use iframes::iframes;
+pub use markers::{AssetList, CueStyle, Markers, NoAssetList};
 pub use media::media;
 pub use multivariant::multivariant;
 
@@ -32,11 +36,13 @@ pub use multivariant::multivariant;
 pub struct Options {
     /// Language of the sound, as a BCP 47 tag; `und` where nobody said.
     pub language: String,
+    /// What is told of cues.
+    pub markers: Markers,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { language: "und".into() }
+        Self { language: "und".into(), markers: Markers::default() }
     }
 }
 

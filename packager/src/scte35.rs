@@ -20,10 +20,15 @@ pub mod clock;
 mod cue;
 pub mod section;
 mod signal;
+mod xml;
 
-pub use cue::{Cue, End, EndsBy, Phase};
+pub use cue::{Cue, CueEvent, End, EndsBy, Phase, cut_of};
 pub use section::{Error, Section};
 pub use signal::{Action, Event, Signal, signals};
+pub use xml::xml;
+
+/// What events in the media are that carry a section (ANSI/SCTE 35 §12).
+pub const INBAND_SCHEME: &str = "urn:scte:scte35:2013:bin";
 
 /// Ticks per second of every time in a section.
 pub const CLOCK: crate::time::Timescale = crate::time::Timescale::MPEG;

@@ -15,13 +15,15 @@
 //! [`SourceSegmenter`] beside it does the same for a source that is packaged as it is: there the key
 //! frames are where they are, and segments end at the nearest.
 //!
-//! Splices move boundaries ([`Segmenter::follow`]), the same in every rendition.
+//! Splices move boundaries ([`Segmenter::follow`]), the same in every rendition; cues can be told in the
+//! segments themselves ([`Segmenter::announce`]).
 //!
 //! It makes no boundary of its own, reads no clock and repairs nothing else: samples come in decoding
 //! order, and the first of every video segment is a sync sample. What breaks that is an error, and
 //! the caller loses the encoder.
 
 mod boundaries;
+mod inband;
 mod source;
 
 use std::collections::VecDeque;
@@ -34,9 +36,11 @@ use crate::filler::Filler;
 use crate::grid::Grid;
 use crate::grid::splices::Splices;
 use crate::media::{Rendition, Sample};
+use crate::scte35::Cue;
 use crate::time::{Rounding, Span, Timescale, Timestamp, rescale};
 use crate::timeline::Beginning;
 use boundaries::Boundaries;
+use inband::Inband;
 pub use source::{PICTURES, Remnant, SOUND, SourceSegmenter, Start};
 
 /// The longest hole that a sample is believed to have before it. [`Segmenter::fill`] leaves one of a
@@ -75,6 +79,15 @@ pub enum Output {
         k: u64,
         /// Where it begins, in ticks of the rendition.
         start: i64,
+    },
+    /// This cut of a source is the one nearest to a splice. Comes before the first chunk of its segment.
+    Spliced {
+        /// The splice, in video ticks.
+        splice: i64,
+        /// Number of the segment that begins with the cut.
+        k: u64,
+        /// The cut, in video ticks.
+        at: i64,
     },
     /// Another stretch of the run begins: boundaries have drifted away from the source's key frames
     /// and are counted from here, or segments are uneven from here on, or even again. Comes before
@@ -172,6 +185,7 @@ pub struct Segmenter {
     boundaries: Boundaries,
     renditions: Arc<[Rendition]>,
     cutters: Vec<Cutter>,
+    inband: Inband,
     ready: VecDeque<Output>,
 }
 
@@ -224,7 +238,7 @@ impl Segmenter {
             ready.push_back(Output::Init { rendition, bytes: cmaf::init(each) });
             cutters.push(Cutter::new(&boundaries, each, first_k));
         }
-        Self { boundaries, renditions, cutters, ready }
+        Self { boundaries, renditions, cutters, inband: Inband::default(), ready }
     }
 
     /// A segmenter that goes on with a run where an earlier process stopped, with the splices it knew
@@ -250,7 +264,8 @@ impl Segmenter {
             }
             cutters.push(cutter);
         }
-        let mut segmenter = Self { boundaries, renditions, cutters, ready };
+        let inband = Inband::default();
+        let mut segmenter = Self { boundaries, renditions, cutters, inband, ready };
         segmenter.lose();
         segmenter
     }
@@ -267,6 +282,14 @@ impl Segmenter {
             let from = begun.unwrap_or_else(|| boundaries.start_of(each, cutter.k));
             cutter.part_end = boundaries.part_end_after(each, cutter.k, from, cutter.segment_end);
         }
+    }
+
+    /// Tells these cues in the pictures' segments from now on, as events.
+    pub fn announce(&mut self, cues: &[Cue]) {
+        let pictures = self.renditions.iter().zip(&self.cutters);
+        let pictures = pictures.filter(|(each, _)| each.track.config.is_video());
+        let next_k = pictures.map(|(_, cutter)| cutter.k + u64::from(cutter.part > 0)).max();
+        self.inband.follow(cues, self.boundaries.grid.video_scale(), next_k.unwrap_or(0));
     }
 
     /// Where the rendition that has got furthest is: no frame before this can be cut otherwise. In video
@@ -494,7 +517,10 @@ impl Segmenter {
         let end = cutter.next.unwrap_or(i64::MIN);
         let filler = std::mem::take(&mut cutter.filled);
         let place = Place { rendition, k: cutter.k, part: cutter.part, filler };
-        self.ready.extend(part_chunk(each, place, &samples).map(Output::Chunk));
+        let begins = samples.first().filter(|_| cutter.part == 0 && each.video().is_some());
+        let events = begins.map(|first| self.inband.of_segment(cutter.k, first.dts));
+        let events = events.unwrap_or_default();
+        self.ready.extend(part_chunk(each, place, &samples, &events).map(Output::Chunk));
         // The next part holds as many samples as this one, give or take one.
         cutter.pending = Vec::with_capacity(samples.len() + 1);
         if end >= cutter.segment_end {
@@ -580,11 +606,16 @@ struct Place {
     filler: u32,
 }
 
-/// Writes samples as a part; nothing of none.
-fn part_chunk(rendition: &Rendition, place: Place, samples: &[Sample]) -> Option<PartChunk> {
+/// Writes samples as a part, behind the events that it carries; nothing of none.
+fn part_chunk(
+    rendition: &Rendition,
+    place: Place,
+    samples: &[Sample],
+    events: &[Bytes],
+) -> Option<PartChunk> {
     let first = samples.first()?;
     let Place { rendition: position, k, part, filler } = place;
-    let chunk = cmaf::chunk(&ChunkSpec { rendition, k, part, samples, events: &[] });
+    let chunk = cmaf::chunk(&ChunkSpec { rendition, k, part, samples, events });
     let first_sample = chunk.head.len().saturating_add(first.data.len());
     Some(PartChunk {
         rendition: position,

@@ -13,13 +13,14 @@ use bytes::Bytes;
 
 use crate::grid::{Cut, Grid};
 use crate::media::{Rendition, RunId};
+use crate::scte35;
 use crate::time::{Rounding, Span, Timescale, Timestamp, rescale};
 
 mod absence;
 mod bandwidth;
 mod window;
 pub use crate::grid::splices::Moved;
-pub use crate::scte35::{Cue, EndsBy};
+pub use crate::scte35::{Cue, CueEvent, End, EndsBy, INBAND_SCHEME};
 pub use bandwidth::Bandwidth;
 pub use window::{Removed, STAYS_NAMED, Timeline};
 
@@ -106,8 +107,14 @@ impl Run {
         self.renditions.get(index).map_or(Timescale::MPEG, |r| r.track.timescale)
     }
 
-    /// Where segment `k` begins if every segment is D long, in video ticks.
-    fn boundary(&self, grid: &Grid, k: u64) -> i64 {
+    /// Where segment `k` begins, in video ticks: at its boundary, or where it was cut for one of `cues`.
+    fn boundary(&self, grid: &Grid, cues: &[Cue], k: u64) -> i64 {
+        if let Some(cut) = scte35::cut_of(cues, k) {
+            return cut;
+        }
+        if grid.cut == Cut::Grid {
+            return grid.boundary(k);
+        }
         let length = |count: u64| {
             i64::try_from(count.saturating_mul(grid.segment_ticks)).unwrap_or(i64::MAX)
         };
@@ -119,8 +126,8 @@ impl Run {
 
     /// The same in ticks of the rendition at `index`. Encoders of ours count audio frames since the
     /// epoch; a source's begin anywhere.
-    fn start_of(&self, grid: &Grid, index: usize, k: u64) -> i64 {
-        let boundary = self.boundary(grid, k);
+    fn start_of(&self, grid: &Grid, cues: &[Cue], index: usize, k: u64) -> i64 {
+        let boundary = self.boundary(grid, cues, k);
         let video = self.renditions.get(index).is_none_or(|r| r.track.config.is_video());
         match grid.cut {
             _ if video => boundary,

@@ -98,7 +98,7 @@ impl Disk {
 fn store(disks: &mut [Disk; 2], output: Output) {
     match output {
         Output::Init { .. } => panic!("the init segments are there"),
-        Output::Shifted { .. } | Output::Off { .. } => {}
+        Output::Shifted { .. } | Output::Spliced { .. } | Output::Off { .. } => {}
         Output::Chunk(part) => disks[part.rendition].take(&part),
         Output::SegmentClosed { rendition, k } => disks[rendition].closed.push(k),
     }

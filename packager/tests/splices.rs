@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use bytes::Bytes;
+use packager::cmaf::read::{self, Event};
 use packager::codec::aac;
 use packager::grid::Grid;
 use packager::grid::splices::{Made, Splices, nearest_frame};
@@ -113,12 +114,13 @@ impl Node {
         let beside = rescale(self.picture - zero, scale, Timescale::MPEG, Rounding::Nearest);
         let made = Made { until: self.picture, first_k: self.first_k };
         for signal in signals(&Section::decode(&raw).unwrap()) {
-            let at = clock::unroll(signal.time.unwrap(), beside).unwrap();
+            let at = clock::unroll(signal.time.unwrap(), beside);
             let wish = zero + at.ticks_in(scale, Rounding::Nearest);
             let wish = nearest_frame(self.grid.rate, Timestamp::new(wish, scale));
             self.breaks.take(&signal, &raw, wish, made);
         }
         self.segmenter.follow(self.breaks.splices().clone());
+        self.segmenter.announce(self.breaks.cues());
     }
 
     /// Start of each segment, by rendition.
@@ -234,4 +236,49 @@ fn an_encoder_that_hears_of_a_splice_too_late_costs_filler_and_not_the_run() {
     let starts = node.starts(0);
     assert_eq!(starts[&1_000_005], splice);
     assert_eq!(starts[&1_000_007], node.grid.boundary(1_000_007));
+}
+
+#[test]
+fn pictures_carry_a_cue_from_when_it_is_told_up_to_its_splice_alike_in_every_rung() {
+    let rate = FrameRate::new(30, 1);
+    for offset in [9_000, -3_000, 0] {
+        let (node, splice) = run(rate, offset, 3_000);
+        let events = |rendition| -> BTreeMap<u64, Vec<Event>> {
+            let own = node.parts.iter().filter(|part| part.rendition == rendition);
+            let mut all = BTreeMap::new();
+            for part in own {
+                let bytes =
+                    part.chunk.samples.iter().fold(part.chunk.head.to_vec(), |mut all, s| {
+                        all.extend_from_slice(s);
+                        all
+                    });
+                let events = read::chunks(&bytes).unwrap().remove(0).events;
+                assert!(part.part == 0 || events.is_empty(), "in front of the first chunk alone");
+                if part.part == 0 {
+                    all.insert(part.k, events);
+                }
+            }
+            all
+        };
+        let told = events(0);
+        assert_eq!(told, events(1));
+        assert!(events(SOUND).values().all(Vec::is_empty));
+        let cue = &node.breaks.cues()[0];
+        let back = cue.end.as_ref().unwrap();
+        for (event, k, told_at) in [
+            (cue.begin_event(), cue.k, splice - 8 * 90_000),
+            (cue.end_event().unwrap(), back.k, splice + 18 * 90_000),
+        ] {
+            let carried = told.iter().filter(|(_, all)| all.iter().any(|one| one.id == event.id));
+            let carried: Vec<_> = carried.map(|(k, _)| *k).collect();
+            let first = node.grid.number_at(told_at) + 1;
+            assert_eq!(carried, (first..=k).collect::<Vec<_>>(), "{offset}");
+            let one = told[&k].iter().find(|one| one.id == event.id).unwrap();
+            assert_eq!((one.version, one.timescale, one.time), (1, 90_000, event.at as u64));
+            assert_eq!(one.message, event.section);
+            assert_eq!(one.scheme, "urn:scte:scte35:2013:bin");
+        }
+        let begin = told[&cue.k].iter().find(|one| one.id == cue.begin_event().id).unwrap();
+        assert_eq!(begin.duration, 2_700_000);
+    }
 }

@@ -24,8 +24,19 @@ const DASH_SURVIVES = new Set(
   ].map((name) => dashjs.MediaPlayer.errors[name]),
 );
 
-function openHls(video, url, note, config) {
+/** What events of SCTE-35 are called in DASH. */
+const CUES = ["urn:scte:scte35:2014:xml+bin", "urn:scte:scte35:2013:xml", "urn:scte:scte35:2013:bin"];
+
+function openHls(video, url, note, config, raised) {
   const hls = new Hls(config);
+  video.textTracks.addEventListener("addtrack", ({ track }) => {
+    track.addEventListener("cuechange", () => {
+      const now = hls.playingDate?.getTime();
+      for (const { id, startTime } of track.activeCues ?? []) {
+        raised(id, now + (startTime - video.currentTime) * 1000, now);
+      }
+    });
+  });
   hls.on(Hls.Events.ERROR, (_, { fatal, details }) => note(fatal, details));
   hls.loadSource(url);
   hls.attachMedia(video);
@@ -33,16 +44,21 @@ function openHls(video, url, note, config) {
 }
 
 /**
- * Opens a player on an element; `note(fatal, text)` is told of its errors. Gives a function that
+ * Opens a player on an element; `note(fatal, text)` is told of its errors, and `raised(id, date, now)` of
+ * each cue: when it is by the player's word, and what is on the screen. Gives a function that
  * tells the date of what is on the screen, in milliseconds since the epoch, and of a player that can,
  * one that searches the window from its beginning at a rate, or plays on at rate 1.
  */
 const LIBRARIES = {
-  hls: (video, url, note) => openHls(video, url, note, {}),
-  "plain-hls": (video, url, note) => openHls(video, url, note, { lowLatencyMode: false }),
-  dash(video, url, note) {
+  hls: (video, url, note, raised) => openHls(video, url, note, {}, raised),
+  "plain-hls": (video, url, note, raised) => openHls(video, url, note, { lowLatencyMode: false }, raised),
+  dash(video, url, note, raised) {
     const player = dashjs.MediaPlayer().create();
     player.on("error", ({ error }) => note(!DASH_SURVIVES.has(error?.code), `${error?.code} ${error?.message}`));
+    const mode = dashjs.MediaPlayer.events.EVENT_MODE_ON_START;
+    const told = ({ event }) =>
+      raised(`${event.id}`, event.calculatedPresentationTime * 1000, video.currentTime * 1000);
+    CUES.forEach((scheme) => player.on(scheme, told, null, { mode }));
     player.initialize(video, url, true);
     // Our Periods are placed on the epoch.
     return { date: () => video.currentTime * 1000 };
@@ -97,7 +113,7 @@ class Attention {
   #lookedAt = Date.now();
   #movedAt = null;
   #stall = null;
-  #seen = { startedAfterMs: null, stalls: [], jumps: [], reloads: 0, ended: false, errors: [], fatal: [] };
+  #seen = { startedAfterMs: null, stalls: [], jumps: [], reloads: 0, ended: false, errors: [], fatal: [], cues: [] };
   #playedSeconds = 0;
   /** Tells the date of what is on the screen. */
   date = () => undefined;
@@ -122,6 +138,13 @@ class Attention {
 
   note(fatal, text) {
     (fatal ? this.#seen.fatal : this.#seen.errors).push(`${Date.now()} ${text}`);
+  }
+
+  /** A cue was raised, in milliseconds since the epoch: each counts once. */
+  raised(id, dateMs, shownMs) {
+    if (!this.#seen.cues.some((cue) => cue.id === id)) {
+      this.#seen.cues.push({ id, dateMs, shownMs });
+    }
   }
 
   report() {
@@ -231,7 +254,12 @@ function play(library, url) {
   document.body.append(video);
   const attention = new Attention(video);
   attentions.push(attention);
-  const opened = LIBRARIES[library](video, url, (fatal, text) => attention.note(fatal, text));
+  const opened = LIBRARIES[library](
+    video,
+    url,
+    (fatal, text) => attention.note(fatal, text),
+    (id, date, now) => attention.raised(id, date, now),
+  );
   Object.assign(attention, opened);
   return attentions.length - 1;
 }

@@ -231,6 +231,8 @@ pub struct Report {
     pub errors: Vec<String>,
     /// Errors after which it is of no use.
     pub fatal: Vec<String>,
+    /// Cues that it has raised, in order. shaka-player is not asked for them.
+    pub cues: Vec<Raised>,
     /// Media time that was played.
     pub played_seconds: f64,
     /// How old the picture has been by the media's own date, from when it has played for five seconds.
@@ -253,6 +255,18 @@ pub struct Report {
     pub width: u32,
     /// Height of the picture.
     pub height: u32,
+}
+
+/// A cue that a player has raised.
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct Raised {
+    /// Its name: the ID of a date range, the id of an event.
+    pub id: String,
+    /// When it is, by the player's word, in milliseconds since the epoch.
+    pub date_ms: f64,
+    /// Date of what was on the screen then.
+    pub shown_ms: f64,
 }
 
 /// Percentiles of a latency, in milliseconds.

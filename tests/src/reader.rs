@@ -2,7 +2,7 @@
 //!
 //! [`hls`] and [`dash`] read manifests into the same words (an [`Object`] is a segment with the
 //! time its manifest claims for it), [`fragments`] reads the boxes of a segment, [`ffmpeg`] and
-//! [`gstreamer`] decode it. The clock in picture and sound is read back by `ingest::av::mark`.
+//! [`gstreamer`] decode it, [`scte35`] reads what ad breaks carry. The clock in picture and sound is read back by `ingest::av::mark`.
 
 use bytes::Bytes;
 
@@ -11,6 +11,7 @@ pub mod ffmpeg;
 pub mod fragments;
 pub mod gstreamer;
 pub mod hls;
+pub mod scte35;
 
 /// A media segment as a manifest names it.
 #[derive(Clone, Debug, PartialEq)]

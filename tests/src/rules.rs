@@ -9,6 +9,7 @@
 
 pub mod cmaf;
 pub mod dash;
+pub mod events;
 pub mod hls;
 pub mod http;
 
@@ -102,8 +103,10 @@ mod tests {
     fn every_test_that_the_list_names_is_there() {
         let sources = [
             include_str!("rules/hls/tests.rs"),
+            include_str!("rules/hls/cue_out/tests.rs"),
             include_str!("rules/dash/tests.rs"),
             include_str!("rules/cmaf.rs"),
+            include_str!("rules/events/tests.rs"),
             include_str!("rules/http/asked.rs"),
             include_str!("../../packager/src/cmaf/tests/rows.rs"),
             include_str!("../../packager/tests/splices.rs"),

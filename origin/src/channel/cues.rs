@@ -111,8 +111,10 @@ pub struct CueView {
     pub start: String,
     /// The same, in milliseconds since the Unix epoch.
     pub start_ms: i64,
-    /// Number of the segment that begins with it.
-    pub segment: u64,
+    /// Number of the segment that is cut for it; of a source that is packaged as it is, once that is made.
+    pub segment: Option<u64>,
+    /// When that segment begins: where a key frame can't be asked for, with the nearest one.
+    pub cut: Option<String>,
     /// When it was to begin.
     pub wished: String,
     /// Why that is another time.
@@ -123,6 +125,8 @@ pub struct CueView {
     pub end_ms: Option<i64>,
     /// Number of the first segment behind it.
     pub end_segment: Option<u64>,
+    /// When that segment begins.
+    pub end_cut: Option<String>,
     /// Why it ends there.
     pub ends_by: Option<packager::timeline::EndsBy>,
 }
@@ -141,12 +145,14 @@ impl CueView {
             phase: cue.phase,
             start: iso(at(cue.start)),
             start_ms: millis(cue.start),
-            segment: cue.k,
+            segment: cue.cut_at.map(|_| cue.k),
+            cut: cue.cut_at.map(|cut| iso(at(cut))),
             wished: iso(at(cue.wished)),
             moved: cue.moved,
             end: end.map(|end| iso(at(end.at))),
             end_ms: end.map(|end| millis(end.at)),
-            end_segment: end.map(|end| end.k),
+            end_segment: end.and_then(|end| end.cut_at.map(|_| end.k)),
+            end_cut: end.and_then(|end| Some(iso(at(end.cut_at?)))),
             ends_by: end.map(|end| end.by),
         }
     }

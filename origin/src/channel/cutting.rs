@@ -5,6 +5,7 @@ use std::sync::Arc;
 use packager::grid::splices::Splices;
 use packager::grid::{Cut, Grid};
 use packager::media::{Rendition, Sample};
+use packager::scte35::Cue;
 use packager::segmenter::{self, Output, PICTURES, SOUND, Segmenter, SourceSegmenter, Start};
 use packager::time::{Span, Timestamp};
 use packager::timeline::{Beginning, Lengths, Run};
@@ -66,16 +67,27 @@ impl Cutting {
             (Cut::Source, Some(pictures), Some(sound), Some(run)) => {
                 let Run { first_k, start, lengths, .. } = **run;
                 let base = Beginning { first_k, start, lengths };
-                Self::Source(Box::new(SourceSegmenter::resume(grid, pictures, sound, base)))
+                let mut segmenter = SourceSegmenter::resume(grid, pictures, sound, base);
+                segmenter.follow(splices);
+                Self::Source(Box::new(segmenter))
             }
             _ => Self::Grid(Segmenter::resume(grid, splices.clone(), renditions, &positions)),
         }
     }
 
-    /// Cuts at these splices from now on. A source is cut where its key frames are.
+    /// Cuts at these splices from now on: a source at its key frames nearest to them.
     pub(super) fn follow(&mut self, splices: &Splices) {
-        if let Self::Grid(segmenter) = self {
-            segmenter.follow(splices.clone());
+        match self {
+            Self::Grid(segmenter) => segmenter.follow(splices.clone()),
+            Self::Source(segmenter) => segmenter.follow(splices),
+        }
+    }
+
+    /// Tells these cues in the segments themselves from now on.
+    pub(super) fn announce(&mut self, cues: &[Cue]) {
+        match self {
+            Self::Grid(segmenter) => segmenter.announce(cues),
+            Self::Source(segmenter) => segmenter.announce(cues),
         }
     }
 

@@ -24,15 +24,13 @@ use tokio::sync::watch;
 use super::cutting::{Begin, Cutting};
 use super::making;
 use super::stages::Publishing;
+use crate::config;
 use crate::store::{ChannelStore, Left, StoredFormat, StoredRendition};
 use crate::telemetry::metrics::{ChannelMetrics, RenditionMetrics};
 
 mod cues;
+use cues::Telling;
 pub(super) use cues::When;
-
-/// How long a break lasts at the most whose end nobody tells: real ones are below five minutes, and a
-/// channel must not stay in one for good because a message was lost.
-const LONGEST_BREAK: Span = Span::millis(600_000);
 
 /// How long an encoder may take to make what lies before its start, in nanoseconds: as long as it may
 /// take to begin. Filler completes the rest, or a channel whose machine is too slow would never begin.
@@ -56,6 +54,8 @@ pub(super) struct Packaging {
     metrics: ChannelMetrics,
     timeline: Option<Timeline>,
     current: Option<Current>,
+    /// How cues are told.
+    telling: Telling,
     /// Cues, and where they cut.
     breaks: Breaks,
     /// The cues as they were last stored.
@@ -141,6 +141,7 @@ impl Packaging {
         store: Arc<ChannelStore>,
         snapshots: watch::Sender<Option<Arc<Snapshot>>>,
         metrics: ChannelMetrics,
+        cues: &config::Cues,
     ) -> Self {
         let recovered = store.recovered();
         let last_k = making::last_k(recovered, &format.grid);
@@ -153,14 +154,15 @@ impl Packaging {
         }
         let grid = format.grid;
         let same = recovered.format.as_ref().is_some_and(|format| format.grid == grid);
-        let (cues, splices) = (recovered.cues.clone(), recovered.splices.clone());
+        let (told, splices) = (recovered.cues.clone(), recovered.splices.clone());
         let breaks = match same {
-            true => Breaks::restore(grid, LONGEST_BREAK, splices, cues.clone()),
-            false => Breaks::new(grid, LONGEST_BREAK),
+            true => Breaks::restore(grid, cues.max_break, splices, told.clone()),
+            false => Breaks::new(grid, cues.max_break),
         };
         Self {
+            telling: Telling::of(cues),
             breaks,
-            told: cues,
+            told,
             format,
             wishes,
             snapshots,
@@ -204,7 +206,8 @@ impl Packaging {
             return;
         }
         let renditions = Arc::clone(&run.renditions);
-        let segmenter = Cutting::resume(self.format.grid, self.breaks.splices(), left);
+        let mut segmenter = Cutting::resume(self.format.grid, self.breaks.splices(), left);
+        self.telling.announce(&mut segmenter, self.breaks.cues());
         self.current = Some(self.writing(run, stretch, renditions, segmenter));
     }
 
@@ -357,6 +360,7 @@ impl Packaging {
         };
         let mut segmenter = Cutting::new(grid, &renditions, first_k, begin);
         segmenter.follow(self.breaks.splices());
+        self.telling.announce(&mut segmenter, self.breaks.cues());
         let mut inits = Vec::with_capacity(renditions.len());
         while inits.len() < renditions.len()
             && let Some(Output::Init { bytes, .. }) = segmenter.poll()
@@ -371,7 +375,7 @@ impl Packaging {
                 self.last_discontinuity,
             )
         });
-        let beginning = Beginning { first_k, start, lengths };
+        let beginning = self.telling.beginning(Beginning { first_k, start, lengths });
         let run = timeline.begin_run_at(id, beginning, Arc::clone(&renditions), inits);
         if let Some(promise) = &promise {
             timeline.promise(promise.clone());
@@ -410,7 +414,10 @@ impl Packaging {
         let mut chunks = Vec::new();
         while let Some(output) = current.segmenter.poll() {
             match output {
-                Output::Init { .. } | Output::Shifted(_) | Output::Off { .. } => {}
+                Output::Init { .. }
+                | Output::Spliced { .. }
+                | Output::Shifted(_)
+                | Output::Off { .. } => {}
                 Output::Chunk(part) => chunks.push(part),
                 Output::SegmentClosed { rendition, k } => {
                     let end = chunks.last().map_or(0, |p| p.start + i64::from(p.duration));
@@ -614,7 +621,10 @@ impl Packaging {
             match output {
                 // Taken when the run began.
                 Output::Init { .. } => {}
-                Output::Shifted(beginning) => timeline.shift(beginning),
+                Output::Shifted(beginning) => timeline.shift(self.telling.beginning(beginning)),
+                Output::Spliced { splice, k, at } => {
+                    self.breaks.cut(splice, k, at);
+                }
                 Output::Chunk(chunk) => {
                     let PartChunk {
                         rendition,
@@ -628,6 +638,7 @@ impl Packaging {
                         ..
                     } = chunk;
                     let bytes = u32::try_from(chunk.len()).unwrap_or(u32::MAX);
+                    self.telling.begin_period(timeline, self.breaks.cues(), k);
                     self.store.append(&current.run.id, rendition, k, &chunk).await;
                     let part = Part { duration, bytes, independent, first_sample };
                     timeline.push_part(rendition, k, start, part);
@@ -641,7 +652,10 @@ impl Packaging {
                         metrics.filler.inc_by(f64::from(filler) / current.scale(rendition));
                     }
                 }
-                Output::Off { rendition, k, start } => timeline.open_gap(rendition, k, start),
+                Output::Off { rendition, k, start } => {
+                    self.telling.begin_period(timeline, self.breaks.cues(), k);
+                    timeline.open_gap(rendition, k, start);
+                }
                 Output::SegmentClosed { rendition, k } => {
                     timeline.close(rendition);
                     if let Some(segment) = timeline.last_segment(rendition) {

@@ -90,6 +90,7 @@ impl Context {
             Arc::clone(&self.store),
             self.snapshots.clone(),
             self.metrics.clone(),
+            &self.config.cues,
         )
     }
 }

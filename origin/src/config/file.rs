@@ -17,6 +17,8 @@ use toml::de::{DeTable, DeValue};
 use super::{Channel, Config, Fallback, Problem, Problems, Rung, Source, Tls, value};
 use crate::network::{Network, NoNetwork};
 
+mod cues;
+
 /// Where TLS is spoken unless the file says otherwise: beside 8080.
 const DEFAULT_TLS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 8443);
 /// Segments the grid can have (DESIGN §4), in milliseconds.
@@ -381,6 +383,7 @@ impl<'w, 'a, 't> Section<'w, 'a, 't> {
         self.span("window", &mut channel.window, WINDOW);
         self.duration("hold", &mut channel.hold, HOLD);
         self.read("slate", &mut channel.slate, |text| value::slate(text).map(Some));
+        self.cues(&mut channel.cues);
         if channel.part.ticks * 2 > channel.segment.ticks {
             let at =
                 self.take("part").or_else(|| self.take("segment")).map_or(0, |v| v.span().start);

@@ -1,3 +1,6 @@
+use packager::dash::Events;
+use packager::hls::CueStyle;
+
 use super::*;
 
 fn problems(text: &str) -> Vec<String> {
@@ -44,6 +47,12 @@ segment = "2s"
 part = "300ms"
 window = "10m"
 hold = "90s"
+[channel.cues]
+hls = ["daterange", "enhanced"]
+asset_list = "https://ads.example.org/list?break={id}"
+dash = "inband"
+periods = "breaks"
+max_break = "3m"
 [[channel]]
 name = "sport"
 "#;
@@ -408,4 +417,48 @@ fn only_a_channel_that_passes_its_source_through_has_a_fallback() {
     assert!(problems(&text("\"yes\""))[0].contains("channel[0].fallback"));
     let laddered = text("\"encode\"").replace("\"source\"", "[\"720p\"]");
     assert!(problems(&laddered)[0].contains("ladder = \"source\""));
+}
+
+#[test]
+fn how_breaks_are_told_is_a_section_of_the_channel() {
+    let config = config(CONTRACT);
+    let [news, sport] = &config.channels[..] else { panic!("{config:?}") };
+    let Cues { hls, dash, periods, max_break } = &news.cues;
+    assert_eq!((hls.date_ranges, hls.style), (true, Some(CueStyle::Enhanced)));
+    assert_eq!(hls.asset_list, "https://ads.example.org/list?break={id}".parse().ok());
+    assert_eq!(
+        (*dash, *periods, *max_break),
+        (Events::Inband, Periods::Breaks, Span::millis(180_000))
+    );
+    assert_eq!(sport.cues, Cues::default());
+    assert!(sport.cues.hls.date_ranges && sport.cues.hls.style.is_none());
+    let told =
+        |lines: &str| problems(&format!("[[channel]]\nname = \"a\"\n[channel.cues]\n{lines}"));
+    assert_eq!(told("hls = []"), [""; 0]);
+    assert_eq!(
+        told("hls = \"daterange\""),
+        ["line 4: channel[0].cues.hls: expected a list such as [\"daterange\"], found a text"]
+    );
+    assert_eq!(
+        told("hls = [\"elemental\", \"scte35\", \"adobe\", 7]"),
+        [
+            "line 4: channel[0].cues.hls[1]: there is another kind of CUE-OUT tags; a playlist has one",
+            "line 4: channel[0].cues.hls[2]: \"adobe\" is no kind of tag; there are \"daterange\", \
+             \"elemental\", \"enhanced\", \"scte35\"",
+            "line 4: channel[0].cues.hls[3]: expected a text in quotes, found a whole number",
+        ]
+    );
+    for (lines, problem) in [
+        ("dash = \"emsg\"", "dash: expected \"xml+bin\", \"xml\" or \"inband\", found \"emsg\""),
+        ("periods = \"ads\"", "periods: expected \"runs\" or \"breaks\", found \"ads\""),
+        (
+            "asset_list = \"https://a/{what}\"",
+            "asset_list: only {id}, {duration} and {section} stand for something, found \
+             \"https://a/{what}\"",
+        ),
+    ] {
+        assert_eq!(told(lines), [format!("line 4: channel[0].cues.{problem}")]);
+    }
+    assert_eq!(told("max_break = \"1ms\"").len(), 1);
+    assert_eq!(told("style = \"elemental\"").len(), 1);
 }

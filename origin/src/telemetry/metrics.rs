@@ -20,7 +20,7 @@ mod process;
 mod viewers;
 
 use channel::ChannelFamilies;
-pub use channel::{ChannelMetrics, LinkTimes, RenditionMetrics, StoreMetrics};
+pub use channel::{ChannelMetrics, CueMetrics, LinkTimes, RenditionMetrics, StoreMetrics};
 pub use http::{Cut, HttpMetrics, Refused};
 use process::Process;
 pub use viewers::{AudienceMetrics, ProtocolMetrics, ViewerMetrics};
@@ -175,6 +175,7 @@ mod tests {
         channel.part_published(Duration::from_millis(3));
         channel.encoder_lag.set(0.25);
         channel.takeovers.inc();
+        channel.cues.heard("ts", "accepted", Some(-4_000));
         channel.gop.set(2.0);
         channel.av_skew.set(-0.5);
         channel.store.memory.set(4_096);
@@ -199,6 +200,10 @@ mod tests {
             "headwater_part_publish_latency_seconds_count{channel=\"news\"} 1",
             "headwater_part_publish_latency_seconds_bucket{le=\"0.005\",channel=\"news\"} 1",
             "headwater_encoder_lag_seconds{channel=\"news\"} 0.25",
+            "headwater_scte35_cues_total{channel=\"news\",source=\"ts\"} 1",
+            "headwater_scte35_outcomes_total{channel=\"news\",outcome=\"accepted\"} 1",
+            "headwater_scte35_break{channel=\"news\"} 0",
+            "headwater_scte35_lead_seconds_sum{channel=\"news\"} 4.0",
             "headwater_store_memory_bytes{channel=\"news\"} 4096",
             "headwater_store_write_errors_total{channel=\"news\"} 1",
             "headwater_store_late_writes_total{channel=\"news\"} 0",

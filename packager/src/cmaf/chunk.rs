@@ -12,7 +12,7 @@ use crate::media::Sample;
 use crate::time::Timescale;
 
 const BOX_HEADER: usize = 8;
-const FULL_BOX_HEADER: usize = BOX_HEADER + 4;
+pub(super) const FULL_BOX_HEADER: usize = BOX_HEADER + 4;
 /// A segment's first part says that here begins a segment (`msdh`), a CMAF segment (`cmfs`) with
 /// whole fragments (`cmff`), made of chunks (`cmfl`). Later parts need no `styp`. `lmsg` (the last
 /// segment of all) is not written: when a part is made, nobody knows.
@@ -97,7 +97,13 @@ fn header(out: &mut BytesMut, size: usize, kind: &[u8; 4]) {
     out.put_slice(kind);
 }
 
-fn full_header(out: &mut BytesMut, size: usize, kind: &[u8; 4], version: u8, flags: u32) {
+pub(super) fn full_header(
+    out: &mut BytesMut,
+    size: usize,
+    kind: &[u8; 4],
+    version: u8,
+    flags: u32,
+) {
     header(out, size, kind);
     out.put_u32(u32::from(version) << 24 | flags);
 }
@@ -143,7 +149,7 @@ fn composition_offset(sample: &Sample) -> i32 {
 }
 
 /// Decode times are unsigned; nothing lies before the epoch.
-fn unsigned(ticks: i64) -> u64 {
+pub(super) fn unsigned(ticks: i64) -> u64 {
     ticks.max(0).cast_unsigned()
 }
 

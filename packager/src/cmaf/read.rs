@@ -19,9 +19,11 @@ use crate::codec;
 use crate::media::Config;
 
 mod boxes;
+mod event;
 mod fragment;
 mod movie;
 
+pub use event::Event;
 pub use fragment::{chunks, whole_chunks};
 pub use movie::init;
 
@@ -100,6 +102,8 @@ pub struct Chunk {
     pub brands: Vec<FourCc>,
     /// Producer reference time.
     pub prft: Option<ProducerReferenceTime>,
+    /// Event messages.
+    pub events: Vec<Event>,
     /// Sequence number of `mfhd`.
     pub sequence: u32,
     /// Number of `traf` boxes; what follows is of the first.

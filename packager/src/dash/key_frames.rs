@@ -33,6 +33,7 @@ pub(super) fn set(pictures: &AdaptationSet, grid: &Grid) -> AdaptationSet {
         Role: Vec::new(),
         ProducerReferenceTime: Vec::new(),
         Resync: Vec::new(),
+        InbandEventStream: Vec::new(),
         ..pictures.clone()
     }
 }

@@ -1,8 +1,8 @@
 //! What tells a player that it may play segments while they are written (ISO/IEC 23009-1 §5.3.9.5.3 and
 //! Annex K; DASH-IF, Low-latency Modes for DASH).
 //!
-//! A segment is announced early, by `availabilityTimeOffset`: when its first part can be there. A player
-//! that asks a little before that waits, which costs nothing.
+//! A segment is announced early, by `availabilityTimeOffset`: when its first part can be there at the
+//! earliest. A player that asks before that waits, which costs nothing.
 //!
 //! Latency counts from the moment that a sample's media time names: media time is the wall clock's, so
 //! the producer's reference time is the identity, and `prft` boxes say the same.
@@ -49,11 +49,11 @@ pub(super) fn service_description(
     }
 }
 
-/// How much earlier than its nominal end a segment can be asked for, in seconds: when its first part is
-/// there. Encoders cut on the boundary, and a source's key frames stay close to it. Where a boundary is
-/// moved ahead on purpose, by up to half a segment, this has to grow by as much, or players are late.
+/// How much earlier than its nominal end a segment can be asked for, in seconds: when its first part can
+/// be there. A splice may cut its segment off half a segment early, and begin the next one: players that
+/// asked only then would have nothing to play. Those that ask earlier wait, which costs nothing.
 pub(super) fn availability_offset(grid: &Grid) -> f64 {
-    let early = grid.segment_ticks.saturating_sub(grid.part_ticks);
+    let early = (grid.segment_ticks.saturating_mul(3) / 2).saturating_sub(grid.part_ticks);
     let early = Span::new(early, grid.video_scale());
     // Whole milliseconds, never more than the truth.
     early.ticks_in(Timescale::MILLIS, Rounding::Floor) as f64 / 1_000.0

@@ -56,7 +56,7 @@ pub fn manifest(snapshot: &Snapshot, options: &Options) -> String {
         UTCTiming: vec![clock(options)],
         ..MPD::default()
     };
-    let mpd = events::with_signals(&mpd.to_string());
+    let mpd = events::with_signals(&mpd.to_string(), snapshot, options.events);
     format!("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n{mpd}\n")
 }
 

@@ -45,7 +45,8 @@ fn period(
     let follows = next.is_some_and(|next| next.run.first_k == last_k + 1);
     let end = end.ticks_in(start.scale, Rounding::Nearest);
     let length = Span::new(end.abs_diff(start.ticks), start.scale);
-    let events = events::stream(snapshot, run.start, next.map(|next| next.run.start));
+    let events =
+        events::stream(snapshot, options.events, run.start, next.map(|next| next.run.start));
     let template = Template { snapshot, start, grid, run, end: ended.then_some(*last_k) };
     let pictures = pictures(snapshot, options, &template);
     let keys = pictures.as_ref().map(|pictures| key_frames::set(pictures, grid));
@@ -103,6 +104,7 @@ fn pictures(
             1 => rate.num.to_string(),
             den => format!("{}/{den}", rate.num),
         }),
+        InbandEventStream: events::inband(options.events),
         ProducerReferenceTime: template.reference_time(REFERENCE_TIME, options),
         Resync: template.resync(index),
         SegmentTemplate: Some(template.of(index)),

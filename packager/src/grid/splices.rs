@@ -116,6 +116,11 @@ impl Splices {
         Place { at, k, moved: moved.filter(|_| at != wish) }
     }
 
+    /// Notes a splice of a source that is packaged as it is, whose key frames are where they are.
+    pub fn note(&mut self, at: i64) {
+        self.0.insert(at);
+    }
+
     /// Gives up a splice that nothing needs any more. Whether it was there and could be given up:
     /// where what it asks for may have been made it stays.
     pub fn withdraw(&mut self, grid: &Grid, at: i64, made: Made) -> bool {

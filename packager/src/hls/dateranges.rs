@@ -8,6 +8,7 @@
 use std::fmt::Write;
 
 use super::decimal::seconds;
+use crate::grid::Cut;
 use crate::time::{Rounding, Span, Timescale, Timestamp, iso};
 use crate::timeline::{Cue, EndsBy, Moved, Snapshot};
 
@@ -42,8 +43,15 @@ fn range(text: &mut String, snapshot: &Snapshot, cue: &Cue) -> std::fmt::Result 
         };
         write!(text, ",X-HEADWATER-SENT=\"{}\",X-HEADWATER-MOVED=\"{why}\"", date(cue.wished))?;
     }
-    if !cue.cut {
-        write!(text, ",X-HEADWATER-CUT=\"NO\"")?;
+    // Where nobody could be asked for a key frame, where the nearest one was.
+    let source = snapshot.format.grid.cut == Cut::Source;
+    match cue.cut_at.filter(|_| source) {
+        _ if !cue.cut => write!(text, ",X-HEADWATER-CUT=\"NO\"")?,
+        Some(at) => write!(text, ",X-HEADWATER-CUT=\"{}\"", date(at))?,
+        None => {}
+    }
+    if let Some(at) = ended.and_then(|end| end.cut_at).filter(|_| source) {
+        write!(text, ",X-HEADWATER-END-CUT=\"{}\"", date(at))?;
     }
     if ended.is_some_and(|end| end.by == EndsBy::ReturnLost) {
         write!(text, ",X-HEADWATER-RETURN-LOST=\"YES\"")?;
@@ -65,11 +73,5 @@ fn section(text: &mut String, what: &str, bytes: &[u8]) -> std::fmt::Result {
     bytes.iter().try_for_each(|byte| write!(text, "{byte:02X}"))
 }
 
-/// Writes what a delta update says of date ranges that went lately (§4.4.5.2).
-pub(super) fn removed(text: &mut String, snapshot: &Snapshot) -> std::fmt::Result {
-    let ids = snapshot.gone_cues.join("\t");
-    write!(text, ",RECENTLY-REMOVED-DATERANGES=\"{ids}\"")
-}
-
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -6,8 +6,9 @@
 
 use std::fmt::Write;
 
-use super::dateranges;
 use super::head::SKIP_UNTIL;
+use super::interstitials;
+use super::markers::Markers;
 use super::parts::end_nanos;
 use crate::time::Timescale;
 use crate::timeline::Snapshot;
@@ -22,6 +23,17 @@ pub enum Skip {
     Segments,
     /// Old segments and date ranges that were there before: `_HLS_skip=v2`.
     DateRanges,
+}
+
+/// What is left out of a playlist.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Left<'a> {
+    /// As it was asked for.
+    pub(super) skip: Skip,
+    /// How many of its first segments.
+    pub(super) skipped: usize,
+    /// What it tells of cues.
+    pub(super) markers: &'a Markers,
 }
 
 impl Skip {
@@ -62,12 +74,19 @@ pub(super) fn version(skip: Skip) -> usize {
 pub(super) fn write(
     text: &mut String,
     snapshot: &Snapshot,
-    skip: Skip,
-    skipped: usize,
+    Left { skip, skipped, markers }: Left<'_>,
 ) -> std::fmt::Result {
     write!(text, "#EXT-X-SKIP:SKIPPED-SEGMENTS={skipped}")?;
     if skip == Skip::DateRanges {
-        dateranges::removed(text, snapshot)?;
+        write!(text, ",RECENTLY-REMOVED-DATERANGES=\"{}\"", removed(snapshot, markers))?;
     }
     writeln!(text)
+}
+
+/// Ids of the date ranges that went lately (§4.4.5.2).
+fn removed(snapshot: &Snapshot, markers: &Markers) -> String {
+    let gone = snapshot.gone_cues.iter();
+    let ranges = gone.clone().filter(|_| markers.date_ranges).cloned();
+    let breaks = gone.filter(|_| markers.asset_list.is_some());
+    ranges.chain(breaks.map(|id| interstitials::id(id))).collect::<Vec<_>>().join("\t")
 }

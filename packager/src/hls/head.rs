@@ -4,7 +4,7 @@
 use std::fmt::Write;
 
 use super::decimal::seconds;
-use super::delta::{self, Skip};
+use super::delta::{self, Left};
 use crate::grid::{Grid, PART_HOLD_BACK};
 use crate::time::{Rounding, Span, Timescale};
 use crate::timeline::{Snapshot, Track};
@@ -30,16 +30,16 @@ pub(super) enum Kind {
     EndedKeys,
 }
 
-/// Writes the head of the playlist of `track`, of which the first `skipped` segments are left out.
+/// Writes the head of the playlist of `track`, of which some is left out.
 pub(super) fn write(
     text: &mut String,
     snapshot: &Snapshot,
     track: &Track,
     kind: Kind,
-    (skip, skipped): (Skip, usize),
+    left: Left<'_>,
 ) -> std::fmt::Result {
     let grid = &snapshot.format.grid;
-    let version = if skipped > 0 { delta::version(skip) } else { VERSION };
+    let version = if left.skipped > 0 { delta::version(left.skip) } else { VERSION };
     writeln!(text, "#EXTM3U\n#EXT-X-VERSION:{version}\n#EXT-X-INDEPENDENT-SEGMENTS")?;
     if matches!(kind, Kind::Keys | Kind::EndedKeys) {
         writeln!(text, "#EXT-X-I-FRAMES-ONLY")?;
@@ -56,7 +56,7 @@ pub(super) fn write(
     let (k, discontinuity) = first.or(open).unwrap_or((1, 0));
     writeln!(text, "#EXT-X-MEDIA-SEQUENCE:{k}")?;
     writeln!(text, "#EXT-X-DISCONTINUITY-SEQUENCE:{discontinuity}")?;
-    if skipped > 0 { delta::write(text, snapshot, skip, skipped) } else { Ok(()) }
+    if left.skipped > 0 { delta::write(text, snapshot, left) } else { Ok(()) }
 }
 
 const CEIL: Rounding = Rounding::Ceil;

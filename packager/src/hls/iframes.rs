@@ -4,7 +4,8 @@
 //! It has the dates, discontinuities and server control of the media playlist, and no parts. It lists a
 //! segment when the media playlist lists it whole, and so a gap.
 
-use super::delta::{self, Skip};
+use super::Markers;
+use super::delta::{self, Left, Skip};
 use super::head::{self, Kind};
 use super::segments::{Rows, Writer};
 use crate::timeline::{Snapshot, State};
@@ -27,7 +28,8 @@ fn write(text: &mut String, snapshot: &Snapshot, index: usize, skip: Skip) -> st
     let live = snapshot.state == State::Live;
     let skipped = if live { delta::skippable(snapshot, index, skip) } else { 0 };
     let kind = if live { Kind::Keys } else { Kind::EndedKeys };
-    head::write(text, snapshot, track, kind, (skip, skipped))?;
+    let left = Left { skip, skipped, markers: &Markers::NONE };
+    head::write(text, snapshot, track, kind, left)?;
     let mut writer = Writer::new(snapshot, rendition, index, Rows::Keys);
     let whole = if live { track.listed_whole().0 } else { &track.segments };
     for (position, segment) in whole.iter().enumerate() {

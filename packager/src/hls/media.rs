@@ -10,22 +10,28 @@
 
 use std::fmt::Write;
 
-use super::delta::{self, Skip};
+use super::delta::{self, Left, Skip};
 use super::head::{self, Kind};
 use super::segments::{Rows, Writer};
-use super::{Options, dateranges, parts, report};
+use super::{Markers, Options, dateranges, interstitials, parts, report};
 use crate::timeline::{Snapshot, State};
 
 /// Renders the media playlist of the rendition at `index`, or as much of it as `skip` leaves. URIs
 /// are relative to `/live/{channel}/{rendition}/`. Empty where there is no such rendition.
-pub fn media(snapshot: &Snapshot, index: usize, skip: Skip, _options: &Options) -> String {
+pub fn media(snapshot: &Snapshot, index: usize, skip: Skip, options: &Options) -> String {
     let mut text = String::new();
     // Writing into a String can't fail.
-    let _ = write(&mut text, snapshot, index, skip);
+    let _ = write(&mut text, snapshot, index, skip, &options.markers);
     text
 }
 
-fn write(text: &mut String, snapshot: &Snapshot, index: usize, skip: Skip) -> std::fmt::Result {
+fn write(
+    text: &mut String,
+    snapshot: &Snapshot,
+    index: usize,
+    skip: Skip,
+    markers: &Markers,
+) -> std::fmt::Result {
     let (Some(rendition), Some(track)) =
         (snapshot.renditions.get(index), snapshot.tracks.get(index))
     else {
@@ -34,10 +40,15 @@ fn write(text: &mut String, snapshot: &Snapshot, index: usize, skip: Skip) -> st
     let live = snapshot.state == State::Live;
     let skipped = if live { delta::skippable(snapshot, index, skip) } else { 0 };
     let kind = if live { Kind::LowLatency } else { Kind::Plain };
-    head::write(text, snapshot, track, kind, (skip, skipped))?;
-    dateranges::write(text, snapshot)?;
+    head::write(text, snapshot, track, kind, Left { skip, skipped, markers })?;
+    if markers.date_ranges {
+        dateranges::write(text, snapshot)?;
+    }
+    if let Some(list) = &markers.asset_list {
+        interstitials::write(text, snapshot, list)?;
+    }
     let rows = if live { Rows::with_parts(snapshot, index) } else { Rows::Plain };
-    let mut writer = Writer::new(snapshot, rendition, index, rows);
+    let mut writer = Writer::new(snapshot, rendition, index, rows).telling(snapshot, markers.style);
     let (whole, closing) = if live { track.listed_whole() } else { (&*track.segments, None) };
     for (position, segment) in whole.iter().enumerate() {
         if position < skipped {

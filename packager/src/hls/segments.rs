@@ -8,8 +8,9 @@
 
 use std::fmt::Write;
 
+use super::cue_out::CueOut;
 use super::decimal::seconds;
-use super::parts;
+use super::{CueStyle, parts};
 use crate::media::Rendition;
 use crate::time::{Rounding, Span, Timescale, Timestamp, iso};
 use crate::timeline::{OpenSegment, Run, Segment, Snapshot};
@@ -44,6 +45,7 @@ pub(super) struct Writer<'a> {
     index: usize,
     rows: Rows,
     dates_everywhere: bool,
+    cues: Option<CueOut<'a>>,
     /// Run of the segment before, and whether that is a gap.
     last: Option<(&'a Run, bool)>,
 }
@@ -57,7 +59,12 @@ impl<'a> Writer<'a> {
     ) -> Self {
         let window = snapshot.format.window.ticks_in(Timescale::MILLIS, Rounding::Ceil);
         let dates_everywhere = window <= DATES_EVERYWHERE * 1000;
-        Self { rendition, index, rows, dates_everywhere, last: None }
+        Self { rendition, index, rows, dates_everywhere, cues: None, last: None }
+    }
+
+    /// The same, with tags of breaks before their segments.
+    pub(super) fn telling(self, snapshot: &'a Snapshot, style: Option<CueStyle>) -> Self {
+        Self { cues: style.map(|style| CueOut::new(snapshot, style)), ..self }
     }
 
     /// Leaves out a segment.
@@ -128,6 +135,7 @@ impl<'a> Writer<'a> {
             let date = iso(Timestamp::new(start, run.scale(self.index)));
             writeln!(text, "#EXT-X-PROGRAM-DATE-TIME:{date}")?;
         }
-        Ok(())
+        let start = Timestamp::new(start, run.scale(self.index));
+        self.cues.as_ref().map_or(Ok(()), |cues| cues.write(text, k, start))
     }
 }

@@ -102,7 +102,7 @@ fn a_frame_rate_is_printed_as_the_field_writes_it() {
 
 #[test]
 fn the_language_of_the_sound_is_the_operators() {
-    let options = Options { language: "nl".into() };
+    let options = Options { language: "nl".into(), ..Options::default() };
     let text = multivariant(&example::live(), &options);
     assert!(text.contains("LANGUAGE=\"nl\""), "{text}");
 }

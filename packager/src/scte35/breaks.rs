@@ -9,8 +9,8 @@
 //! or a limit as a net for the message that should end it. A message that ends it sooner wins.
 //!
 //! Both ends of a break are splices: boundaries of segments, which [`Splices`] has the word on. Where a
-//! source is packaged as it is nobody can be asked for a key frame: cues are where they were wished, and
-//! say that nothing was cut for them. What is decided follows from the signals, in order, and from what is [`Made`]: nothing here has a clock.
+//! source is packaged as it is nobody can be asked for a key frame: cues are where they were wished, the
+//! cut is at the key frame nearest to that, and they say where that was ([`Breaks::cut`]). What is decided follows from the signals, in order, and from what is [`Made`]: nothing here has a clock.
 
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 #![deny(clippy::arithmetic_side_effects)]
@@ -19,7 +19,7 @@ use bytes::Bytes;
 
 use super::cue::{Cue, End, EndsBy, Phase};
 use super::signal::{Action, Event, Signal};
-use crate::grid::splices::{Made, Place, Splices, nearest_frame};
+use crate::grid::splices::{Made, Moved, Place, Splices, nearest_frame};
 use crate::grid::{Cut, Grid};
 use crate::time::{Rounding, Span, Timescale, rescale};
 
@@ -32,8 +32,9 @@ const PRE_ROLL: Span = Span::millis(4_000);
 /// A message that is to be obeyed at once is, so long after the picture beside it: the next frames are
 /// in the encoder already.
 pub const AT_ONCE: Span = Span::millis(500);
-/// Cues that are known at a time. Real channels have a few dozen within a window; more is an attack.
-const MAX_CUES: usize = 512;
+/// Cues that are known at a time: of a day's window, one every two minutes. Playlists tell all of them, so
+/// of more the oldest that is over is forgotten.
+const MAX_CUES: usize = 720;
 
 /// What became of a signal.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
@@ -66,6 +67,19 @@ pub enum Outcome {
     },
 }
 
+impl Outcome {
+    /// The word for it.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Accepted { .. } => "accepted",
+            Self::Repeated { .. } => "repeated",
+            Self::Ends { .. } => "ends",
+            Self::Cancelled { .. } => "cancelled",
+            Self::Refused { .. } => "refused",
+        }
+    }
+}
+
 /// Why nothing is done about a signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -76,7 +90,7 @@ pub enum Refusal {
     TooSoon,
     /// Nothing is known that could be cancelled.
     Unknown,
-    /// Too many cues are known.
+    /// Too many cues are known that are not over.
     TooMany,
 }
 
@@ -171,6 +185,7 @@ impl Breaks {
             for cue in &mut self.cues {
                 if let Some(end) = cue.end.as_mut().filter(|end| end.at == at) {
                     (end.at, end.k, end.moved) = (place.at, place.k, place.moved);
+                    end.cut_at = Some(place.at);
                 }
             }
         }
@@ -188,7 +203,7 @@ impl Breaks {
         if let Some(outcome) = self.known(signal, length, wish, made) {
             return outcome;
         }
-        if self.cues.len() >= MAX_CUES {
+        if !self.has_room() {
             return Outcome::Refused { reason: Refusal::TooMany };
         }
         let wished_end = wish.saturating_add(self.ticks(length.told));
@@ -212,11 +227,12 @@ impl Breaks {
             phase: Phase::Announced,
             start: start.at,
             wished: wish,
+            cut_at: self.cut_of(start),
             k: start.k,
             moved: start.moved.filter(|_| signal.time.is_some()),
             planned: length.told,
-            cut: self.grid.cut == Cut::Grid,
-            end: Some(End { at: end.at, wished: wished_end, k: end.k, moved: end.moved, by }),
+            cut: true,
+            end: Some(self.end_of(end, wished_end, by)),
             section: section.clone(),
             end_section: Bytes::new(),
         };
@@ -315,7 +331,8 @@ impl Breaks {
         };
         let Some(cue) = self.cues.get(at) else { return UNKNOWN };
         let id = cue.id.clone();
-        if wish <= cue.start {
+        // One for before the beginning of a break that is on was late: it is obeyed as soon as can be.
+        if wish <= cue.start && cue.phase == Phase::Announced {
             return self.cancel(signal.event, made);
         }
         let returns = cue.end.as_ref().filter(|end| end.by == EndsBy::Return);
@@ -345,9 +362,10 @@ impl Breaks {
         }
         let frame = i64::from(self.grid.rate.frame_ticks());
         let wished = wish.max(start.saturating_add(frame));
-        let Place { at: end, k, moved } = self.accept(wished, made);
+        let place = self.accept(wished, made);
+        let end = self.end_of(place, wish, by);
         if let Some(cue) = self.cues.get_mut(at) {
-            cue.end = Some(End { at: end, wished: wish, k, moved, by });
+            cue.end = Some(end);
             cue.end_section = section.clone();
         }
         self.advance(made);
@@ -362,6 +380,15 @@ impl Breaks {
         })
     }
 
+    /// Whether another cue can be taken, for which one that is over may be forgotten.
+    fn has_room(&mut self) -> bool {
+        if self.cues.len() < MAX_CUES {
+            return true;
+        }
+        let over = self.cues.iter().position(|cue| cue.over_at().is_some());
+        over.map(|at| self.cues.remove(at)).is_some()
+    }
+
     /// Something that is no break is told, once. A segment begins with it where that is asked for by
     /// saying what is made.
     fn mark(&mut self, event: Event, section: &Bytes, wish: i64, made: Option<Made>) -> Outcome {
@@ -372,7 +399,7 @@ impl Breaks {
         if let Some(known) = known {
             return Outcome::Repeated { id: known.id.clone() };
         }
-        if self.cues.len() >= MAX_CUES {
+        if !self.has_room() {
             return Outcome::Refused { reason: Refusal::TooMany };
         }
         let place = match made {
@@ -388,10 +415,11 @@ impl Breaks {
             phase: Phase::Announced,
             start: place.at,
             wished: wish,
+            cut_at: made.and_then(|_| self.cut_of(place)),
             k: place.k,
             moved: place.moved,
             planned: None,
-            cut: made.is_some() && self.grid.cut == Cut::Grid,
+            cut: made.is_some(),
             end: None,
             section: section.clone(),
             end_section: Bytes::new(),
@@ -426,15 +454,47 @@ impl Breaks {
         let id = self.name(event, place.k);
         if let Some(cue) = self.cues.get_mut(at) {
             (cue.id, cue.start, cue.k, cue.moved) = (id, place.at, place.k, place.moved);
+            cue.cut_at = Some(place.at);
         }
     }
 
-    /// Accepts a splice, where segments can be cut for one.
+    /// A source has been cut at `at`, where segment `k` begins, for the splice at `splice`. Whether a cue
+    /// did not know that.
+    pub fn cut(&mut self, splice: i64, k: u64, at: i64) -> bool {
+        let mut changed = false;
+        for cue in self.cues.iter_mut().filter(|cue| cue.cut) {
+            if cue.start == splice && cue.cut_at.is_none() {
+                (cue.k, cue.cut_at, changed) = (k, Some(at), true);
+            }
+            let end = cue.end.as_mut().filter(|end| end.at == splice && end.cut_at.is_none());
+            if let Some(end) = end {
+                (end.k, end.cut_at, changed) = (k, Some(at), true);
+            }
+        }
+        changed
+    }
+
+    /// Accepts a splice.
     fn accept(&mut self, wish: i64, made: Made) -> Place {
         match self.grid.cut {
             Cut::Grid => self.splices.accept(&self.grid, wish, made),
-            Cut::Source => self.uncut(wish),
+            Cut::Source => {
+                let at = wish.max(made.until);
+                self.splices.note(at);
+                let moved = (at != wish).then_some(Moved::Late);
+                Place { at, k: self.grid.number_at(at), moved }
+            }
         }
+    }
+
+    /// Where the segment begins that is cut for a splice, as far as that is known before it is made.
+    fn cut_of(&self, place: Place) -> Option<i64> {
+        (self.grid.cut == Cut::Grid).then_some(place.at)
+    }
+
+    fn end_of(&self, place: Place, wished: i64, by: EndsBy) -> End {
+        let Place { at, k, moved } = place;
+        End { at, cut_at: self.cut_of(place), wished, k, moved, by }
     }
 
     /// A place that nothing is cut for.

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use super::section::{Descriptor, Section, Segmentation};
 use super::signal::Event;
 use crate::grid::splices::Moved;
 
@@ -38,9 +39,12 @@ pub enum EndsBy {
 pub struct End {
     /// Its frame, the first behind the break, in video ticks since the epoch.
     pub at: i64,
+    /// Where the segment begins that was cut for it, once that is known.
+    #[serde(default)]
+    pub cut_at: Option<i64>,
     /// Where it was wished, in the same ticks.
     pub wished: i64,
-    /// Number of the first segment behind the break.
+    /// Number of the segment that begins with it, once it is known where that is.
     pub k: u64,
     /// Why it is not where it was wished.
     pub moved: Option<Moved>,
@@ -61,15 +65,19 @@ pub struct Cue {
     pub auto_return: bool,
     /// Where it stands.
     pub phase: Phase,
-    /// Its frame: the first of segment `k`, unless nothing was cut for it.
+    /// Its frame.
     pub start: i64,
     /// Where it was wished.
     pub wished: i64,
-    /// Number of the segment that begins with it, or holds it.
+    /// Where the segment begins that was cut for it, once that is known: with it, where an encoder could
+    /// be asked for a key frame; with the source's key frame nearest to it, where none could.
+    #[serde(default)]
+    pub cut_at: Option<i64>,
+    /// Number of that segment.
     pub k: u64,
     /// Why it is not where it was wished.
     pub moved: Option<Moved>,
-    /// Whether a segment begins with it, and with what follows it.
+    /// Whether segments are cut for it. Nothing is for what is told and asks for nothing.
     pub cut: bool,
     /// How long the message said it would last.
     pub planned: Option<u64>,
@@ -94,6 +102,40 @@ impl Cue {
         self.phase != Phase::Cancelled
     }
 
+    /// The id of the programme or advertisement that it is about (`segmentation_upid`), where its section
+    /// has one.
+    pub fn upid(&self) -> Option<Bytes> {
+        let section = Section::decode(&self.section).ok()?;
+        section.descriptors.iter().find_map(|descriptor| match descriptor {
+            Descriptor::Segmentation(Segmentation { event_id, segment: Some(segment), .. })
+                if *event_id == self.event.id && !segment.upid.is_empty() =>
+            {
+                Some(segment.upid.clone())
+            }
+            _ => None,
+        })
+    }
+
+    /// How it is told as an event of DASH when it begins.
+    pub fn begin_event(&self) -> CueEvent<'_> {
+        CueEvent { id: number(&self.id), at: self.start, section: &self.section }
+    }
+
+    /// The same when a message ends it; nothing where none does.
+    pub fn end_event(&self) -> Option<CueEvent<'_>> {
+        let end = self.end.as_ref().filter(|_| !self.end_section.is_empty())?;
+        // An end that has been told may move yet, and is another event then.
+        let id = number(&format!("{}/end/{}", self.id, end.at));
+        Some(CueEvent { id, at: end.at, section: &self.end_section })
+    }
+
+    /// The segments that are cut for it, as far as is known which: the first of it, and the first behind
+    /// it; and where they begin.
+    pub fn cuts(&self) -> impl Iterator<Item = (u64, i64)> {
+        let end = self.end.as_ref().and_then(|end| Some((end.k, end.cut_at?)));
+        self.cut_at.map(|at| (self.k, at)).into_iter().chain(end)
+    }
+
     /// The last instant that it has to do with; nothing while it goes on.
     pub(super) fn over_at(&self) -> Option<i64> {
         match (self.phase, &self.end) {
@@ -102,6 +144,35 @@ impl Cue {
             (Phase::Announced | Phase::Active, _) => None,
         }
     }
+}
+
+/// Where segment `k` begins if it was cut for one of `cues`, in video ticks.
+pub fn cut_of(cues: &[Cue], k: u64) -> Option<i64> {
+    let cuts = cues.iter().filter(|cue| cue.is_listed()).flat_map(Cue::cuts);
+    cuts.into_iter().find_map(|(of, at)| (of == k).then_some(at))
+}
+
+/// A cue, or its end, as an event of DASH.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CueEvent<'a> {
+    /// A number of its own: the same in a manifest, inband, and on every node.
+    pub id: u32,
+    /// The splice's frame, in video ticks since the epoch.
+    pub at: i64,
+    /// The section, as it came.
+    pub section: &'a Bytes,
+}
+
+impl CueEvent<'_> {
+    /// What its section says, as an XML element; nothing where it can't be read.
+    pub fn xml(&self) -> Option<String> {
+        Section::decode(self.section).ok().map(|section| super::xml(&section))
+    }
+}
+
+/// A number that stands for a name: FNV-1a.
+fn number(name: &str) -> u32 {
+    name.bytes().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
 }
 
 /// Sections in JSON.

@@ -6,7 +6,8 @@
 //! away from them (a source whose group is not quite D long, or whose clock is not quite ours) they
 //! are counted anew from a later segment on, and [`Output::Shifted`] says so. Where key frames come
 //! as they please, segments are [uneven](Lengths::Uneven): each boundary is D after the cut before,
-//! until key frames keep to D again for a while.
+//! until key frames keep to D again for a while. A splice moves the boundary that is nearest to it, and
+//! the segment ends at the key frame nearest to the splice then.
 //!
 //! A part closes with the first frame that ends at p or later, so that none is longer than
 //! PART-TARGET, which is an audio frame more, and none but a segment's last is much shorter (RFC 8216bis
@@ -32,7 +33,9 @@ use super::{Error, Output, Position};
 use crate::cmaf;
 use crate::codec::nal;
 use crate::grid::Grid;
+use crate::grid::splices::Splices;
 use crate::media::{Rendition, Sample};
+use crate::scte35::Cue;
 use crate::time::{Rounding, Timestamp, rescale};
 use crate::timeline::{Beginning, Lengths};
 
@@ -40,10 +43,12 @@ mod cuts;
 mod filling;
 mod parts;
 mod sound;
+mod wishes;
 
 use cuts::Cuts;
 use parts::Parts;
 use sound::Held;
+use wishes::Wishes;
 
 /// Position of the pictures among a source's renditions.
 pub const PICTURES: usize = 0;
@@ -80,6 +85,7 @@ pub struct SourceSegmenter {
     frame: i64,
     pictures: Parts,
     cuts: Cuts,
+    wishes: Wishes,
     sound: Parts,
     held: Held,
     /// Whether the source has been lost.
@@ -104,6 +110,7 @@ impl SourceSegmenter {
             frame: i64::try_from(frame).unwrap_or(1),
             pictures: Parts::new(PICTURES, pictures, start.first_k),
             cuts: Cuts::new(start.first_k, start.at, start.lengths),
+            wishes: Wishes::default(),
             sound: Parts::new(SOUND, sound, start.first_k),
             held: Held::new(sound_start, sound_frame, start.mute),
             gone: false,
@@ -145,6 +152,18 @@ impl SourceSegmenter {
         segmenter.sound.go_on(&sound_at);
         segmenter.lose();
         segmenter
+    }
+
+    /// Cuts at the key frames nearest to these splices from now on; [`Output::Spliced`] tells where that
+    /// was. A splice moves the boundary that is within half a segment of it.
+    pub fn follow(&mut self, splices: &Splices) {
+        self.wishes.follow(splices);
+    }
+
+    /// Tells these cues in the pictures' segments from now on, as events.
+    pub fn announce(&mut self, cues: &[Cue]) {
+        let next_k = self.pictures.k + u64::from(self.pictures.part > 0);
+        self.pictures.inband.follow(cues, self.grid.video_scale(), next_k);
     }
 
     /// Takes the next sample of a rendition. Dropped are: pictures before the run's first key frame
@@ -327,6 +346,11 @@ impl SourceSegmenter {
         let k = self.pictures.k;
         let sound = rescale(at, self.grid.video_scale(), self.sound_scale(), Rounding::Ceil);
         self.held.cuts.push_back((k, sound));
+        for splice in self.wishes.meet_before(at.saturating_add(self.segment() / 2)) {
+            self.ready.push_back(Output::Spliced { splice, k, at });
+            // Where it ends says nothing about the source's habits.
+            self.cuts.filled = true;
+        }
         if self.cuts.judge(k, at, length, self.segment()) {
             let beginning = Beginning { first_k: k, start: at, lengths: self.cuts.lengths };
             self.ready.push_back(Output::Shifted(beginning));
@@ -396,7 +420,10 @@ impl SourceSegmenter {
 
     /// The boundary at which the open segment should end.
     fn boundary(&self) -> i64 {
-        self.cuts.boundary(self.pictures.k, self.segment())
+        let (boundary, half) =
+            (self.cuts.boundary(self.pictures.k, self.segment()), self.segment() / 2);
+        let splice = self.wishes.next_before(boundary.saturating_add(half));
+        splice.map_or(boundary, |splice| splice.max(self.cuts.segment + half))
     }
 }
 

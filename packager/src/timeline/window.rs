@@ -251,7 +251,7 @@ impl Timeline {
         let left_out = self.absence.long(&self.format.grid);
         let k = self.next_k();
         let Some(run) = self.run.last().filter(|run| run.left_out != left_out) else { return };
-        let start = run.boundary(&self.format.grid, k);
+        let start = run.boundary(&self.format.grid, &self.cues, k);
         self.stretch(Run { left_out, first_k: k, start, ..Run::clone(run) });
     }
 
@@ -282,9 +282,9 @@ impl Timeline {
     /// Says that segment `k` of a rendition, which begins now at `start`, is a gap, whatever parts it
     /// gets: its rendition is off.
     pub fn open_gap(&mut self, rendition: usize, k: u64, start: i64) {
-        let grid = self.format.grid;
+        let (grid, cues) = (self.format.grid, Arc::clone(&self.cues));
         if let Some(open) = self.open(rendition, k, start) {
-            let end = open.run.start_of(&grid, rendition, k.saturating_add(1));
+            let end = open.run.start_of(&grid, &cues, rendition, k.saturating_add(1));
             open.gap = Some(end.abs_diff(open.start));
         }
     }
@@ -371,7 +371,7 @@ impl Timeline {
     }
 
     fn fill(&mut self, rendition: usize, from: u64, until: u64, run: &Arc<Run>) {
-        let boundary = |k| run.start_of(&self.format.grid, rendition, k);
+        let boundary = |k| run.start_of(&self.format.grid, &self.cues, rendition, k);
         // More would leave at the next trim anyway: it keeps one window, and one more where a
         // rendition has stopped.
         let from = from.max(until.saturating_sub(2 * self.format.window_segments()));

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use packager::cmaf::read::{self, Chunk, Init};
 use packager::cmaf::rules::{self, Broken};
+use packager::media::{Config, VideoConfig};
 
 use super::{Findings, Violation};
 
@@ -28,6 +29,39 @@ pub fn check_switching_set(inits: &[&[u8]]) -> Vec<Violation> {
     match read {
         Ok(inits) => adopt(&mut findings, rules::switching_set(&inits)),
         Err(error) => findings.add("CB-01", format!("can't be read: {error}")),
+    }
+    findings.0
+}
+
+/// Judges the init segments in force before and behind a splice within one presentation (CB-12): a
+/// decoder goes on as it was set up.
+pub fn check_splice(before: &[u8], behind: &[u8]) -> Vec<Violation> {
+    let mut findings = Findings::default();
+    let (before, behind) = match (read::init(before), read::init(behind)) {
+        (Ok(before), Ok(behind)) => (before, behind),
+        (Err(error), _) | (_, Err(error)) => {
+            findings.add("CB-12", format!("can't be read: {error}"));
+            return findings.0;
+        }
+    };
+    findings.expect("CB-12", before.sample_entry == behind.sample_entry, || {
+        format!("{:?} becomes {:?}", before.sample_entry, behind.sample_entry)
+    });
+    match (&before.config, &behind.config) {
+        (Config::Video(one), Config::Video(other)) => {
+            let shape = |config: &VideoConfig| {
+                u32::from(config.width) * 9_000 / u32::from(config.height.max(1))
+            };
+            findings.expect("CB-12", one.rate == other.rate && shape(one) == shape(other), || {
+                format!("pictures change from {one:?} to {other:?}")
+            });
+        }
+        (Config::Audio(one), Config::Audio(other)) => {
+            findings.expect("CB-12", one.channels == other.channels, || {
+                format!("{} channels become {}", one.channels, other.channels)
+            });
+        }
+        _ => findings.add("CB-12", "pictures become sound"),
     }
     findings.0
 }
@@ -205,5 +239,20 @@ mod tests {
         let mut missing = starts(48_000, &cut);
         missing.ticks.remove(&3);
         assert_finds("CB-10", &check_boundaries(&pictures, &missing, 1024));
+    }
+
+    #[test]
+    fn cb_12_a_decoder_goes_on_over_a_splice() {
+        let init = |channels: u8| {
+            // An AudioSpecificConfig of AAC-LC at 48 kHz.
+            let config = Bytes::from(vec![0x11, 0x80 | channels << 3]);
+            let config = Config::Audio(aac::config(config).unwrap());
+            let rendition = sound();
+            let track = Track { config, ..rendition.track.clone() };
+            cmaf::init(&Rendition { track, ..rendition })
+        };
+        assert_eq!(check_splice(&init(2), &init(2)), []);
+        assert_finds("CB-12", &check_splice(&init(2), &init(1)));
+        assert_finds("CB-12", &check_splice(&init(2), &[]));
     }
 }

@@ -1,5 +1,6 @@
 //! Rules for HLS playlists: rows HM-*, HP-*, HL-* and HD-*.
 
+mod cue_out;
 mod dateranges;
 mod low_latency;
 mod media;
@@ -29,6 +30,7 @@ pub fn check_media(text: &str) -> Vec<Violation> {
     media::check(&media, &mut findings);
     low_latency::check(&media, &mut findings);
     dateranges::check(&media, &mut findings);
+    cue_out::check(&media, &mut findings);
     findings.0
 }
 

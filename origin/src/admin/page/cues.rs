@@ -60,7 +60,10 @@ fn one(html: &mut String, cue: &CueView) -> fmt::Result {
         Some(Moved::RunStart) => "; a run begins there",
         None => "",
     };
-    write!(html, ", from segment {}{moved}</li>", cue.segment)
+    if let Some(segment) = cue.segment {
+        write!(html, ", from segment {segment}")?;
+    }
+    write!(html, "{moved}</li>")
 }
 
 /// What was heard, folded away.
@@ -71,7 +74,8 @@ fn heard(html: &mut String, entries: &[Entry]) -> fmt::Result {
     html.write_str("<details><summary>Messages</summary><ol>")?;
     for entry in entries.iter().rev().take(HEARD) {
         let outcome = match (&entry.outcome, &entry.problem) {
-            (Some(outcome), _) => words(outcome).to_owned(),
+            (Some(outcome), None) => words(outcome).to_owned(),
+            (Some(outcome), Some(problem)) => format!("{}; {problem}", words(outcome)),
             (None, Some(problem)) => problem.clone(),
             (None, None) => String::new(),
         };

@@ -31,7 +31,7 @@ pub struct Entry {
     pub late_ms: Option<i64>,
     /// What was done.
     pub outcome: Option<Outcome>,
-    /// Why nothing could be done, in words.
+    /// Why nothing could be done, or what is suspicious about it, in words.
     pub problem: Option<String>,
 }
 
@@ -41,8 +41,10 @@ pub struct Entry {
 pub enum From {
     /// An operator, or a program, asked for it.
     Api,
-    /// The source sent it.
-    Source,
+    /// The source sent it in a data message.
+    Rtmp,
+    /// The source sent it in its transport stream.
+    Ts,
 }
 
 impl Entry {
@@ -67,6 +69,17 @@ impl Entry {
         (self.event_id, self.action) = (Some(signal.event.id), Some(signal.action));
         (self.at_ms, self.late_ms) = (at_ms, at_ms.map(|at| received.saturating_sub(at)));
         self
+    }
+}
+
+impl From {
+    /// The word for it.
+    pub(in crate::channel) fn word(self) -> &'static str {
+        match self {
+            Self::Api => "api",
+            Self::Rtmp => "rtmp",
+            Self::Ts => "ts",
+        }
     }
 }
 

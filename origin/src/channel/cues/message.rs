@@ -9,7 +9,7 @@
 //! | any other with a text that is a section in base64 | the section, at the message's time |
 //!
 //! In RTMP a section's own time means nothing: it is of another clock. `time` is seconds of the source's
-//! clock; without it the message's own time counts. A repeat for who tunes in is the same cue again.
+//! clock, which wraps as that does; without it the message's own time counts. A repeat for who tunes in is the same cue again.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -46,8 +46,13 @@ pub(in crate::channel) enum Time {
         /// What is added to times of the stream to make that clock.
         shift: i64,
     },
-    /// This time of the source's clock counts.
-    Source(Timestamp),
+    /// This time of the source's clock counts, which the message names or else stands at.
+    Source {
+        /// The time that counts.
+        at: Timestamp,
+        /// Where the message stands.
+        beside: Timestamp,
+    },
 }
 
 /// What a section of a transport stream says.
@@ -63,12 +68,14 @@ pub(in crate::channel) fn read(message: &DataMessage) -> Option<Result<Heard, Er
         return None;
     }
     let fields = message.values.iter().find_map(Value::as_object);
-    let time = fields.and_then(|fields| seconds(fields, &["time"])).map_or(message.at, |seconds| {
-        Timestamp::new((seconds * 1_000.0).round() as i64, Timescale::MILLIS)
-    });
+    let named = fields.and_then(|fields| seconds(fields, &["time"]));
+    let time = Time::Source {
+        at: named.map_or(message.at, |seconds| unwrapped(seconds, message.at)),
+        beside: message.at,
+    };
     if let Some(raw) = message.values.iter().find_map(|value| find_section(value, 0)) {
         let section = Section::decode(&raw);
-        return Some(section.map(|section| Heard { raw, section, time: Time::Source(time) }));
+        return Some(section.map(|section| Heard { raw, section, time }));
     }
     let fields = fields?;
     match message.name.as_str() {
@@ -76,6 +83,17 @@ pub(in crate::channel) fn read(message: &DataMessage) -> Option<Result<Heard, Er
         "onCuePoint" => cue_point(fields, time).map(Ok),
         _ => None,
     }
+}
+
+/// A time in seconds on the clock of RTMP, whose 32 bits of milliseconds wrap every 49 days: the reading
+/// that is closest to where its message stands, since senders count on or begin anew.
+fn unwrapped(seconds: f64, beside: Timestamp) -> Timestamp {
+    const PERIOD: i64 = 1 << 32;
+    let millis = (seconds * 1_000.0).round() as i64;
+    let ahead = millis.saturating_sub(beside.ticks_in(Timescale::MILLIS, Rounding::Nearest));
+    let distance = ahead.saturating_add(PERIOD / 2).rem_euclid(PERIOD) - PERIOD / 2;
+    let beside = beside.ticks_in(Timescale::MILLIS, Rounding::Nearest);
+    Timestamp::new(beside.saturating_add(distance), Timescale::MILLIS)
 }
 
 /// The first text in a value that looks like a section: the right first byte, and the length it says.
@@ -102,7 +120,7 @@ fn find_section(value: &Value, depth: u32) -> Option<Bytes> {
 }
 
 /// `onAdCue` in simple mode.
-fn ad_cue(fields: &Map<String, Value>, time: Timestamp) -> Option<Heard> {
+fn ad_cue(fields: &Map<String, Value>, time: Time) -> Option<Heard> {
     let words = match fields.get("cue").and_then(Value::as_str)? {
         "SpliceOut" => out(seconds(fields, &["duration"])),
         "SpliceIn" => Words::Return,
@@ -112,11 +130,10 @@ fn ad_cue(fields: &Map<String, Value>, time: Timestamp) -> Option<Heard> {
 }
 
 /// `onCuePoint`: parameters stand in the object, or in one of their own.
-fn cue_point(fields: &Map<String, Value>, time: Timestamp) -> Option<Heard> {
+fn cue_point(fields: &Map<String, Value>, time: Time) -> Option<Heard> {
     let inner = fields.get("parameters").and_then(Value::as_object).unwrap_or(fields);
     let pre_roll = seconds(inner, &["pre_roll_time_sec"]).unwrap_or(0.0);
     let ahead = (pre_roll * 1_000.0).round() as i64;
-    let at = time.ticks_in(Timescale::MILLIS, Rounding::Nearest).saturating_add(ahead);
     let duration = seconds(inner, &["break_duration_sec", "duration"]);
     // Without any of them it is a bookmark, of which players and editors have their own kinds.
     let names = ["break_duration_sec", "splice_event_id", "cue_point_start"];
@@ -125,7 +142,14 @@ fn cue_point(fields: &Map<String, Value>, time: Timestamp) -> Option<Heard> {
     }
     let begins = inner.get("cue_point_start").and_then(Value::as_bool).unwrap_or(true);
     let words = if begins { out(duration) } else { Words::Return };
-    heard(event_id(inner), words, Timestamp::new(at, Timescale::MILLIS))
+    let time = match time {
+        Time::Source { at, beside } => {
+            let at = at.ticks_in(Timescale::MILLIS, Rounding::Nearest).saturating_add(ahead);
+            Time::Source { at: Timestamp::new(at, Timescale::MILLIS), beside }
+        }
+        own @ Time::Own { .. } => own,
+    };
+    heard(event_id(inner), words, time)
 }
 
 /// A break that lasts as long as it says, where it says so.
@@ -134,10 +158,10 @@ fn out(seconds: Option<f64>) -> Words {
     Words::Out { duration, auto_return: duration.is_some() }
 }
 
-fn heard(event_id: u32, words: Words, time: Timestamp) -> Option<Heard> {
+fn heard(event_id: u32, words: Words, time: Time) -> Option<Heard> {
     // At once: a section's time would be of our clock, which is not known here.
     let (section, raw) = order::section(event_id, words, None)?;
-    Some(Heard { raw, section, time: Time::Source(time) })
+    Some(Heard { raw, section, time })
 }
 
 /// A number of seconds, also where it is written as a text.

@@ -8,7 +8,8 @@ use bytes::Bytes;
 use ingest::source::{self, DataMessage};
 use packager::grid::splices::nearest_frame;
 use packager::scte35::breaks::Outcome;
-use packager::scte35::section::TIME_MASK;
+use packager::scte35::clock::OffTheClock;
+use packager::scte35::section::{Command, TIME_MASK};
 use packager::scte35::{self, CLOCK, Cue, Phase, Section, Signal, clock, signals};
 use packager::time::{Rounding, Timescale, Timestamp};
 
@@ -41,10 +42,13 @@ pub(super) struct Cues {
 #[derive(Clone, Debug)]
 struct Open {
     signal: Signal,
+    from: From,
     raw: Bytes,
     received_ms: u64,
     /// Whether it is to be obeyed at once, seen from its place in the stream.
     at_once: bool,
+    /// How far its time is from there, where that is suspicious.
+    far: Option<OffTheClock>,
 }
 
 impl Task {
@@ -128,45 +132,52 @@ impl Task {
     /// A message of the source that may be about a cue.
     pub(super) async fn take_cue_message(&mut self, message: &DataMessage) {
         if let Some(heard) = message::read(message) {
-            self.take_heard(heard, &message.raw).await;
+            self.take_heard(heard, From::Rtmp, &message.raw).await;
         }
     }
 
     /// A section of the source's transport stream.
     pub(super) async fn take_section(&mut self, sent: &source::Section) {
-        self.take_heard(message::of_stream(sent), &sent.raw).await;
+        self.take_heard(message::of_stream(sent), From::Ts, &sent.raw).await;
     }
 
-    async fn take_heard(&mut self, heard: Result<Heard, scte35::Error>, raw: &Bytes) {
+    async fn take_heard(&mut self, heard: Result<Heard, scte35::Error>, from: From, raw: &Bytes) {
         let received_ms = self.context.clock.now_millis();
         let heard = match heard {
             Ok(heard) => heard,
             Err(error) => {
-                let mut entry = Entry::new(received_ms, From::Source, raw);
+                let mut entry = Entry::new(received_ms, from, raw);
                 entry.problem = Some(error.to_string());
-                return self.cues.log.note(entry);
+                return self.note(entry);
             }
         };
+        if heard.section.command == Command::Null {
+            self.context.metrics.cues.heartbeats.inc();
+        }
         for mut signal in signals(&heard.section) {
-            let at = match (heard.time, signal.time) {
-                (Time::Source(at), _) | (Time::Own { at, .. }, None) => at,
-                (Time::Own { at, shift }, Some(time)) => {
-                    match clock::unroll(time, at.ticks.saturating_sub(shift)) {
-                        Ok(at) => Timestamp::new(at.ticks.saturating_add(shift), at.scale),
-                        Err(error) => {
-                            let entry = Entry::new(received_ms, From::Source, &heard.raw);
-                            let problem = Some(error.to_string());
-                            self.cues.log.note(Entry { problem, ..entry.about(&signal, None) });
-                            continue;
-                        }
-                    }
+            let (at, beside) = match (heard.time, signal.time) {
+                (Time::Source { at, beside }, _) => (at, beside),
+                (Time::Own { at, .. }, None) => (at, at),
+                (Time::Own { at: beside, shift }, Some(time)) => {
+                    let at = clock::unroll(time, beside.ticks.saturating_sub(shift));
+                    (Timestamp::new(at.ticks.saturating_add(shift), at.scale), beside)
+                }
+            };
+            let far = match clock::check(at, beside) {
+                Ok(far) => far,
+                Err(error) => {
+                    let entry = Entry::new(received_ms, from, &heard.raw);
+                    let problem = Some(error.to_string());
+                    self.note(Entry { problem, ..entry.about(&signal, None) });
+                    continue;
                 }
             };
             let at_once = matches!((heard.time, signal.time), (Time::Own { .. }, None));
             if !at_once {
                 signal.time = Some(on_the_wire(at));
             }
-            let open = Open { signal, raw: heard.raw.clone(), received_ms, at_once };
+            let raw = heard.raw.clone();
+            let open = Open { signal, from, raw, received_ms, at_once, far };
             self.locate(at, open).await;
         }
         self.report();
@@ -198,15 +209,16 @@ impl Task {
     }
 
     async fn place(&mut self, open: Open, at: Option<i64>) {
-        let entry = Entry::new(open.received_ms, From::Source, &open.raw);
+        let entry = Entry::new(open.received_ms, open.from, &open.raw);
         let Some(at) = at else {
             let problem = Some("no picture has come that it could be placed by".to_owned());
-            return self.cues.log.note(Entry { problem, ..entry.about(&open.signal, None) });
+            return self.note(Entry { problem, ..entry.about(&open.signal, None) });
         };
         let when = match (&self.making, open.at_once) {
             (Some((_, packaging)), true) => When::At(packaging.at_once(at)),
             _ => When::At(at),
         };
+        let entry = Entry { problem: open.far.map(|far| far.to_string()), ..entry };
         self.hear(&open.signal, &open.raw, when, entry).await;
     }
 
@@ -232,12 +244,20 @@ impl Task {
             encoder.set_splices(packaging.splices());
         }
         let entry = entry.about(signal, at_ms);
-        let problem = outcome.is_none().then(|| Refused::NotOnAir.to_string());
+        let not_on_air = outcome.is_none().then(|| Refused::NotOnAir.to_string());
+        let problem = not_on_air.or_else(|| entry.problem.clone());
         tracing::info!(
             channel = %self.context.config.name, event = signal.event.id, ?outcome, "cue"
         );
-        self.cues.log.note(Entry { outcome: outcome.clone(), problem, ..entry });
+        self.note(Entry { outcome: outcome.clone(), problem, ..entry });
         outcome
+    }
+
+    /// Notes and counts what became of a message.
+    fn note(&mut self, entry: Entry) {
+        let outcome = entry.outcome.as_ref().map_or("unusable", Outcome::word);
+        self.context.metrics.cues.heard(entry.from.word(), outcome, entry.late_ms);
+        self.cues.log.note(entry);
     }
 
     fn cue_of(&self, outcome: &Outcome) -> Option<&Cue> {

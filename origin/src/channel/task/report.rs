@@ -14,6 +14,7 @@ use crate::channel::incidents::{Cause, Happening};
 use crate::channel::stages;
 use crate::channel::status::{BreakStatus, Health, LeftOut, RenditionStatus, RepairKind};
 use crate::clock::Clock as _;
+use crate::config::Periods;
 use crate::telemetry::metrics::LinkTimes;
 
 impl Task {
@@ -88,6 +89,7 @@ impl Task {
         let lengths = listed.as_ref().and_then(|s| s.lengths());
         self.status.dash_low_latency = lengths.map(|lengths| lengths == Lengths::Even);
         if lengths == Some(Lengths::Uneven)
+            && self.context.config.cues.periods == Periods::Runs
             && let Some(source) = &mut self.status.source
         {
             source.warnings.push(

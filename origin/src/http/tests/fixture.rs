@@ -29,7 +29,7 @@ use crate::channel::{Channel, Channels, Health, SourceStatus, Status};
 use crate::clock::{Clock, ManualClock};
 use crate::http::body::Payload;
 use crate::http::serve::Handler as _;
-use crate::http::{Caps, Context, Entrance, Limits, Options, Origin, serve_connections};
+use crate::http::{Caps, Context, Entrance, Limits, Origin, serve_connections};
 use crate::store::{self, ChannelStore, Store};
 use crate::telemetry::metrics::Metrics;
 use crate::viewers::Viewers;
@@ -154,7 +154,7 @@ impl Fixture {
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
             metrics: Arc::clone(&metrics),
             viewers,
-            options: Options::default(),
+            options: BTreeMap::new(),
         };
         let cancel = CancellationToken::new();
         Self {

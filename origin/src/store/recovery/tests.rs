@@ -161,7 +161,10 @@ impl Channel {
 /// listed.
 async fn write(channel: &ChannelStore, timeline: &mut Timeline, run: &RunId, output: Output) {
     match output {
-        Output::Init { .. } | Output::Shifted { .. } | Output::Off { .. } => {}
+        Output::Init { .. }
+        | Output::Spliced { .. }
+        | Output::Shifted { .. }
+        | Output::Off { .. } => {}
         Output::Chunk(part) => {
             let PartChunk { rendition, k, start, duration, independent, first_sample, .. } = part;
             let bytes = u32::try_from(part.chunk.len()).unwrap();
@@ -265,7 +268,10 @@ async fn what_a_run_had_promised_when_it_ended_is_answered_after_a_restart_too()
                 let chunks = chunks.remove(&rendition).unwrap();
                 channel.channel.keep(&old, rendition, k, chunks, 0);
             }
-            Output::Init { .. } | Output::Off { .. } | Output::Shifted(_) => {}
+            Output::Init { .. }
+            | Output::Spliced { .. }
+            | Output::Off { .. }
+            | Output::Shifted(_) => {}
         }
     }
     channel.next_run(FIRST_K + 1).await;

@@ -11,8 +11,11 @@ use prometheus_client::registry::{Registry, Unit};
 
 use super::{ChannelLabel, Measure, Seconds};
 
+mod cues;
 mod link;
 
+use cues::CueFamilies;
+pub use cues::CueMetrics;
 use link::LinkFamilies;
 pub use link::LinkTimes;
 
@@ -34,6 +37,7 @@ pub(super) struct ChannelFamilies {
     ingest_sections: Family<ChannelLabel, Counter>,
     transport: Family<KindLabels, Counter>,
     link: LinkFamilies,
+    cues: CueFamilies,
     worker_restarts: Family<ChannelLabel, Counter>,
     takeovers: Family<ChannelLabel, Counter>,
     repairs: Family<KindLabels, Counter>,
@@ -70,6 +74,8 @@ pub struct ChannelMetrics {
     pub av_skew: Measure,
     /// Seconds the encoder is behind the output clock.
     pub encoder_lag: Measure,
+    /// Of its ad breaks.
+    pub cues: CueMetrics,
     /// Of its store.
     pub store: StoreMetrics,
     part_publish: Histogram,
@@ -133,6 +139,7 @@ impl ChannelFamilies {
             ingest_sections: Family::default(),
             transport: Family::default(),
             link: LinkFamilies::default(),
+            cues: CueFamilies::default(),
             worker_restarts: Family::default(),
             takeovers: Family::default(),
             repairs: Family::default(),
@@ -185,6 +192,7 @@ impl ChannelFamilies {
             self.transport.clone(),
         );
         self.link.register(registry);
+        self.cues.register(registry);
         registry.register(
             "worker_restarts",
             "Times a worker process had to be started again",
@@ -233,6 +241,7 @@ impl ChannelFamilies {
         let families = self.clone();
         let metrics = ChannelMetrics {
             channel: name.to_owned(),
+            cues: families.cues.channel(name),
             ingest_bytes: families.ingest_bytes.get_or_create_owned(&label),
             ingest_frames: families.ingest_frames.get_or_create_owned(&label),
             ingest_sections: families.ingest_sections.get_or_create_owned(&label),

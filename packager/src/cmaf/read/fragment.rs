@@ -4,6 +4,7 @@
 #![deny(clippy::arithmetic_side_effects)]
 
 use super::boxes::{Reader, brands};
+use super::event::{Event, event};
 use super::{Chunk, Error, MAX_SAMPLES, ProducerReferenceTime, Sample};
 
 /// Reads all chunks of a part, a segment or a concatenation of them. Bytes behind the last `mdat`
@@ -34,6 +35,7 @@ fn next_chunk(input: &mut Reader<'_>) -> Result<Option<Chunk>, Error> {
         match &found.kind {
             b"styp" => open.brands = brands(found.body)?,
             b"prft" => open.prft = Some(producer_reference_time(found.body)?),
+            b"emsg" => open.events.push(event(found.body)?),
             b"moof" => open.moof = Some(moof(found.body, found.offset)?),
             b"mdat" => {
                 let missing = Error::Invalid { what: "mdat without moof", offset: found.offset };
@@ -45,6 +47,7 @@ fn next_chunk(input: &mut Reader<'_>) -> Result<Option<Chunk>, Error> {
                     boxes: open.boxes,
                     brands: open.brands,
                     prft: open.prft,
+                    events: open.events,
                     sequence: moof.sequence,
                     track_fragments: moof.track_fragments,
                     track_id: traf.header.track_id,
@@ -86,6 +89,7 @@ struct Open {
     boxes: Vec<super::FourCc>,
     brands: Vec<super::FourCc>,
     prft: Option<ProducerReferenceTime>,
+    events: Vec<Event>,
     moof: Option<MovieFragment>,
 }
 

@@ -76,3 +76,29 @@ fn the_end_of_a_break_has_an_id_of_its_own_and_is_in_the_period_it_is_in() {
     assert_eq!(time(second), example.grid.boundary(FIRST_K + 13) + 9_000);
     assert_ne!(first.event[0].id, second.event[0].id);
 }
+
+#[test]
+fn a_section_is_told_in_words_or_in_the_segments_where_that_is_asked_for() {
+    let (mut breaks, mut example) = example();
+    tell(&mut breaks, &mut example, vectors::S1_OUT, FIRST_K + 9, FIRST_K + 6);
+    let told = |example: &mut Example, events| {
+        manifest(&example.snapshot(), &crate::dash::Options { events, ..Default::default() })
+    };
+    let text = told(&mut example, Events::Xml);
+    assert!(text.contains("<EventStream schemeIdUri=\"urn:scte:scte35:2013:xml\""), "{text}");
+    assert!(
+        text.contains(
+            "duration=\"2700000\"><SpliceInfoSection \
+             xmlns=\"http://www.scte.org/schemas/35/2016\" sapType=\"3\" protocolVersion=\"0\" \
+             ptsAdjustment=\"0\" tier=\"4095\"><SpliceInsert spliceEventId=\"100\""
+        ) && text.contains("</SpliceInfoSection></Event>"),
+        "{text}"
+    );
+    assert!(!text.contains("Binary"), "{text}");
+    let text = told(&mut example, Events::Inband);
+    assert!(!text.contains("<EventStream") && !text.contains("<Event "), "{text}");
+    let declared = "<InbandEventStream schemeIdUri=\"urn:scte:scte35:2013:bin\"/>";
+    assert_eq!(text.matches(declared).count(), 1, "in the pictures' set: {text}");
+    let before = text.split(declared).next().unwrap();
+    assert!(before.ends_with(">") && before.rfind("contentType=\"video\"").is_some(), "{text}");
+}

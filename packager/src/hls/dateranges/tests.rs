@@ -2,7 +2,7 @@ use bytes::Bytes;
 
 use super::*;
 use crate::grid::splices::Made;
-use crate::hls::{Options, Skip, media};
+use crate::hls::{Markers, Options, Skip, media};
 use crate::scte35::breaks::Breaks;
 use crate::scte35::section::tests as vectors;
 use crate::scte35::{Section, signals};
@@ -14,15 +14,15 @@ const OUT: &str =
 const IN: &str = "0xFC301B00000000000000FFF00A05000000647F5F000100000000F778F377";
 
 /// A channel and what is told to it.
-struct World {
+pub(in crate::hls) struct World {
     example: Example,
     breaks: Breaks,
-    next_k: u64,
+    pub(in crate::hls) next_k: u64,
 }
 
 impl World {
     /// Ten segments from 19:00:01.6 on.
-    fn new() -> Self {
+    pub(in crate::hls) fn new() -> Self {
         let mut example = Example::new(600);
         example.run(FIRST_K);
         let breaks = Breaks::new(example.grid, Span::millis(600_000));
@@ -36,7 +36,7 @@ impl World {
     }
 
     /// Makes so many segments more.
-    fn go_on(&mut self, count: u64) {
+    pub(in crate::hls) fn go_on(&mut self, count: u64) {
         self.example.push_all(self.next_k..self.next_k + count);
         self.next_k += count;
         self.breaks.advance(self.made());
@@ -49,7 +49,7 @@ impl World {
     }
 
     /// Hears a vector whose splice is `frames` behind the boundary of segment `k`.
-    fn hear(&mut self, vector: &str, k: u64, frames: i64) {
+    pub(in crate::hls) fn hear(&mut self, vector: &str, k: u64, frames: i64) {
         let raw: Bytes = vectors::bytes(vector);
         for signal in signals(&Section::decode(&raw).unwrap()) {
             let wish = self.example.grid.boundary(k) + frames * 3_000;
@@ -71,6 +71,12 @@ impl World {
             assert_eq!(of(rendition), tags);
         }
         tags
+    }
+
+    /// The playlist of a rendition with these tags.
+    pub(in crate::hls) fn playlist(&mut self, rendition: usize, markers: &Markers) -> String {
+        let options = Options { markers: markers.clone(), ..Options::default() };
+        media(&self.example.snapshot(), rendition, Skip::Nothing, &options)
     }
 
     fn removed(&mut self) -> String {

@@ -42,7 +42,7 @@ impl World {
         let outcomes = all.iter().map(|signal| {
             let wish = match signal.time {
                 Some(time) => {
-                    let at = clock::unroll(time, beside).unwrap();
+                    let at = clock::unroll(time, beside);
                     nearest_frame(self.grid.rate, Timestamp::new(self.zero + at.ticks, at.scale))
                 }
                 None => self.breaks.at_once(self.made.until),
@@ -312,4 +312,76 @@ fn what_is_to_be_at_once_is_at_the_next_opportunity() {
     world.at(9.7).hear(vectors::AMAGI);
     assert_eq!((world.seconds(world.cue().start), world.cue().moved), (11.2, None));
     assert_eq!(world.cue().end.as_ref().map(|end| world.seconds(end.wished)), Some(130.2));
+}
+
+#[test]
+fn what_is_not_cut_on_its_frame_says_where_it_was_cut() {
+    let rate = FrameRate::new(30, 1);
+    let grid = Grid::of_source(rate, 48_000, 180_000, Span::millis(2_000), Span::millis(300));
+    let zero = grid.boundary(900_000_000);
+    let mut breaks = Breaks::new(grid, Span::millis(600_000));
+    let raw = vectors::bytes(vectors::S1_OUT);
+    let signal = signals(&Section::decode(&raw).unwrap())[0];
+    let made = Made { until: zero, first_k: 900_000_000 };
+    let wish = zero + 12_345;
+    let Outcome::Accepted { id } = breaks.take(&signal, &raw, wish, made) else {
+        panic!("refused")
+    };
+    assert_eq!(breaks.splices().iter().collect::<Vec<_>>(), [wish, wish + 2_700_000]);
+    let cue = breaks.cue(&id).unwrap();
+    assert_eq!((cue.start, cue.cut, cue.cut_at), (wish, true, None), "not known yet");
+    // The key frame nearest to it is a third of a second ahead.
+    assert!(breaks.cut(wish, 77, wish - 30_000));
+    assert!(!breaks.cut(wish, 78, wish + 150_000), "it is known");
+    assert!(breaks.cut(wish + 2_700_000, 92, wish + 2_670_000));
+    let cue = breaks.cue(&id).unwrap();
+    assert_eq!((cue.start, cue.k, cue.cut_at), (wish, 77, Some(wish - 30_000)));
+    let end = cue.end.as_ref().unwrap();
+    assert_eq!((end.at, end.k, end.cut_at), (wish + 2_700_000, 92, Some(wish + 2_670_000)));
+    // One that comes too late is where the source is, and says so.
+    let late = Made { until: wish + 9_000_000, ..made };
+    let signal = Signal { event: Event::insert(101), ..signal };
+    let Outcome::Accepted { id } = breaks.take(&signal, &raw, late.until - 5, late) else {
+        panic!("refused")
+    };
+    let cue = breaks.cue(&id).unwrap();
+    assert_eq!((cue.start, cue.moved), (late.until, Some(Moved::Late)));
+}
+
+#[test]
+fn a_return_from_before_the_break_ends_it_as_soon_as_can_be() {
+    let mut world = World::new();
+    assert!(accepted(&world.at(85.0).hear(vectors::S1_OUT)));
+    world.at(100.0);
+    // A message whose time is of another clock: 10 s before the break began.
+    let raw = vectors::bytes(vectors::S3_IN);
+    let mut section = Section::decode(&raw).unwrap();
+    section.pts_adjustment = (1 << 33) - 35 * 90_000;
+    let raw = section.encode().unwrap();
+    assert!(matches!(world.hear_section(&section, &raw), Outcome::Ends { .. }));
+    let (_, end, by) = world.span();
+    assert!((100.0..102.5).contains(&end), "{end}");
+    assert_eq!(by, EndsBy::Return);
+    assert_eq!(world.cue().end.as_ref().unwrap().moved, Some(Moved::Late));
+}
+
+#[test]
+fn the_oldest_that_is_over_makes_room_for_another() {
+    let mut world = World::new();
+    let out = |id: u32, seconds: u64| {
+        let mut section = Section::decode(&vectors::bytes(vectors::S1_OUT)).unwrap();
+        section.pts_adjustment = (seconds * 90_000 + (1 << 33) - 90 * 90_000) % (1 << 33);
+        if let crate::scte35::section::Command::Insert(insert) = &mut section.command {
+            insert.event_id = id;
+        }
+        let raw = section.encode().unwrap();
+        (section, raw)
+    };
+    for id in 0..MAX_CUES as u32 + 3 {
+        let at = 100 + u64::from(id) * 60;
+        let (section, raw) = out(id, at);
+        assert!(accepted(&world.at(at as f64 - 5.0).hear_section(&section, &raw)), "{id}");
+    }
+    assert_eq!(world.breaks.cues().len(), MAX_CUES);
+    assert_eq!(world.breaks.cues()[0].event.id, 3);
 }

@@ -25,7 +25,8 @@ pub(super) struct Cuts {
     odd: Option<u64>,
     /// How many segments in a row were as long as D.
     even: u32,
-    /// Whether there is filler in the open segment: its end says nothing about the source.
+    /// Whether there is filler in the open segment, or it ends at a splice: that says nothing about the
+    /// source.
     pub(super) filled: bool,
     /// Whether what lies before the newest key frame is not there for the pictures behind it.
     pub(super) fresh: bool,

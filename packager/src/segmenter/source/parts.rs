@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use crate::filler::Filler;
 use crate::media::{Rendition, Sample};
+use crate::segmenter::inband::Inband;
 use crate::segmenter::{Output, Place, Position, part_chunk};
 
 /// The part of a rendition that is being made.
@@ -23,6 +24,8 @@ pub(super) struct Parts {
     /// Whether samples are missing: the next one may come later than `next`.
     pub(super) hole: bool,
     pub(super) filler: Filler,
+    /// What the first part of a segment tells of cues: nothing, of sound.
+    pub(super) inband: Inband,
 }
 
 impl Parts {
@@ -38,6 +41,7 @@ impl Parts {
             hole: false,
             filler: Filler::new(&rendition),
             rendition,
+            inband: Inband::default(),
         }
     }
 
@@ -62,7 +66,9 @@ impl Parts {
         let filler = std::mem::take(&mut self.filled);
         let (rendition, k, part) = (self.position, self.k, self.part);
         let place = Place { rendition, k, part, filler };
-        let Some(chunk) = part_chunk(&self.rendition, place, &samples) else { return };
+        let begins = samples.first().filter(|_| part == 0);
+        let events = begins.map(|first| self.inband.of_segment(k, first.dts)).unwrap_or_default();
+        let Some(chunk) = part_chunk(&self.rendition, place, &samples, &events) else { return };
         ready.push_back(Output::Chunk(chunk));
         // The next part holds as many samples as this one, give or take one.
         self.pending = Vec::with_capacity(samples.len() + 1);

@@ -42,7 +42,9 @@ fn de_01(stream: Node<'_, '_>, findings: &mut Findings) {
         // 0xFC30 is the head of every section in the clear.
         let section = scheme != SCHEMES[1]
             || binary.is_some_and(|text| text.starts_with("/DA") || text.starts_with("/DB"));
-        findings.expect("DE-01", section, || format!("{}: no section", time(event)));
+        let words =
+            scheme != SCHEMES[0] || descendants(event, "SpliceInfoSection").next().is_some();
+        findings.expect("DE-01", section && words, || format!("{}: no section", time(event)));
     }
 }
 

@@ -70,8 +70,9 @@ fn dl_02(mpd: Node<'_, '_>, findings: &mut Findings) {
     }
 }
 
-/// A segment is announced when its first chunk can be there, one chunk behind its start: earlier, and
-/// requests come for what is not there; later, and every player is late.
+/// A segment is announced when its first chunk can be there at the earliest, one chunk behind its start:
+/// that is half a segment ahead of the nominal one where a splice has cut the segment before it short.
+/// Earlier, and requests come for what can't be there; later, and players have nothing to play.
 fn dl_03(set: Node<'_, '_>, findings: &mut Findings) {
     let Some(template) = template(set) else { return };
     let scale = i128::from(number(template, "timescale").unwrap_or(1).max(1));
@@ -85,7 +86,8 @@ fn dl_03(set: Node<'_, '_>, findings: &mut Findings) {
     // Chunks are told by the longest that may come, an audio frame more than the offset is made for: up
     // to 46.44 ms, and what rounding adds.
     let frame = 47_000_000;
-    let allowed = length - chunk - frame..=length - chunk + frame;
+    let earliest = length * 3 / 2 - chunk;
+    let allowed = earliest - frame..=earliest + frame;
     findings.expect("DL-03", allowed.contains(&early), || {
         format!("{}: segments are announced {early} ns early, allowed are {allowed:?}", id(set))
     });

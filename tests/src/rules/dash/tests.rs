@@ -132,7 +132,7 @@ fn dm_08_segments_are_addressed_in_one_way_and_whole() {
     breaks("DM-08", LIVE, " duration=\"144000\"", "");
     breaks("DM-08", LIVE, " startNumber=\"1122270751\"", "");
     breaks("DM-08", LIVE, "startNumber=", "eptDelta=\"1\" startNumber=");
-    let bare = " availabilityTimeOffset=\"1.333\" availabilityTimeComplete=\"false\"/>";
+    let bare = " availabilityTimeOffset=\"2.133\" availabilityTimeComplete=\"false\"/>";
     let timeline = "><SegmentTimeline><S d=\"1\" n=\"2\"/></SegmentTimeline></SegmentTemplate>";
     breaks("DM-08", LIVE, bare, timeline);
     let only = mutated(&mutated(LIVE, " duration=\"144000\"", ""), bare, timeline);
@@ -283,7 +283,7 @@ fn dm_16_periods_leave_at_the_front_and_come_at_the_back() {
 #[test]
 fn dm_17_missing_segments_are_not_announced_by_tricks() {
     // In low latency the trick is none.
-    breaks("DM-17", LIVE, " availabilityTimeOffset=\"1.333\"", "");
+    breaks("DM-17", LIVE, " availabilityTimeOffset=\"2.133\"", "");
     let bare = "availabilityTimeComplete=\"false\"/>";
     let failover = "availabilityTimeComplete=\"false\"><FailoverContent/></SegmentTemplate>";
     breaks("DM-17", LIVE, bare, failover);
@@ -334,7 +334,7 @@ fn dl_01_the_service_says_what_latency_and_rates_it_is_meant_for() {
 
 #[test]
 fn dl_02_segments_are_announced_early_and_incomplete_by_their_set() {
-    breaks("DL-02", LIVE, " availabilityTimeOffset=\"1.333\"", "");
+    breaks("DL-02", LIVE, " availabilityTimeOffset=\"2.133\"", "");
     breaks("DL-02", LIVE, " availabilityTimeComplete=\"false\"", "");
     let closed = "codecs=\"avc1.64001f\"/>";
     let own = "codecs=\"avc1.64001f\"><SegmentTemplate availabilityTimeOffset=\"1\" \
@@ -346,7 +346,7 @@ fn dl_02_segments_are_announced_early_and_incomplete_by_their_set() {
 fn dl_03_segments_are_announced_when_their_first_chunk_can_be_there() {
     for early in ["1.6", "1.0", "x"] {
         let to = format!("availabilityTimeOffset=\"{early}\"");
-        breaks("DL-03", LIVE, "availabilityTimeOffset=\"1.333\"", &to);
+        breaks("DL-03", LIVE, "availabilityTimeOffset=\"2.133\"", &to);
     }
     breaks("DL-03", LIVE, "<Resync", "<x");
 }

@@ -139,10 +139,13 @@ fn break_duration(section: &[u8]) -> Option<u64> {
 
 /// A range begins with a segment, if that is listed: the date is that of the splice's frame.
 fn hd_06(range: &Attributes<'_>, playlist: &Media<'_>, findings: &mut Findings) {
-    if range.get("X-HEADWATER-CUT") == Some(&"NO") {
-        return;
-    }
-    for name in ["START-DATE", "END-DATE"] {
+    // Where no key frame could be asked for: the nearest one.
+    let cuts = [("START-DATE", "X-HEADWATER-CUT"), ("END-DATE", "X-HEADWATER-END-CUT")];
+    for (name, cut) in cuts {
+        if range.get("X-HEADWATER-CUT") == Some(&"NO") {
+            continue;
+        }
+        let name = if range.contains_key(cut) { cut } else { name };
         let Some(at) = date(range, name) else { continue };
         let dates = || playlist.segments.iter().filter_map(|segment| segment.date);
         let listed = dates().min().is_some_and(|first| first <= at)

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::cue_out;
 use crate::rules::{date_nanos, nanos};
 
 /// Attributes of a tag by name, without the quotes.
@@ -91,6 +92,8 @@ pub(super) struct Segment<'a> {
     pub(super) date: Option<u64>,
     /// Its parts, as far as they are listed.
     pub(super) parts: Vec<Part<'a>>,
+    /// What is said of breaks before it.
+    pub(super) cues: Vec<Tag<'a>>,
     /// Length and offset of the byte range, if it is one.
     pub(super) range: Option<(u64, u64)>,
 }
@@ -182,6 +185,7 @@ impl<'a> Media<'a> {
                     map_here: own.is_some(),
                     date: find("EXT-X-PROGRAM-DATE-TIME").and_then(|tag| date_nanos(tag.value)),
                     parts: parts(&pending),
+                    cues: pending.iter().filter(|tag| cue_out::is_one(tag.name)).copied().collect(),
                     range: find("EXT-X-BYTERANGE").and_then(|tag| {
                         let (length, offset) = tag.value.split_once('@')?;
                         Some((length.parse().ok()?, offset.parse().ok()?))
@@ -249,17 +253,18 @@ impl<'a> Media<'a> {
 
 /// Whether a tag belongs to the segment that follows it.
 fn is_of_a_segment(tag: &Tag<'_>) -> bool {
-    matches!(
-        tag.name,
-        "EXTINF"
-            | "EXT-X-MAP"
-            | "EXT-X-GAP"
-            | "EXT-X-DISCONTINUITY"
-            | "EXT-X-PROGRAM-DATE-TIME"
-            | "EXT-X-BYTERANGE"
-            | "EXT-X-KEY"
-            | "EXT-X-PART"
-            | "EXT-X-SKIP"
-            | "EXT-X-BITRATE"
-    )
+    cue_out::is_one(tag.name)
+        || matches!(
+            tag.name,
+            "EXTINF"
+                | "EXT-X-MAP"
+                | "EXT-X-GAP"
+                | "EXT-X-DISCONTINUITY"
+                | "EXT-X-PROGRAM-DATE-TIME"
+                | "EXT-X-BYTERANGE"
+                | "EXT-X-KEY"
+                | "EXT-X-PART"
+                | "EXT-X-SKIP"
+                | "EXT-X-BITRATE"
+        )
 }

@@ -15,7 +15,8 @@ fn message(name: &str, values: Vec<Value>) -> DataMessage {
 fn asked(name: &str, value: Value) -> (Signal, i64) {
     let heard = read(&message(name, vec![value])).unwrap().unwrap();
     assert_eq!(Section::decode(&heard.raw), Ok(heard.section.clone()));
-    let Time::Source(at) = heard.time else { panic!("{:?}", heard.time) };
+    let Time::Source { at, beside } = heard.time else { panic!("{:?}", heard.time) };
+    assert_eq!(beside, AT);
     (signals(&heard.section)[0], at.ticks)
 }
 
@@ -74,6 +75,22 @@ fn a_section_in_any_data_message_counts_and_other_text_does_not() {
     damaged[20] ^= 1;
     let value = json!({"cue": STANDARD.encode(damaged), "type": "scte35"});
     assert!(matches!(read(&message("onAdCue", vec![value])), Some(Err(Error::Checksum { .. }))));
+}
+
+#[test]
+fn a_time_is_found_on_either_side_of_a_wrap_of_the_clock() {
+    const PERIOD: i64 = 1 << 32;
+    for (beside, seconds, expected) in [
+        // The sender's clock begins anew in between, or counts on.
+        (PERIOD - 3_000, 5.0, PERIOD + 5_000),
+        (PERIOD - 3_000, 4_294_972.296, PERIOD + 5_000),
+        (3 * PERIOD + 2_000, 10.0, 3 * PERIOD + 10_000),
+        // Late: before the wrap, seen from behind it.
+        (PERIOD + 1_000, 4_294_966.296, PERIOD - 1_000),
+    ] {
+        let at = Timestamp::new(beside, Timescale::MILLIS);
+        assert_eq!(unwrapped(seconds, at).ticks, expected, "{seconds} s beside {beside}");
+    }
 }
 
 #[test]

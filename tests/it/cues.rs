@@ -8,18 +8,27 @@ use harness::publisher::Source;
 use harness::reader::{fragments, hls};
 use harness::server::{ChannelConfig, Server};
 use harness::witness::{Watch, Witness};
-use harness::{Context, Failure, Result, process, workspace};
+use harness::{Context, Failure, Result, process, rules, workspace};
 use packager::time::{FrameRate, Timescale, Timestamp, iso};
 use serde_json::Value;
+
+mod restart;
+pub(crate) mod stream;
+pub(crate) mod styles;
 
 const PLAYABLE_WITHIN: Duration = Duration::from_secs(15);
 /// Segments from the newest that is known of to the break: some seconds are over before the message comes.
 const AHEAD: u64 = 8;
 
-/// What `headwater cue` says, and whether something was done.
+/// What `headwater cue` says of channel `a`, and whether something was done.
 fn cue(server: &Server, arguments: &[&str]) -> Result<(Value, bool)> {
+    cue_of(server, "a", arguments)
+}
+
+/// The same of any channel.
+fn cue_of(server: &Server, channel: &str, arguments: &[&str]) -> Result<(Value, bool)> {
     let mut command = Command::new(workspace::headwater()?);
-    command.args(["cue", "a", "--admin", &server.admin.to_string()]).args(arguments);
+    command.args(["cue", channel, "--admin", &server.admin.to_string()]).args(arguments);
     let output = process::run("cue", &mut command, Duration::from_secs(10))?;
     let text = String::from_utf8_lossy(&output.stdout);
     let answer = serde_json::from_str(&text).ok();
@@ -78,7 +87,11 @@ fn a_break_is_cut_on_its_frame_in_every_rendition_and_told_in_both_manifests() -
             // Sound begins with the first of its frames at or after the cut.
             let allowed = if rendition.audio { 0..21_333_334 } else { 0..1 };
             assert!(allowed.contains(&late), "{}: {k} is {late} ns late", rendition.name);
+            let before = playlist.objects.iter().find(|object| object.k + 1 == k);
+            let before = &before.context("the segment before")?.init;
+            let before = server.client.get(before)?.ok(before)?.body;
             let init = server.client.get(&object.init)?.ok(&object.init)?.body;
+            assert_eq!(rules::cmaf::check_splice(&before, &init), []);
             let init = fragments::read_init(&init)?;
             let bytes = server.client.get(&object.url)?.ok(&object.url)?.body;
             let first = fragments::read_segment(&init, &bytes)?;

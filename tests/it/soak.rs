@@ -194,3 +194,19 @@ fn a_minute_of_mutated_streams_and_a_million_broken_handshakes_leave_the_neighbo
 {
     crate::srt::neighbours::side_by_side(Duration::from_secs(60), 1_000_000)
 }
+
+#[test]
+#[ignore = "minutes of real time: `make soak`"]
+fn viewers_play_through_a_break_of_half_a_minute_in_every_style() -> Result {
+    crate::cues::styles::session(30, crate::cues::styles::Smoothness::Whole)
+}
+
+#[test]
+#[ignore = "minutes of real time: `make soak`"]
+fn sections_of_transport_streams_of_every_rate_are_cut_on_the_picture_they_name() -> Result {
+    for (num, den) in [(25, 1), (30, 1), (50, 1), (60_000, 1_001)] {
+        crate::cues::stream::session(FrameRate::new(num, den))
+            .context(format!("{num}/{den} pictures a second"))?;
+    }
+    Ok(())
+}

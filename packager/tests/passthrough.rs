@@ -76,7 +76,7 @@ struct Check {
 impl Check {
     fn output(&mut self, output: Output) {
         match output {
-            Output::Init { .. } | Output::Off { .. } => {}
+            Output::Init { .. } | Output::Spliced { .. } | Output::Off { .. } => {}
             Output::Chunk(part) => self.part(&part),
             Output::SegmentClosed { rendition, .. } => {
                 self.segments += u64::from(rendition == PICTURES);

@@ -275,7 +275,7 @@ fn pictures_carry_a_cue_from_when_it_is_told_up_to_its_splice_alike_in_every_run
             assert_eq!(carried, (first..=k).collect::<Vec<_>>(), "{offset}");
             let one = told[&k].iter().find(|one| one.id == event.id).unwrap();
             assert_eq!((one.version, one.timescale, one.time), (1, 90_000, event.at as u64));
-            assert_eq!(one.message, event.section);
+            assert_eq!(&one.message[..], &event.section[..]);
             assert_eq!(one.scheme, "urn:scte:scte35:2013:bin");
         }
         let begin = told[&cue.k].iter().find(|one| one.id == cue.begin_event().id).unwrap();

@@ -25,7 +25,7 @@ fn a_break_says_where_players_find_what_to_play_in_its_place() {
          X-ASSET-LIST=\"https://ads.example.org/list?break=05-100-{k}&d=30.00000&\
          s=_DAlAAAAAAAAAP_wFAUAAABkf-_-AHuYoP4AKTLgAAEAAAAANGKC0Q\",X-SNAP=\"OUT,IN\""
     );
-    assert_eq!(tags(&mut world), [told.clone()]);
+    assert_eq!(tags(&mut world), std::slice::from_ref(&told));
     // Back early: what is played ends there.
     world.go_on(8);
     world.hear(vectors::S2_IN_NOW, k + 6, 0);

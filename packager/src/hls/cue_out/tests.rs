@@ -50,8 +50,8 @@ fn a_break_is_said_before_each_of_its_segments_and_the_first_behind_it() {
         ("#EXT-X-CUE-OUT-CONT:8.000/30.000", 17),
         ("#EXT-X-CUE-IN", 18),
         ("#EXT-X-CUE-OUT", 24),
+        // The last segment is not listed whole yet.
         ("#EXT-X-CUE-OUT-CONT:1.600", 25),
-        ("#EXT-X-CUE-OUT-CONT:3.200", 26),
     ];
     let expected = expected.map(|(tag, k)| (tag.to_owned(), k));
     assert_eq!(tags(&mut world(), CueStyle::Elemental), expected);

@@ -332,12 +332,7 @@ impl Turns {
             connect_within: call.within,
             silence: SILENCE,
         };
-        let socket = Socket::call(&self.library, call.address, &wishes);
-        let watched = socket.and_then(|socket| {
-            self.poll.add(&socket, Interest::Connect)?;
-            Ok(socket)
-        });
-        match watched {
+        match Socket::call(&self.library, call.address, &wishes, &self.poll) {
             Ok(socket) => drop(self.calls.insert(socket.id(), Calling { socket, call, reply })),
             // Whoever asked may have gone, here and below.
             Err(error) => drop(reply.send(Err(error.into()))),
@@ -441,7 +436,7 @@ impl Turns {
         if figures {
             self.figures_at = now + FIGURES_EVERY;
         }
-        let poll = &self.poll;
+        let (poll, mut broken) = (&self.poll, Vec::new());
         self.calls.retain(|_, calling| {
             let wanted = !calling.reply.is_closed();
             if !wanted {
@@ -456,8 +451,14 @@ impl Turns {
                     _ => poll.change(&line.socket, Interest::Read),
                 }
             }
-            if figures && let Some(link) = line.socket.figures() {
-                *line.shared.link.lock().unwrap_or_else(PoisonError::into_inner) = link;
+            if figures {
+                match line.socket.figures() {
+                    Some(link) => {
+                        *line.shared.link.lock().unwrap_or_else(PoisonError::into_inner) = link;
+                    }
+                    // Over; one that was so before it was watched is not told of.
+                    None => broken.push(line.socket.id()),
+                }
             }
             let left = line.shared.left.load(Ordering::Relaxed);
             if left {
@@ -465,5 +466,8 @@ impl Turns {
             }
             !left
         });
+        for id in broken {
+            self.read(Event { id, failed: true });
+        }
     }
 }

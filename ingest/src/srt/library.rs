@@ -181,11 +181,13 @@ impl Socket {
         Ok(socket)
     }
 
-    /// Begins to call `address`; how it ends is told by [`Poll`].
+    /// Begins to call `address`; how it ends is told by `poll`, which watches it from before the call:
+    /// of a socket that has failed already it would tell nothing.
     pub(super) fn call(
         library: &Arc<Library>,
         address: SocketAddr,
         wishes: &Wishes<'_>,
+        poll: &Poll,
     ) -> Result<Self, Error> {
         let socket = Self::new(library)?;
         socket.set_millis(SockOpt::RcvLatency, wishes.latency)?;
@@ -195,11 +197,18 @@ impl Socket {
         if let Some(passphrase) = wishes.passphrase {
             socket.set_passphrase(passphrase)?;
         }
+        poll.add(&socket, Interest::Connect)?;
         let (storage, length) = raw_address(address);
         // SAFETY: the address is read during the call only, and is as long as said.
         #[allow(unsafe_code)]
         let result = unsafe { ffi::srt_connect(socket.id, &raw const storage, length) };
-        Error::check(result, "can't call").map(|_| socket)
+        match Error::check(result, "can't call") {
+            Ok(_) => Ok(socket),
+            Err(error) => {
+                poll.remove(&socket);
+                Err(error)
+            }
+        }
     }
 
     /// What stands for it in the events of a [`Poll`].

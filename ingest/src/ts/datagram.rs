@@ -5,7 +5,8 @@
 //! socket ─► the first sender's datagrams ─► (rtp::Reorder) ─► Feed
 //! ```
 //! Nobody can be asked for a key here: who may send is decided by the address that is listened on, the
-//! networks that are let in, and the network around. While one sender is heard, others are not.
+//! sender that the configuration names, and the network around. While one sender is heard, others are
+//! not; one becomes it with a datagram that may hold transport packets.
 
 use std::convert::Infallible;
 use std::io;
@@ -20,7 +21,8 @@ use tokio::time::Instant;
 
 use super::door::End;
 use super::feed::Feed;
-use super::rtp::Reorder;
+use super::framing::may_hold_packets;
+use super::rtp::{self, Reorder};
 use crate::hub::{Hub, Publication, Request};
 use crate::source::{Peer, Protocol};
 
@@ -47,6 +49,16 @@ impl Carrier {
             Self::Udp => Protocol::Udp,
             Self::Rtp => Protocol::Rtp,
         }
+    }
+
+    /// Whether a datagram may be part of a transport stream: what anybody sends to any port must not keep
+    /// the sender out.
+    fn may_carry(self, datagram: &Bytes) -> bool {
+        let payload = match self {
+            Self::Udp => Some(datagram.clone()),
+            Self::Rtp => rtp::payload(datagram.clone()),
+        };
+        payload.is_some_and(|payload| may_hold_packets(&payload))
     }
 }
 
@@ -141,10 +153,12 @@ impl Door {
     async fn first(&self, room: &mut [u8]) -> io::Result<(SocketAddr, Bytes)> {
         loop {
             let (length, from) = self.socket.recv_from(room).await?;
-            let wanted = self.place.from.is_none_or(|only| only == from.ip().to_canonical());
-            if wanted {
-                let datagram = room.get(..length).unwrap_or_default();
-                return Ok((from, Bytes::copy_from_slice(datagram)));
+            if self.place.from.is_some_and(|only| only != from.ip().to_canonical()) {
+                continue;
+            }
+            let datagram = Bytes::copy_from_slice(room.get(..length).unwrap_or_default());
+            if self.carrier.may_carry(&datagram) {
+                return Ok((from, datagram));
             }
         }
     }

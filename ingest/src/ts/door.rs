@@ -9,6 +9,9 @@ use crate::hub::{Closed, Refusal};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum End {
+    /// The socket can't be opened, or not join its group.
+    #[error("can't listen: {0}")]
+    Listen(io::Error),
     /// The file or the socket.
     #[error("{0}")]
     Io(#[from] io::Error),

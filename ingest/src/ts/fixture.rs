@@ -32,12 +32,26 @@ pub(super) const SPLICE_NULL: &[u8] = &[
 pub(super) struct Mux {
     pub(super) bytes: Vec<u8>,
     counters: std::collections::HashMap<Pid, u8>,
+    /// Where the next unit's first packet announces a break of the counter.
+    announced: std::collections::HashSet<Pid>,
 }
 
 impl Mux {
+    /// The next unit on this PID comes with another counter than expected, and says so.
+    pub(super) fn announce(&mut self, pid: Pid) -> &mut Self {
+        self.announced.insert(pid);
+        self.counters.insert(pid, 11);
+        self
+    }
+
     /// Writes a unit in as many packets as it needs, the first with an adaptation field if given.
     pub(super) fn unit(&mut self, pid: Pid, unit: &[u8], field: &[u8]) -> &mut Self {
-        let (mut rest, mut start, mut field) = (unit, true, field);
+        let mut field = field.to_vec();
+        if self.announced.remove(&pid) {
+            field.resize(field.len().max(1), 0);
+            field[0] |= 0x80;
+        }
+        let (mut rest, mut start) = (unit, true);
         while start || !rest.is_empty() {
             let counter = self.counters.entry(pid).or_default();
             let room = 184 - if field.is_empty() { 0 } else { field.len() + 1 };
@@ -51,7 +65,7 @@ impl Mux {
                 packet.push(0x30 | *counter);
                 let length = 183 - some;
                 packet.push(length as u8);
-                let mut whole = field.to_vec();
+                let mut whole = field.clone();
                 if whole.is_empty() && length > 0 {
                     whole.push(0);
                 }
@@ -62,7 +76,8 @@ impl Mux {
             assert_eq!(packet.len(), PACKET);
             self.bytes.extend(packet);
             *counter = (*counter + 1) & 15;
-            (rest, start, field) = (&rest[some..], false, &[]);
+            (rest, start) = (&rest[some..], false);
+            field.clear();
         }
         self
     }

@@ -18,6 +18,14 @@ const MAX_STRIDE: usize = 204;
 /// Bytes in which the first packet is found or can't be: three sync bytes at the longest distance.
 const SIGHT: usize = MAX_STRIDE * 2 + 1;
 
+/// Whether packets may lie in a piece of a stream: two sync bytes at one of the distances, or one at the
+/// beginning.
+pub(super) fn may_hold_packets(bytes: &[u8]) -> bool {
+    let is_sync = |at: usize| bytes.get(at) == Some(&SYNC);
+    let followed = |at: usize| STRIDES.iter().any(|stride| is_sync(at.saturating_add(*stride)));
+    is_sync(0) || (0..MAX_STRIDE).any(|at| is_sync(at) && followed(at))
+}
+
 /// Finds packets. See the module's page.
 #[derive(Debug, Default)]
 pub(super) struct Framing {
@@ -49,10 +57,11 @@ impl Framing {
 
     /// Takes the next bytes and gives each packet that is whole to `each`.
     pub(super) fn push(&mut self, mut input: &[u8], mut each: impl FnMut(&[u8; PACKET])) {
-        // What is left over is completed bit by bit until it is used up, then the input is read
-        // in place.
+        // What is left over is completed to a packet, or bit by bit until it is used up; then the input
+        // is read in place.
         while !self.left.is_empty() && !input.is_empty() {
-            let (some, rest) = input.split_at(input.len().min(PACKET));
+            let missing = PACKET.checked_sub(self.left.len()).filter(|missing| *missing > 0);
+            let (some, rest) = input.split_at(input.len().min(missing.unwrap_or(PACKET)));
             let mut joined = std::mem::take(&mut self.left);
             joined.extend_from_slice(some);
             let used = self.read(&joined, &mut each);

@@ -117,7 +117,8 @@ impl Open {
 /// sound or picture has.
 fn parse(mut bytes: Bytes, received: Instant) -> Option<Pes> {
     let [0, 0, 1, _, _, _, marker, flags, length, rest @ ..] = bytes.as_ref() else { return None };
-    if marker >> 6 != 0b10 {
+    // Two marker bits, and PES_scrambling_control: what is scrambled can't be read.
+    if marker >> 4 != 0b1000 {
         return None;
     }
     let (fields, _) = rest.split_at_checked(usize::from(*length))?;
@@ -223,6 +224,9 @@ pub(super) mod tests {
         unmarked[9] &= 0xfe;
         assert_eq!(collect(&[(&unmarked, true)]).1, 1);
         assert_eq!(collect(&[(&[0, 0, 1, 0xe0, 0, 0, 0x80, 0x80, 200, 1], true)]).1, 1);
+        let mut scrambled = pes(1, None, b"x", false);
+        scrambled[6] |= 0x20;
+        assert_eq!(collect(&[(&scrambled, true)]).1, 1);
         // Never-ending: given up on, and the next one is read.
         let long = vec![(&[5; 184][..], false); MAX_PES / 184 + 1];
         let open = pes(2, None, b"picture", false);

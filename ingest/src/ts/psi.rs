@@ -74,13 +74,23 @@ pub(super) enum Kind {
 /// A section in the long form: what stands between its head and its checksum.
 struct Table<'a> {
     extension: u16,
+    /// Whether it is the only section of its table.
+    is_whole: bool,
     body: &'a [u8],
+}
+
+/// A section of the PAT.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Programs {
+    pub(super) list: Vec<Program>,
+    /// Whether there are no others: a table of hundreds of programs has several sections.
+    pub(super) is_whole: bool,
 }
 
 fn table<'a>(section: &'a [u8], id: u8) -> Result<Table<'a>, Error> {
     let what = if id == PAT { "PAT" } else { "PMT" };
     let invalid = Error::Invalid { what };
-    let [found, flags, _, high, low, version, _, _, rest @ ..] = section else {
+    let [found, flags, _, high, low, version, _, last, rest @ ..] = section else {
         return Err(invalid);
     };
     let length = section.len().saturating_sub(3);
@@ -94,7 +104,7 @@ fn table<'a>(section: &'a [u8], id: u8) -> Result<Table<'a>, Error> {
         return Err(Error::Next);
     }
     let body = rest.len().checked_sub(4).and_then(|end| rest.get(..end)).ok_or(invalid)?;
-    Ok(Table { extension: u16::from_be_bytes([*high, *low]), body })
+    Ok(Table { extension: u16::from_be_bytes([*high, *low]), is_whole: *last == 0, body })
 }
 
 fn pid(high: u8, low: u8) -> Pid {
@@ -107,7 +117,7 @@ fn sized(high: u8, low: u8, bytes: &[u8]) -> Option<(&[u8], &[u8])> {
 }
 
 /// Reads the programs of a PAT; those beyond the limit are left out.
-pub(super) fn programs(section: &[u8]) -> Result<Vec<Program>, Error> {
+pub(super) fn programs(section: &[u8]) -> Result<Programs, Error> {
     let table = table(section, PAT)?;
     let (entries, []) = table.body.as_chunks::<4>() else {
         return Err(Error::Invalid { what: "PAT" });
@@ -117,7 +127,8 @@ pub(super) fn programs(section: &[u8]) -> Result<Vec<Program>, Error> {
         pid: pid(*high, *low),
     });
     // Number 0 is the network's.
-    Ok(programs.filter(|program| program.number != 0).take(MAX_PROGRAMS).collect())
+    let list = programs.filter(|program| program.number != 0).take(MAX_PROGRAMS).collect();
+    Ok(Programs { list, is_whole: table.is_whole })
 }
 
 /// Reads a PMT; streams beyond the limit are left out.
@@ -243,7 +254,8 @@ pub(super) mod tests {
     #[test]
     fn programs_are_read_without_the_network() {
         let found = programs(&pat(&[(0, 16), (1, 0x1000), (7, 0x1fff)])).unwrap();
-        let numbers: Vec<_> = found.iter().map(|p| (p.number, p.pid)).collect();
+        assert!(found.is_whole);
+        let numbers: Vec<_> = found.list.iter().map(|p| (p.number, p.pid)).collect();
         assert_eq!(numbers, [(1, 0x1000), (7, 0x1fff)]);
     }
 

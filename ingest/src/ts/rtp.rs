@@ -91,6 +91,11 @@ fn parse(mut datagram: Bytes) -> Option<Packet> {
     Some(Packet { number, sender, payload: datagram })
 }
 
+/// What a datagram carries; `None` if it is no RTP.
+pub(super) fn payload(datagram: Bytes) -> Option<Bytes> {
+    parse(datagram).map(|packet| packet.payload)
+}
+
 /// Puts packets in order. See the module's page.
 #[derive(Debug, Default)]
 pub struct Reorder {

@@ -129,6 +129,9 @@ async fn one_sender_is_heard_at_a_time_and_only_one_who_may() {
     let address = door.local_addr().unwrap();
     let stranger = sender();
     let plain = datagrams();
+    // Whoever sends anything else first is not the sender.
+    stranger.send_to(b"GET / HTTP/1.1\r\n\r\n", address).unwrap();
+    stranger.send_to(&[], address).unwrap();
     fixture.sender.send_to(&plain[0], address).unwrap();
     for datagram in &plain {
         stranger.send_to(datagram, address).unwrap();

@@ -1,11 +1,13 @@
 #![allow(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
+use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::super::fixture::*;
 use super::super::packet::SYNC;
 use super::super::pes::tests::pes;
 use super::super::psi::tests::{pat, pmt};
+use super::super::section;
 use super::*;
 
 fn demux(want: Want, bytes: &[u8], piece: usize) -> (Vec<Event>, Counts) {
@@ -115,6 +117,19 @@ fn a_packet_that_is_lost_costs_its_picture_and_one_that_comes_twice_nothing() {
 }
 
 #[test]
+fn a_break_that_is_announced_costs_nothing_of_what_came_before_it() {
+    // The times and counters of the second part have nothing to do with those of the first.
+    let (mut first, mut second) = (Mux::default(), Mux::default());
+    first.tables().program(900_000, 5);
+    second.announce(VIDEO).announce(SOUND).program(45_000_000, 5);
+    let bytes = [first.bytes, second.bytes].concat();
+    let (events, counts) = demux(Want::default(), &bytes, 188);
+    let (pictures, sound) = times(&events);
+    assert_eq!((pictures.len(), sound.len()), (10, 20));
+    assert_eq!(Counts { packets: counts.packets, ..Counts::default() }, counts);
+}
+
+#[test]
 fn a_new_map_with_the_same_streams_changes_nothing_and_one_with_others_is_followed() {
     let mut mux = Mux::default();
     mux.tables().program(0, 5);
@@ -146,6 +161,28 @@ fn the_wanted_program_is_read_and_one_that_is_missing_is_told_once() {
     let (events, _) = demux(Want { program: Some(9) }, &mux.bytes, 500);
     let [Event::Unusable(unusable)] = events.as_slice() else { panic!("{events:?}") };
     assert_eq!(unusable.to_string(), "no program 9: there are [1, 7]");
+}
+
+#[test]
+fn a_table_in_several_sections_does_not_change_the_program_with_each_of_them() {
+    let of_two = |number: u8, programs: &[(u16, Pid)]| {
+        let mut table = pat(programs);
+        let end = table.len() - 4;
+        (table[6], table[7]) = (number, 1);
+        let crc = section::checksum(&table[..end]);
+        table[end..].copy_from_slice(&crc.to_be_bytes());
+        table
+    };
+    let (first, second) = (of_two(0, &[(1, PMT)]), of_two(1, &[(900, 0x1900)]));
+    for want in [None, Some(1)] {
+        let mut mux = Mux::default();
+        mux.section(PAT_PID, &second).tables();
+        mux.section(PAT_PID, &first).program(0, 3);
+        mux.section(PAT_PID, &second).program(3 * PICTURE, 3);
+        let (events, _) = demux(Want { program: want }, &mux.bytes, 1000);
+        assert_eq!(times(&events).0.len(), 6, "{want:?}");
+        assert!(!events.iter().any(|event| matches!(event, Event::Unusable(_))), "{events:?}");
+    }
 }
 
 #[test]

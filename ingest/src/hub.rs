@@ -24,9 +24,11 @@ use crate::secret::Secret;
 use crate::source::{Peer, Protocol, Report, Unit};
 
 mod contract;
+mod doorway;
 mod quarantine;
 mod takeover;
 use contract::Contract;
+pub use doorway::Doorway;
 
 /// Units a publication may have waiting for its channel. About 4 s of 60 fps video with audio:
 /// enough to ride out a busy second, little enough to feel it at once.
@@ -206,6 +208,7 @@ struct Door {
     access: Access,
     sessions: mpsc::Sender<Session>,
     occupant: Mutex<Occupant>,
+    doorway: Arc<Mutex<Doorway>>,
 }
 
 /// Who publishes to a channel.
@@ -274,8 +277,10 @@ impl Hub {
         for access in channels {
             let (sessions, arrivals) = mpsc::channel(QUEUE_SESSIONS);
             let name = access.channel.clone();
-            subscriptions.insert(name.clone(), Subscription { arrivals });
-            doors.insert(name, Door { access, sessions, occupant: Mutex::default() });
+            let doorway = Arc::<Mutex<Doorway>>::default();
+            let subscription = Subscription { arrivals, doorway: Arc::clone(&doorway) };
+            subscriptions.insert(name.clone(), subscription);
+            doors.insert(name, Door { access, sessions, occupant: Mutex::default(), doorway });
         }
         (
             Self { doors: Arc::new(doors), admission, closed: CancellationToken::new() },
@@ -286,6 +291,22 @@ impl Hub {
     /// Refuses every publication from now on; those that go on are not touched.
     pub fn close(&self) {
         self.closed.cancel();
+    }
+
+    /// Tells a channel why the source that its configuration names is not there; `None`: nothing keeps
+    /// it away. A source that comes says so by itself.
+    pub fn absent(&self, channel: &Name, why: Option<String>) {
+        if let Some(door) = self.doors.get(channel) {
+            lock(&door.doorway).absent = why;
+        }
+    }
+
+    /// Counts somebody who wanted to publish to a channel and was turned away, by one of a few words
+    /// for the reason.
+    pub fn turned_away(&self, channel: &str, why: &'static str) {
+        if let Some(door) = self.doors.get(channel) {
+            lock(&door.doorway).turned_away(why);
+        }
     }
 
     /// Grants or refuses a wish to publish. A granted one ends the channel's current publication.
@@ -350,6 +371,7 @@ impl Hub {
             before.end(Closed::TakenOver);
         }
         drop(occupant);
+        lock(&door.doorway).absent = None;
         let contract = door.access.max_bitrate.map(|bits| Mutex::new(Contract::new(bits.into())));
         let channel = door.access.channel.clone();
         let program = door.access.program;
@@ -441,12 +463,18 @@ impl Drop for Publication {
 #[derive(Debug)]
 pub struct Subscription {
     arrivals: mpsc::Receiver<Session>,
+    doorway: Arc<Mutex<Doorway>>,
 }
 
 impl Subscription {
     /// The next publisher; `None` when the hub is gone. Safe to cancel.
     pub async fn next(&mut self) -> Option<Session> {
         self.arrivals.recv().await
+    }
+
+    /// What there is to tell of the door beside those who came through it.
+    pub fn doorway(&self) -> Doorway {
+        lock(&self.doorway).clone()
     }
 }
 

@@ -20,14 +20,14 @@ mod library;
 mod link;
 mod reject;
 mod server;
-mod stream_id;
+pub mod stream_id;
 
 pub use caller::{BadUrl, End as CallEnd, Url, pull};
 pub use engine::Engine;
 pub use library::{Error, PASSPHRASE, version};
 pub use link::Link;
 pub use reject::Reject;
-pub use server::{Options, serve};
+pub use server::{End, Options, serve};
 
 /// The latency that can be asked for. Below, a lost packet is hardly ever there in time; above, what
 /// is held grows beyond reason.

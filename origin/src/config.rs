@@ -190,6 +190,20 @@ pub enum Source {
     Call(srt::Url),
 }
 
+impl Source {
+    /// Whether two channels can't both have their sources: of what is sent to one port of this machine
+    /// only one gets anything, while any number may listen to a group.
+    pub(crate) fn clashes(&self, other: &Self) -> bool {
+        let (Self::Datagrams(one), Self::Datagrams(other)) = (self, other) else { return false };
+        let (one, other) = (one.address, other.address);
+        let is_any = one.ip().is_unspecified() || other.ip().is_unspecified();
+        !one.ip().is_multicast()
+            && !other.ip().is_multicast()
+            && one.port() == other.port()
+            && (one.ip() == other.ip() || is_any && one.is_ipv4() == other.is_ipv4())
+    }
+}
+
 /// As the configuration writes it.
 impl std::fmt::Display for Source {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

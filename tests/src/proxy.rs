@@ -54,6 +54,8 @@ pub struct Tally {
     pub passed: u64,
     /// Bytes (TCP) or datagrams (UDP) that were read and forgotten.
     pub lost: u64,
+    /// Bytes of the datagrams that were lost; 0 for connections.
+    pub lost_bytes: u64,
     /// Datagrams that did not fit through the narrow place.
     pub overflowed: u64,
     /// Datagrams handed on twice.

@@ -314,6 +314,7 @@ impl Connection {
                     _ => "NetStream.Publish.Rejected",
                 };
                 self.session.refuse(code, &refusal.to_string());
+                self.hub.turned_away(&target.channel, refusal.label());
                 let channel = printable_name(&target.channel);
                 info!(peer = %self.peer, channel, reason = %refusal, "publish refused");
                 Err(refusal.into())

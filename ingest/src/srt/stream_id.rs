@@ -29,16 +29,16 @@ const APPLICATION: &str = "live/";
 
 /// A wish to publish, as written by the peer. Nothing in it is checked.
 #[derive(Clone, Debug)]
-pub(super) struct Target {
+pub struct Target {
     /// The channel's name.
-    pub(super) channel: String,
+    pub channel: String,
     /// The keys that it may mean: a `:` may be part of one, or what ends a user's name.
     keys: Vec<Secret>,
 }
 
 impl Target {
     /// What is offered as a key, one after the other; once `None` if nothing is.
-    pub(super) fn keys(&self) -> impl Iterator<Item = Option<&str>> {
+    pub fn keys(&self) -> impl Iterator<Item = Option<&str>> {
         let none = self.keys.is_empty().then_some(None);
         self.keys.iter().map(|key| Some(key.expose())).chain(none)
     }
@@ -46,7 +46,8 @@ impl Target {
 
 /// Why an identifier names no stream to publish to.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Error {
+#[non_exhaustive]
+pub enum Error {
     /// There is none.
     #[error("no stream id; it is publish:CHANNEL:KEY")]
     Empty,
@@ -81,7 +82,7 @@ impl From<&Error> for Reject {
 ///
 /// # Errors
 /// It names no stream to publish to.
-pub(super) fn parse(id: &str) -> Result<Target, Error> {
+pub fn parse(id: &str) -> Result<Target, Error> {
     if id.len() > MAX_STREAM_ID {
         return Err(Error::TooLong(id.len()));
     }

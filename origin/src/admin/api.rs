@@ -1,5 +1,6 @@
 //! What the API says of a channel: its public status, and what is for operators only. No key.
 
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use packager::time::{Rounding, Timescale};
@@ -18,6 +19,8 @@ pub(super) struct Channel {
     peer: Option<String>,
     /// Figures of the connection that the source comes over, where it is SRT's.
     link: Option<Link>,
+    /// Publishers that were turned away since the server started, by a word for the reason.
+    turned_away: BTreeMap<&'static str, u64>,
     grid: Option<Grid>,
     /// Those who watch and report.
     audience: Audience,
@@ -56,8 +59,9 @@ impl Channel {
                 whole_audio_frames: grid.whole_audio_frames(),
             }
         });
-        let events = status.events.clone();
-        Self { name: channel.name.to_string(), status, peer, link, grid, audience, events }
+        let (events, turned_away) = (status.events.clone(), status.turned_away.clone());
+        let name = channel.name.to_string();
+        Self { name, status, peer, link, turned_away, grid, audience, events }
     }
 }
 

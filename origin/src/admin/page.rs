@@ -11,6 +11,7 @@ use crate::channel::{Event, Health, Link, SourceStatus, Status};
 use crate::viewers::{Audience, Protocol};
 
 mod cues;
+mod publishing;
 
 /// Entries of a channel's list of events that stand on the page; the API has them all.
 const EVENTS: usize = 12;
@@ -115,7 +116,7 @@ fn channel(
     facts(html, status)?;
     audience(html, watching)?;
     events(html, &status.events)?;
-    publish(html, door, addresses)
+    publishing::settings(html, door, addresses)
 }
 
 /// What the machine has and what is taken of it, where that is counted.
@@ -154,6 +155,8 @@ fn facts(html: &mut String, status: &Status) -> fmt::Result {
         html.write_str("</dd>")?;
         source_facts(html, source)?;
     }
+    counted(html, "Turned away", status.turned_away.iter().map(|(why, times)| (*why, *times)))?;
+    counted(html, "Pictures", status.picture_faults.iter().map(|(kind, n)| (kind.word(), *n)))?;
     for (at, (kind, times)) in status.repairs.iter().enumerate() {
         html.write_str(if at == 0 { "<dt>Repaired</dt><dd>" } else { "<br>" })?;
         write!(html, "{}", Escaped(&kind.sentence(*times)))?;
@@ -226,15 +229,22 @@ fn source_facts(html: &mut String, source: &SourceStatus) -> fmt::Result {
     if let Some(link) = &source.link {
         connection(html, link)?;
     }
-    if !source.transport_faults.is_empty() {
-        html.write_str("<dt>Transport stream</dt><dd>")?;
-        for (at, (kind, times)) in source.transport_faults.iter().enumerate() {
-            let comma = if at > 0 { ", " } else { "" };
-            write!(html, "{comma}{times} {}", Escaped(&kind.replace('_', " ")))?;
-        }
-        html.write_str("</dd>")?;
+    let faults = source.transport_faults.iter().map(|(kind, times)| (*kind, *times));
+    counted(html, "Transport stream", faults)
+}
+
+/// How often things happened, each by its word; nothing where none did.
+fn counted(
+    html: &mut String,
+    what: &str,
+    counts: impl Iterator<Item = (&'static str, u64)>,
+) -> fmt::Result {
+    let each: Vec<_> =
+        counts.map(|(word, times)| format!("{times} {}", word.replace('_', " "))).collect();
+    if each.is_empty() {
+        return Ok(());
     }
-    Ok(())
+    write!(html, "<dt>{what}</dt><dd>{}</dd>", Escaped(&each.join(", ")))
 }
 
 /// How the source's packets fare on their way.
@@ -298,70 +308,6 @@ fn lasting(millis: u64) -> String {
     }
 }
 
-/// Publish settings, with the key folded away.
-fn publish(html: &mut String, door: &Door, addresses: &Addresses) -> fmt::Result {
-    if let Some(source) = &door.source {
-        return write!(
-            html,
-            "<div class=\"publish\"><h3>Source</h3><p>This channel takes its source from \
-             <code>{}</code> and no publisher.</p></div>",
-            Escaped(source)
-        );
-    }
-    let name = door.channel.as_str();
-    write!(
-        html,
-        "<div class=\"publish\"><h3>Publish</h3><p>In OBS: Settings, Stream, Service \
-         <em>Custom…</em></p><dl><dt>Server</dt><dd><code>{}</code></dd>",
-        Escaped(&addresses.rtmp)
-    )?;
-    let key = match &door.key {
-        Some(key) => format!("{name}?key={}", percent(key.expose())),
-        None => name.to_owned(),
-    };
-    html.write_str("<dt>Stream key</dt>")?;
-    secret(html, &key, door.key.is_some())?;
-    srt_address(html, door, &addresses.srt)?;
-    html.write_str("</dl>")?;
-    if door.key.is_none() {
-        html.write_str(
-            "<p class=\"note\">This channel has no key and takes publishers from this machine \
-             only.</p>",
-        )?;
-    }
-    html.write_str(
-        "<details class=\"encoder\"><summary>Encoder settings</summary><dl>\
-         <dt>Rate control</dt><dd>CBR</dd><dt>Keyframe interval</dt><dd>2 s</dd>\
-         <dt>Profile</dt><dd>high</dd><dt>Tune</dt><dd>zerolatency, or 0 B-frames</dd>\
-         <dt>Audio</dt><dd>AAC, 48 kHz, stereo</dd></dl></details></div>",
-    )
-}
-
-/// Where SRT encoders publish, and the passphrase, for which they have a field of its own.
-fn srt_address(html: &mut String, door: &Door, srt: &str) -> fmt::Result {
-    let mut url = format!("{srt}?streamid=publish:{}", door.channel);
-    if let Some(key) = &door.key {
-        let _ = write!(url, ":{}", percent(key.expose()));
-    }
-    html.write_str("<dt>Or by SRT</dt>")?;
-    secret(html, &url, door.key.is_some())?;
-    if let Some(passphrase) = &door.passphrase {
-        html.write_str("<dt>SRT passphrase</dt>")?;
-        secret(html, passphrase.expose(), true)?;
-    }
-    Ok(())
-}
-
-/// A text to copy, folded away if it `is_secret`.
-fn secret(html: &mut String, text: &str, is_secret: bool) -> fmt::Result {
-    let text = Escaped(text);
-    if is_secret {
-        write!(html, "<dd><details><summary>Show</summary><code>{text}</code></details></dd>")
-    } else {
-        write!(html, "<dd><code>{text}</code></dd>")
-    }
-}
-
 fn state(health: Health) -> (&'static str, &'static str) {
     match health {
         Health::Idle => ("idle", "no publisher"),
@@ -378,19 +324,6 @@ fn bitrate(bits: u64) -> String {
     } else {
         format!("{} kb/s", bits / 1_000)
     }
-}
-
-/// A key as it stands in a query: what could end it or be read as an escape is written as one.
-fn percent(key: &str) -> String {
-    let mut text = String::with_capacity(key.len());
-    for byte in key.bytes() {
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
-            text.push(char::from(byte));
-        } else {
-            let _ = write!(text, "%{byte:02X}");
-        }
-    }
-    text
 }
 
 const HEAD: &str = "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\">\

@@ -9,6 +9,7 @@ use ingest::hub::Hub;
 use ingest::srt;
 use ingest::ts::datagram::{Carrier, Door, Place};
 use ingest::ts::door::End;
+use ingest::ts::feed;
 use ingest::ts::file::Recording;
 use packager::media::Name;
 use tokio::time::Instant;
@@ -39,6 +40,19 @@ enum Ended {
     Call(#[from] srt::CallEnd),
 }
 
+impl Ended {
+    /// Whether it was the channel that ended it, and tells why.
+    fn is_told(&self) -> bool {
+        matches!(
+            self,
+            Self::Stream(End::Feed(feed::Error::Closed(_)))
+                | Self::Call(srt::CallEnd::Gone(
+                    srt::End::Closed(_) | srt::End::Feed(feed::Error::Closed(_))
+                ))
+        )
+    }
+}
+
 /// Feeds a channel until cancelled, or until its file has been played.
 pub(super) async fn keep(source: Source, hands: Hands, channel: Name) {
     let mut backoff = Backoff::up_to(LONGEST_PAUSE);
@@ -57,7 +71,12 @@ pub(super) async fn keep(source: Source, hands: Hands, channel: Name) {
                 info!(%channel, %source, reason = %End::Silent, "source gone");
                 continue;
             }
-            end => warn!(%channel, %source, reason = %end, "source ended"),
+            end => {
+                warn!(%channel, %source, reason = %end, "source ended");
+                if !end.is_told() {
+                    hands.hub.absent(&channel, Some(end.to_string()));
+                }
+            }
         }
         let pause = backoff.after_death(Instant::now());
         if hands.cancel.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
@@ -78,8 +97,12 @@ async fn turn(source: &Source, hands: &Hands, channel: &Name) -> Ended {
             let carrier = if *rtp { Carrier::Rtp } else { Carrier::Udp };
             let place = Place { address: *address, interface: *interface, from: *from };
             match Door::open(carrier, place) {
-                Ok(door) => door.serve(hub, channel).await.into(),
-                Err(error) => End::Io(error).into(),
+                Ok(door) => {
+                    // Whoever sends is waited for.
+                    hub.absent(channel, None);
+                    door.serve(hub, channel).await.into()
+                }
+                Err(error) => End::Listen(error).into(),
             }
         }
         Source::Call(url) => srt::pull(srt, url, hub, channel, srt_stats, cancel).await.into(),

@@ -17,6 +17,8 @@ const MAX_EVENTS: usize = 64;
 pub(crate) enum Cause {
     /// The source is gone; the channel goes on without it.
     SourceLost,
+    /// The source that the configuration names is kept away by something.
+    Absent,
     /// A source is there and sends no picture.
     NoPicture,
     /// A source could not be taken.
@@ -33,6 +35,7 @@ impl Cause {
     fn kind(&self) -> &'static str {
         match self {
             Self::SourceLost => "source lost",
+            Self::Absent => "no source",
             Self::NoPicture => "no picture",
             Self::Refused => "refused",
             Self::Encoder => "encoder",

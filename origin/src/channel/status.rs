@@ -77,12 +77,19 @@ pub struct Status {
     pub timestamp_repairs: u64,
     /// The same by kind; those that never happened are not there.
     pub repairs: BTreeMap<RepairKind, u64>,
+    /// Pictures of the ladder that are not the source's next one, since the server started, by kind;
+    /// those that never happened are not there.
+    pub picture_faults: BTreeMap<PictureFault, u64>,
     /// Times the worker process had to be started again.
     pub worker_restarts: u64,
     /// Whether the channel was on the air when the server before this one died, and has nothing to
     /// play yet. Viewers of then are waiting.
     #[serde(skip)]
     pub interrupted: bool,
+    /// Publishers that were turned away since the server started, by a word for the reason. For
+    /// operators: left out of the public status.
+    #[serde(skip)]
+    pub turned_away: BTreeMap<&'static str, u64>,
     /// The newest thing that is wrong, in words for a person; gone when it is over.
     pub last_error: Option<String>,
     /// What has happened lately, oldest first. For operators: left out of the public status.
@@ -148,6 +155,29 @@ impl RepairKind {
             Self::Wrap => format!("the source's clock ran over its 32 bits {counted}"),
             Self::Hole => format!("pictures or sound were missing {counted}"),
             Self::Surplus => format!("there was more sound than time {counted}"),
+        }
+    }
+}
+
+/// Why viewers of a ladder are shown another picture than the source's next one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PictureFault {
+    /// One was shown again, because the next was not there in time.
+    Repeated,
+    /// One of the source's was not shown: it came too late, or two came for one place.
+    Dropped,
+    /// An encoder was too slow for one, and its rung showed the one before.
+    Skipped,
+}
+
+impl PictureFault {
+    /// As it is written in JSON and metrics.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Repeated => "repeated",
+            Self::Dropped => "dropped",
+            Self::Skipped => "skipped",
         }
     }
 }

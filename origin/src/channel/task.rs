@@ -178,7 +178,7 @@ async fn attend(mut task: Task, mut subscription: Subscription, cancelled: Cance
             () = at(task.restart_at) => task.start_encoder(),
             () = at(task.slate_at) => task.start_encoder(),
             () = at(task.deadline) => task.pass_deadline().await,
-            _ = tick.tick() => task.look_around(),
+            _ = tick.tick() => task.look_around(subscription.doorway()),
         }
     }
     task.stop().await;
@@ -263,6 +263,7 @@ impl Task {
         }
         self.over(&Cause::SourceLost);
         self.over(&Cause::NoPicture);
+        self.over(&Cause::Absent);
         if self.context.config.pass_through {
             self.expect_source();
         }

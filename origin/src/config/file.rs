@@ -14,7 +14,7 @@ use packager::time::Span;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::{Channel, Config, Fallback, Problem, Problems, Rung, Source, Tls, value};
+use super::{Channel, Config, Datagrams, Fallback, Problem, Problems, Rung, Source, Tls, value};
 use crate::network::{Network, NoNetwork};
 
 mod cues;
@@ -134,6 +134,14 @@ impl<'a> Walk<'a> {
             }
         }
         config.channels = root.channels();
+        let (rtp, address) = (false, config.srt.listen);
+        let callers = Source::Datagrams(Datagrams { rtp, address, interface: None, from: None });
+        for (index, channel) in config.channels.iter().enumerate() {
+            if channel.source.as_ref().is_some_and(|source| source.clashes(&callers)) {
+                let words = "callers of [srt] come to this address and port".to_owned();
+                root.walk.problem(&format!("channel[{index}].source"), None, words);
+            }
+        }
         root.finish();
         config
     }
@@ -334,6 +342,17 @@ impl<'w, 'a, 't> Section<'w, 'a, 't> {
                         at,
                         format!("there is another channel {:?}", channel.name.as_str()),
                     );
+                }
+                let taken = channel.source.as_ref().is_some_and(|source| {
+                    channels
+                        .iter()
+                        .filter_map(|other| other.source.as_ref())
+                        .any(|o| source.clashes(o))
+                });
+                if taken {
+                    let at = section.take("source").map_or(0, |v| v.span().start);
+                    let words = "another channel listens on this address and port";
+                    section.problem("source", at, words.to_owned());
                 }
                 channels.push(channel);
             } else if !section.table.iter().any(|(key, _)| key.get_ref() == "name") {

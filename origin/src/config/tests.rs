@@ -291,6 +291,32 @@ fn a_channel_may_take_its_source_by_itself() {
 }
 
 #[test]
+fn two_channels_can_not_listen_on_one_port_but_to_one_group() {
+    let of_two = |one: &str, other: &str| {
+        let text = format!(
+            "[[channel]]\nname = \"a\"\nsource = {one:?}\n\
+             [[channel]]\nname = \"b\"\nsource = {other:?}\n"
+        );
+        problems(&text)
+    };
+    for (one, other, clash) in [
+        ("udp://127.0.0.1:5000", "rtp://127.0.0.1:5000", true),
+        ("udp://0.0.0.0:5000", "udp://10.0.0.1:5000", true),
+        ("udp://127.0.0.1:5000", "udp://127.0.0.1:5002", false),
+        ("udp://127.0.0.1:5000", "udp://127.0.0.1:8890", true),
+        ("udp://10.0.0.1:5000", "udp://10.0.0.2:5000", false),
+        ("udp://239.1.1.1:5000", "udp://239.1.1.1:5000", false),
+    ] {
+        let found = of_two(one, other);
+        let told = found.iter().any(|p| {
+            p.contains("channel[1].source: another channel listens")
+                || p.contains("channel[1].source: callers of [srt]")
+        });
+        assert_eq!((told, found.len()), (clash, usize::from(clash)), "{one} {other}: {found:?}");
+    }
+}
+
+#[test]
 fn a_source_that_can_not_be_is_named() {
     for (line, words) in [
         ("source = \"/no/such/file.ts\"", "\"/no/such/file.ts\" can't be read: No such file"),

@@ -224,7 +224,10 @@ impl Lane {
         let fate = self.plan.next(&faults, datagram.len());
         self.number += 1;
         if fate.lost {
-            self.tallies.note(self.way, |tally| tally.lost += 1);
+            self.tallies.note(self.way, |tally| {
+                tally.lost += 1;
+                tally.lost_bytes += datagram.len() as u64;
+            });
             return;
         }
         let now = Instant::now();

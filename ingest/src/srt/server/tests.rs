@@ -1,11 +1,14 @@
 //! Callers against the real library on both sides, and what they are told.
 
+use std::net::SocketAddr;
+
 use packager::media::Name;
 
 use super::*;
 use crate::hub::{Access, Session, Subscription};
-use crate::source::Peer;
+use crate::source::{Peer, Protocol};
 use crate::srt::engine::{Call, CallError};
+use crate::srt::reject::Reject;
 
 const KEY: &str = "k-1";
 const PASSPHRASE: &str = "correct horse";
@@ -130,6 +133,44 @@ async fn every_refusal_reaches_the_caller_as_a_code_and_the_right_key_is_let_in(
     door.stop().await;
 }
 
+#[tokio::test]
+async fn callers_whose_passphrase_does_not_match_are_counted_for_their_channel() {
+    let door = Fixture::new();
+    for (stream_id, passphrase, code) in [
+        ("publish:secret:k-1", Some("battery staple"), 10),
+        ("publish:secret:k-1", None, 11),
+        ("publish:news:k-1", Some(PASSPHRASE), 11),
+        ("publish:news:wrong", None, 1401),
+    ] {
+        assert_eq!(door.code(stream_id, passphrase).await, code, "{stream_id} {passphrase:?}");
+    }
+    let _let_in = door.call("publish:secret:k-1", Some(PASSPHRASE)).await.unwrap();
+    let counted = |channel: &str| door.subscriptions[channel].doorway().turned_away;
+    timeout(SOON, async {
+        while counted("secret").is_empty() || counted("news").len() < 2 {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    })
+    .await
+    .expect("it is found out");
+    assert_eq!(counted("secret"), [("passphrase", 2)].into());
+    assert_eq!(counted("news"), [("denied", 1), ("passphrase", 1)].into());
+    assert_eq!(door.stats.snapshot().refused["passphrase"], 3);
+    door.stop().await;
+}
+
+#[tokio::test]
+async fn a_call_that_is_turned_away_at_once_is_told_so_every_time() {
+    let door = Fixture::new();
+    for n in 0..300 {
+        // As fast as they come: after a while the gate turns them away.
+        let told = timeout(SOON, door.call("publish:nobody:k-1", None)).await;
+        let reject = told.unwrap_or_else(|_| panic!("call {n} is never told"));
+        assert!(matches!(reject.unwrap_err().code(), 1401 | 1402));
+    }
+    door.stop().await;
+}
+
 /// Waits for a connection to end, whatever it brings until then.
 async fn ends(connection: &mut Connection) {
     timeout(SOON, async { while connection.next().await.is_some() {} }).await.expect("the end");
@@ -206,7 +247,8 @@ async fn nobody_at_the_other_end_is_told_in_time() {
 #[test]
 fn callers_of_one_address_that_come_too_fast_are_turned_away_unasked() {
     let (hub, _subscriptions, passphrases) = channels();
-    let doorman = Doorman { hub, passphrases, gate: Gate::default(), stats: Arc::default() };
+    let stats = Arc::<Stats>::default();
+    let doorman = Doorman::new(hub, passphrases, Arc::clone(&stats));
     let now = Instant::now();
     let from = |address: &str| {
         let peer = SocketAddr::new(address.parse().unwrap(), 5_000);
@@ -216,7 +258,7 @@ fn callers_of_one_address_that_come_too_fast_are_turned_away_unasked() {
     assert!(decided[0] && !decided[39]);
     assert_eq!(from("192.0.2.7").unwrap_err(), Reject::OVERLOAD);
     assert!(from("192.0.2.8").is_ok(), "another one");
-    assert_eq!(doorman.stats.snapshot().refused["connecting too fast"], 11);
+    assert_eq!(stats.snapshot().refused["connecting too fast"], 11);
     let secret = Caller {
         peer: SocketAddr::new("192.0.2.9".parse().unwrap(), 1),
         stream_id: Some("publish:secret:k-1"),

@@ -17,7 +17,7 @@ use crate::channel::encoder::{Encoder, Event};
 use crate::channel::incidents::{Cause, Happening};
 use crate::channel::overload::{Load, RungLoad};
 use crate::channel::packaging::Begun;
-use crate::channel::status::{Health, RepairKind};
+use crate::channel::status::{Health, PictureFault, RepairKind};
 use crate::clock::Clock as _;
 
 /// A picture received this long after its place has been put there to fill a run's beginning.
@@ -131,6 +131,11 @@ impl Task {
             (RepairKind::Jump, jumps),
             (RepairKind::Late, late),
             (RepairKind::Ahead, ahead),
+        ]);
+        self.count_picture_faults([
+            (PictureFault::Repeated, stats.repeated.saturating_sub(before.repeated)),
+            (PictureFault::Dropped, stats.dropped.saturating_sub(before.dropped)),
+            (PictureFault::Skipped, stats.skipped.saturating_sub(before.skipped)),
         ]);
     }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use ingest::hub::Doorway;
 use packager::media::Rendition;
 use packager::time::{Rounding, Span, Timescale, Timestamp};
 use packager::timeline::{Lengths, Snapshot};
@@ -12,7 +13,9 @@ use tracing::warn;
 use super::{PICTURE_WITHIN, Task};
 use crate::channel::incidents::{Cause, Happening};
 use crate::channel::stages;
-use crate::channel::status::{BreakStatus, Health, LeftOut, RenditionStatus, RepairKind};
+use crate::channel::status::{
+    BreakStatus, Health, LeftOut, PictureFault, RenditionStatus, RepairKind,
+};
 use crate::clock::Clock as _;
 use crate::config::Periods;
 use crate::telemetry::metrics::LinkTimes;
@@ -40,7 +43,7 @@ impl Task {
     }
 
     /// What is done now and then.
-    pub(super) fn look_around(&mut self) {
+    pub(super) fn look_around(&mut self, doorway: Doorway) {
         let late = |by: &mut Instant| *by <= Instant::now();
         if self.source.as_mut().is_some_and(|source| source.picture_by.take_if(late).is_some()) {
             let seconds = PICTURE_WITHIN.as_secs();
@@ -55,7 +58,25 @@ impl Task {
             self.over(&Cause::Clock);
         }
         self.count_passing_repairs();
+        self.look_at_door(doorway);
         self.report();
+    }
+
+    /// Who has not come through the door, and why. Whoever keeps the door has logged it.
+    fn look_at_door(&mut self, Doorway { absent, turned_away }: Doorway) {
+        match absent.filter(|_| self.source.is_none()) {
+            Some(why) => {
+                let now = self.context.clock.now_millis();
+                let words = format!("the channel's source is not there: {why}");
+                self.incidents.open(Cause::Absent, now, words);
+            }
+            None => self.over(&Cause::Absent),
+        }
+        for (why, times) in &turned_away {
+            let before = self.status.turned_away.get(why).copied().unwrap_or(0);
+            self.context.metrics.turned_away(why, times.saturating_sub(before));
+        }
+        self.status.turned_away = turned_away;
     }
 
     /// Publishes the status as of now.
@@ -142,6 +163,14 @@ impl Task {
         for (kind, times) in source.session.report().faults().filter(|(_, times)| *times > 0) {
             let before = source.status.transport_faults.insert(kind, times).unwrap_or(0);
             self.context.metrics.transport_faults(kind, times.saturating_sub(before));
+        }
+    }
+
+    /// Counts pictures of the ladder that are not the source's next one.
+    pub(super) fn count_picture_faults(&mut self, new: [(PictureFault, u64); 3]) {
+        for (kind, new) in new.into_iter().filter(|(_, new)| *new > 0) {
+            self.context.metrics.picture_faults(kind.word(), new);
+            *self.status.picture_faults.entry(kind).or_default() += new;
         }
     }
 

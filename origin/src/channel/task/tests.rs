@@ -279,6 +279,24 @@ async fn a_worker_that_dies_is_followed_by_one_that_needs_neither_header_nor_key
 }
 
 #[tokio::test]
+async fn what_keeps_a_source_away_is_told_until_it_is_there_and_who_was_turned_away_is_counted() {
+    let mut channel = Fixture::new();
+    let name = Name::parse("news").unwrap();
+    channel.hub.absent(&name, Some("address in use".to_owned()));
+    channel.hub.turned_away("news", "passphrase");
+    let said = "the channel's source is not there: address in use";
+    let status = channel.until(|status| status.last_error.as_deref() == Some(said)).await;
+    assert_eq!(
+        status.events.last().map(|event| (event.kind, event.ended)),
+        Some(("no source", None))
+    );
+    channel.until(|status| status.turned_away == [("passphrase", 1)].into()).await;
+    let _publication = channel.publish();
+    channel.until(|status| status.source.is_some() && status.last_error.is_none()).await;
+    channel.stop().await;
+}
+
+#[tokio::test]
 async fn a_worker_that_is_late_for_a_part_is_asked_for_a_key_frame_behind_the_filler() {
     let mut channel = Fixture::new();
     // A part has 8 frames: the second one is begun.

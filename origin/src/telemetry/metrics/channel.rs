@@ -41,6 +41,8 @@ pub(super) struct ChannelFamilies {
     worker_restarts: Family<ChannelLabel, Counter>,
     takeovers: Family<ChannelLabel, Counter>,
     repairs: Family<KindLabels, Counter>,
+    picture_faults: Family<KindLabels, Counter>,
+    turned_away: Family<KindLabels, Counter>,
     gop: Family<ChannelLabel, Measure>,
     av_skew: Family<ChannelLabel, Measure>,
     encoder_lag: Family<ChannelLabel, Measure>,
@@ -143,6 +145,8 @@ impl ChannelFamilies {
             worker_restarts: Family::default(),
             takeovers: Family::default(),
             repairs: Family::default(),
+            picture_faults: Family::default(),
+            turned_away: Family::default(),
             gop: Family::default(),
             av_skew: Family::default(),
             encoder_lag: Family::default(),
@@ -202,6 +206,16 @@ impl ChannelFamilies {
             "ingest_timestamp_repairs",
             "Repairs made to a source's timestamps, by kind",
             self.repairs.clone(),
+        );
+        registry.register(
+            "encoder_picture_faults",
+            "Pictures of a ladder that are not the source's next one, by kind",
+            self.picture_faults.clone(),
+        );
+        registry.register(
+            "publishers_turned_away",
+            "Publishers that wanted to come to a channel and were turned away, by reason",
+            self.turned_away.clone(),
         );
         registry.register(
             "publisher_takeovers",
@@ -314,6 +328,18 @@ impl ChannelMetrics {
     pub fn repaired(&self, kind: &'static str, times: u64) {
         let labels = KindLabels { channel: self.channel.clone(), kind };
         self.families.repairs.get_or_create(&labels).inc_by(times);
+    }
+
+    /// Counts pictures of the ladder that are not the source's next one, for one kind of reason.
+    pub fn picture_faults(&self, kind: &'static str, times: u64) {
+        let labels = KindLabels { channel: self.channel.clone(), kind };
+        self.families.picture_faults.get_or_create(&labels).inc_by(times);
+    }
+
+    /// Counts publishers that were turned away for one reason.
+    pub fn turned_away(&self, kind: &'static str, times: u64) {
+        let labels = KindLabels { channel: self.channel.clone(), kind };
+        self.families.turned_away.get_or_create(&labels).inc_by(times);
     }
 
     /// Counts faults of one kind in a source's transport stream.

@@ -46,7 +46,9 @@ impl Street {
         let moving = last.max(first + harness::server::LEAD_IN);
         self.server.wait_segment("good", moving + 2, Duration::from_secs(15))?;
         self.neighbour.check()?;
-        crate::examine::whole(&self.witness.finish()?, &self.neighbour)?;
+        let record = self.witness.finish()?;
+        let filled = crate::examine::Filled::of(&self.server, "good")?;
+        crate::examine::whole(&record, &self.neighbour, &filled)?;
         let log = self.server.log();
         let panicked = log.lines().find(|line| line.contains("panicked"));
         assert_eq!(panicked, None);

@@ -49,6 +49,11 @@ fn the_reordering_of_rtp_survives_its_corpus() {
 }
 
 #[test]
+fn stream_identifiers_survive_their_corpus() {
+    assert!(replay("stream_ids", targets::stream_ids) >= 10);
+}
+
+#[test]
 fn the_section_decoder_survives_its_corpus() {
     assert!(replay("cue_section", targets::cue_section) >= 10);
 }

@@ -19,10 +19,15 @@ const MOST_LIP_ERROR_NS: i64 = 40_000_000;
 /// Most of a record that may be filler on a machine that is shared: what is looked at must be there.
 const MOST_FILLED: u64 = 4;
 
-/// Time that a server says it has filled because no encoder, or no source, made it in time: seconds by
-/// rendition. A part that a starved encoder brings too late is a picture that stands, by design.
+/// What a server says that it did not show as it came, by design, where the machine did not keep time.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Filled(BTreeMap<String, f64>);
+pub(crate) struct Filled {
+    /// Seconds by rendition that were filled because no encoder, or no source, made them in time: a part
+    /// that a starved encoder brings too late is a picture that stands.
+    seconds: BTreeMap<String, f64>,
+    /// Pictures that came later than the adaptive buffer has room for, and those shown in their place.
+    faults: u64,
+}
 
 impl Filled {
     /// What a server has filled of a channel so far.
@@ -38,12 +43,24 @@ impl Filled {
         if filled.is_empty() {
             return Err(Failure::new(format!("no renditions of {channel} in the metrics")));
         }
-        Ok(Self(filled))
+        let faults = server.status(channel)?["picture_faults"].clone();
+        let faults = faults.as_object().into_iter().flatten().filter_map(|(_, n)| n.as_u64());
+        Ok(Self { seconds: filled, faults: faults.sum() })
+    }
+
+    /// How many of so many pictures the server says it repeated or left out; a twentieth at most.
+    pub(crate) fn faults(&self, frames: u64) -> u64 {
+        self.faults.min(frames / 20)
+    }
+
+    /// How many of so many pictures of a publisher may be out of line.
+    pub(crate) fn excused(&self, publisher: &Publisher, frames: u64) -> u64 {
+        publisher.excused(frames).max(self.faults(frames))
     }
 
     /// In frames of a rendition of so many a second.
     fn frames(&self, rendition: &str, rate: FrameRate) -> u64 {
-        let seconds = self.0.get(rendition).copied().unwrap_or_default();
+        let seconds = self.seconds.get(rendition).copied().unwrap_or_default();
         (seconds * f64::from(rate.num) / f64::from(rate.den)).ceil() as u64
     }
 }
@@ -219,29 +236,22 @@ pub(crate) fn frames(track: &Track) -> Result<Vec<Frame>> {
     Ok(frames)
 }
 
-/// Everything above on a whole record: what a viewer of any rendition must have seen and heard.
-/// Gives the number of ticks heard.
-pub(crate) fn whole(record: &Record, publisher: &Publisher) -> Result<usize> {
-    whole_but_for(record, publisher, &Filled::default())
-}
-
-/// The same of a channel of which so much was filled.
-pub(crate) fn whole_but_for(
-    record: &Record,
-    publisher: &Publisher,
-    filled: &Filled,
-) -> Result<usize> {
+/// Everything above on a whole record: what a viewer of any rendition must have seen and heard, of a
+/// channel that says this of itself. Gives the number of ticks heard.
+pub(crate) fn whole(record: &Record, publisher: &Publisher, filled: &Filled) -> Result<usize> {
     record.clean()?;
     let feed = publisher.feed();
     let (mut renditions, mut most) = (Vec::new(), 0);
     for track in record.tracks.iter().filter(|t| !t.rendition.audio) {
         let name = &track.rendition.name;
         let shown = decoded(track, feed)?;
-        let (frames, filled) = (shown.len() as u64, filled.frames(name, feed.rate));
+        let frames = shown.len() as u64;
+        let excused = filled.excused(publisher, frames);
+        let filled = filled.frames(name, feed.rate);
         if filled > frames / MOST_FILLED {
             return Err(Failure::new(format!("{name}: {filled} frames filled, {frames} shown")));
         }
-        let excused = publisher.excused(frames) + filled;
+        let excused = excused + filled;
         in_time(&shown, feed, filled).context(name)?;
         in_order(&shown, feed, excused).context(name)?;
         constant_delay(&shown, feed, excused).context(name)?;

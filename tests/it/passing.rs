@@ -27,7 +27,7 @@ fn comes_out_whole(source: Source) -> Result<Record> {
     let audible = source.sound.is_some();
     let channel = ChannelConfig::pass_through("a").with_key("k");
     let (record, publisher, filled) = take_on(channel, source)?;
-    let ticks = examine::whole_but_for(&record, &publisher, &filled)?;
+    let ticks = examine::whole(&record, &publisher, &filled)?;
     assert_eq!(ticks >= 4, audible, "{ticks} ticks heard");
     absence::one_run(&record)?;
     Ok(record)

@@ -32,6 +32,7 @@ pub mod publisher;
 pub mod reader;
 pub mod rules;
 pub mod server;
+pub mod splicer;
 pub mod wait;
 pub mod witness;
 pub mod workspace;

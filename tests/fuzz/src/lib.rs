@@ -9,6 +9,8 @@ use ingest::rtmp::chunk::{Error, Message, Reader};
 use ingest::rtmp::message::Writer;
 use ingest::rtmp::session::{Event, Session};
 use ingest::source::Unit;
+use ingest::srt;
+use ingest::srt::stream_id;
 use ingest::ts::rtp::Reorder;
 use ingest::ts::{self, Demuxer, MAX_PES, PACKET, Want};
 use packager::grid::Grid;
@@ -160,6 +162,24 @@ pub fn rtp(mut data: &[u8]) {
             "something waits too long"
         );
         data = after;
+    }
+}
+
+/// What a caller or a configuration writes is read or refused: what is read of a stream identifier is in
+/// it, and fit for a log line, and a URL is written without its secrets.
+pub fn stream_ids(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    if let Ok(target) = stream_id::parse(text) {
+        let keys: Vec<_> = target.keys().flatten().collect();
+        assert!(keys.len() <= 4, "{keys:?}");
+        for one in keys.into_iter().chain([target.channel.as_str()]) {
+            assert!(one.len() <= text.len() && !one.contains(char::is_control), "{one:?}");
+        }
+    }
+    if let Ok(url) = text.parse::<srt::Url>() {
+        let written = url.to_string();
+        assert!(!written.contains('?'), "{written}");
+        assert!(written.parse::<srt::Url>().is_ok(), "{written}");
     }
 }
 

@@ -47,6 +47,12 @@ fn wrong_keys_and_passphrases_are_told_to_the_encoder_and_never_logged() -> Resu
     for secret in ["right-key", wrong, PASSPHRASE, "wrong-passphrase"] {
         assert!(!log.contains(secret), "{secret} is in the log:\n{log}");
     }
+    // Of those the server hears nothing: it finds out that nobody has come.
+    server.wait_log(&["srt caller refused", "channel=\"b\"", "passphrase"], SOON)?;
+    until("two refusals of the second channel in the API", SOON, || {
+        let refused = channel(&server, "b")?["turned_away"].clone();
+        Ok(Look::at((refused["passphrase"] == 2).then_some(()), refused.to_string()))
+    })?;
     until("three refusals in the metrics", SOON, || {
         let metrics = server.client.text(&server.admin_url("/metrics"))?;
         let refused = metrics.lines().find_map(|l| l.strip_prefix("headwater_srt_refusals_total "));

@@ -70,12 +70,13 @@ pub(crate) fn side_by_side(goes_on: Duration, handshakes: u64) -> Result {
     for ((name, mut publisher), witness) in good.into_iter().zip(witnesses) {
         publisher.check()?;
         let record = witness.finish()?;
+        let filled = Filled::of(&server, name)?;
         record.clean().context(name)?;
         one_run(&record).context(name)?;
         let feed = publisher.feed();
         for track in record.tracks.iter().filter(|t| !t.rendition.audio) {
             let shown = examine::decoded(track, feed)?;
-            let excused = publisher.excused(shown.len() as u64);
+            let excused = filled.excused(&publisher, shown.len() as u64);
             examine::every_frame_once(&shown, feed, excused).context(name)?;
         }
     }

@@ -1,0 +1,92 @@
+//! Puts streams of cues into a recorded transport stream, as a splicer before us would: their entries
+//! into every map of the program, and sections between its packets.
+//!
+//! It takes what ffmpeg writes: one program, whose map stands in a packet of its own.
+
+use ingest::ts::PACKET;
+use packager::scte35::section::checksum;
+
+use crate::{Context, Result};
+
+/// Where ffmpeg puts its map, and the picture.
+const MAP: u16 = 0x1000;
+const PICTURE: u16 = 0x100;
+/// stream_type of SCTE-35.
+const CUES: u8 = 0x86;
+/// Bytes of a section behind its head, at the most, that fit into one packet with their pointer.
+const LONGEST: usize = PACKET - 4 - 1;
+
+/// A stream of cues.
+#[derive(Clone, Copy, Debug)]
+pub struct Stream<'a> {
+    /// Its PID.
+    pub pid: u16,
+    /// Its descriptors in the map, as they stand there.
+    pub descriptors: &'a [u8],
+}
+
+/// A section, and where it is sent.
+#[derive(Clone, Copy, Debug)]
+pub struct Message<'a> {
+    /// The stream's PID.
+    pub pid: u16,
+    /// In front of which picture, counted from 0 in the order of decoding.
+    pub before: usize,
+    /// All of it.
+    pub section: &'a [u8],
+}
+
+/// The stream with cues in it.
+///
+/// # Errors
+/// A map or a section does not fit into a packet.
+pub fn splice(bytes: &[u8], streams: &[Stream<'_>], messages: &[Message<'_>]) -> Result<Vec<u8>> {
+    let (mut out, mut pictures) = (Vec::with_capacity(bytes.len() * 2), 0);
+    let mut sent = vec![0; streams.len()];
+    for packet in bytes.chunks_exact(PACKET) {
+        let pid = u16::from_be_bytes([packet[1] & 0x1f, packet[2]]);
+        let begins = packet[1] & 0x40 != 0;
+        if pid == MAP && begins {
+            let map = map(&packet[5..], streams);
+            out.extend(carry(pid, packet[3] & 0x0f, &map)?);
+            continue;
+        }
+        if pid == PICTURE && begins {
+            for message in messages.iter().filter(|one| one.before == pictures) {
+                let of = streams.iter().position(|stream| stream.pid == message.pid);
+                let of = of.context("a stream for every message")?;
+                out.extend(carry(message.pid, sent[of] & 0x0f, message.section)?);
+                sent[of] += 1;
+            }
+            pictures += 1;
+        }
+        out.extend(packet);
+    }
+    Ok(out)
+}
+
+/// A map with more streams in it.
+fn map(section: &[u8], streams: &[Stream<'_>]) -> Vec<u8> {
+    let length = usize::from(u16::from_be_bytes([section[1] & 0x0f, section[2]]));
+    // Without the checksum.
+    let mut map = section[..length + 3 - 4].to_vec();
+    for Stream { pid, descriptors } in streams {
+        let [high, low] = pid.to_be_bytes();
+        map.extend([CUES, 0xe0 | high, low, 0xf0, descriptors.len() as u8]);
+        map.extend(*descriptors);
+    }
+    let [high, low] = ((map.len() + 4 - 3) as u16).to_be_bytes();
+    (map[1], map[2]) = (0xb0 | high, low);
+    map.extend(checksum(&map).to_be_bytes());
+    map
+}
+
+/// A packet with a section in it.
+fn carry(pid: u16, counter: u8, section: &[u8]) -> Result<[u8; PACKET]> {
+    let mut packet = [0xff; PACKET];
+    let [high, low] = pid.to_be_bytes();
+    packet[..5].copy_from_slice(&[0x47, 0x40 | high, low, 0x10 | counter, 0]);
+    let room = (section.len() <= LONGEST).then(|| &mut packet[5..5 + section.len()]);
+    room.context("a section that fits into a packet")?.copy_from_slice(section);
+    Ok(packet)
+}

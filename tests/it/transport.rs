@@ -163,7 +163,6 @@ fn harmless(bytes: &[u8], kind: usize) -> Vec<u8> {
 }
 
 #[test]
-#[ignore = "has not been tried yet: run it by name"]
 fn the_demultiplexer_agrees_with_ffprobe_on_what_ffmpeg_and_gstreamer_make() -> Result {
     let dir = tempfile::tempdir().context("a folder")?;
     let mut dice = Dice::new(7);
@@ -228,7 +227,7 @@ fn free_port() -> Result<u16> {
 /// gets the same stream with damage in it; every picture of the two comes out once, at its time. A fourth
 /// can't listen where another program does, says so, and takes the port when it is free.
 #[test]
-#[ignore = "has not been tried yet: run it by name"]
+#[ignore = "half a minute of real time, with encoders for several channels: `make soak`"]
 fn datagrams_come_out_whole_beside_a_channel_whose_datagrams_are_damaged() -> Result {
     let (udp, rtp, damaged) = (free_port()?, free_port()?, free_port()?);
     let taken = UdpSocket::bind("127.0.0.1:0").context("a port")?;
@@ -342,7 +341,7 @@ impl Drop for Vandal {
 /// AC-3, and as it is, with AAC in ADTS and in LATM: the pictures of a turn of the file one after the
 /// other, with the sound that belongs to them, and the next turn behind it in the same run.
 #[test]
-#[ignore = "has not been tried yet: run it by name"]
+#[ignore = "half a minute of real time, with encoders for several channels: `make soak`"]
 fn a_file_whose_clock_turns_over_is_played_again_and_again_in_one_run() -> Result {
     let dir = tempfile::tempdir().context("a folder")?;
     let [aac, mp2, latm, hevc] =
@@ -405,7 +404,7 @@ fn a_file_whose_clock_turns_over_is_played_again_and_again_in_one_run() -> Resul
 }
 
 /// The pictures of a record go by one by one, but where the file begins again, with their sound.
-fn turns(record: &Record, feed: harness::publisher::Feed, status: &serde_json::Value) -> Result {
+fn turns(record: &Record, feed: harness::publisher::Feed, filled: &examine::Filled) -> Result {
     let track = record.tracks.iter().find(|t| !t.rendition.audio).context("pictures")?;
     let shown = examine::decoded(track, feed)?;
     let settled = examine::settled(&shown, feed);

@@ -35,6 +35,7 @@ fn out(event_id: u32, at: i64) -> Result<Bytes> {
 /// A recording with two streams of cues is played: each break begins with the picture that its section
 /// names, in every rendition, and is told with the section as it was sent.
 #[test]
+#[ignore = "half a minute of real time, most of it a recording: `make soak`"]
 fn cues_of_a_recording_cut_on_their_pictures_with_and_without_a_registration() -> Result {
     let dir = tempfile::tempdir().context("a folder")?;
     let path = dir.path().join("plain.ts");

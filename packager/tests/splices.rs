@@ -271,7 +271,8 @@ fn pictures_carry_a_cue_from_when_it_is_told_up_to_its_splice_alike_in_every_run
         ] {
             let carried = told.iter().filter(|(_, all)| all.iter().any(|one| one.id == event.id));
             let carried: Vec<_> = carried.map(|(k, _)| *k).collect();
-            let first = node.grid.number_at(told_at) + 1;
+            // The first chunk of a segment is written a part after it begins.
+            let first = node.grid.number_at(told_at - node.grid.part_ticks.cast_signed()) + 1;
             assert_eq!(carried, (first..=k).collect::<Vec<_>>(), "{offset}");
             let one = told[&k].iter().find(|one| one.id == event.id).unwrap();
             assert_eq!((one.version, one.timescale, one.time), (1, 90_000, event.at as u64));

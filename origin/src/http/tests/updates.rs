@@ -25,6 +25,8 @@ fn skip(answer: &Answer) -> Option<&str> {
 async fn hl_17_an_update_leaves_out_what_is_old_and_is_another_url_than_the_whole() {
     let mut origin = Fixture::live(COUNT).await;
     let k = FIRST_K + COUNT;
+    origin.push_part(0, k).await;
+    origin.publish();
     for (version, tag) in [
         ("YES", "SKIPPED-SEGMENTS=4"),
         ("v2", "SKIPPED-SEGMENTS=4,RECENTLY-REMOVED-DATERANGES=\"\""),
@@ -36,7 +38,7 @@ async fn hl_17_an_update_leaves_out_what_is_old_and_is_another_url_than_the_whol
         assert_eq!(segments(&at_once), segments(&before)[OLD..]);
     }
     // An update and the whole are waited for side by side, and each gets its own.
-    let wanted = format!("{LIST}?_HLS_msn={k}&_HLS_part=0");
+    let wanted = format!("{LIST}?_HLS_msn={k}&_HLS_part=1");
     let [whole, yes, v2] = ["", "&_HLS_skip=YES", "&_HLS_skip=v2"]
         .map(|more| origin.spawn_get(&format!("{wanted}{more}")));
     origin.settle().await;
@@ -49,7 +51,7 @@ async fn hl_17_an_update_leaves_out_what_is_old_and_is_another_url_than_the_whol
     for update in [yes.await.unwrap(), v2.await.unwrap()] {
         assert!(skip(&update).is_some(), "{}", update.text());
         assert_eq!(update.header(CACHE_CONTROL), "max-age=12", "as of any that has just appeared");
-        assert!(update.text().contains(&format!("/{k}.0.m4s\"")));
+        assert!(update.text().contains(&format!("/{k}.1.m4s\"")));
         let merged = [&segments(&before)[..OLD], &segments(&update)].concat();
         assert_eq!(merged, segments(&whole));
         let tail = |answer: &Answer| {
@@ -80,6 +82,8 @@ async fn an_update_that_nobody_could_use_is_the_whole() {
 #[tokio::test(start_paused = true)]
 async fn key_frames_have_updates_too_and_an_ended_channel_has_none() {
     let mut origin = Fixture::live(COUNT).await;
+    origin.push_part(0, FIRST_K + COUNT).await;
+    origin.publish();
     let keys = "/live/demo/96p/iframes.m3u8";
     let (whole, update) =
         (origin.get(keys).await, origin.get(&format!("{keys}?_HLS_skip=YES")).await);

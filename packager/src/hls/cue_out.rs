@@ -84,7 +84,9 @@ impl<'a> CueOut<'a> {
 
     fn goes_on(&self, text: &mut String, cue: &Cue, start: Timestamp) -> std::fmt::Result {
         let millis = |at: Timestamp| at.ticks_in(Timescale::MILLIS, Rounding::Nearest);
-        let begun = millis(Timestamp::new(cue.start, self.scale));
+        // Counted from the segment that the break was said before: a passed-through source is cut at its
+        // nearest key frame.
+        let begun = millis(Timestamp::new(cue.cut_at.unwrap_or(cue.start), self.scale));
         let elapsed = thousandths(millis(start).saturating_sub(begun).max(0).unsigned_abs());
         let section = || STANDARD.encode(&cue.section);
         match (self.style, length(cue)) {

@@ -239,26 +239,6 @@ pub struct Track {
     pub open: Option<Arc<OpenSegment>>,
 }
 
-impl Track {
-    /// Finished segments as a low-latency playlist lists them: those that it lists whole, and the
-    /// newest one if it lists that by its parts alone, which it does until the next one has a part.
-    ///
-    /// Stock hls.js takes a segment that is listed whole for loaded as soon as any part of it is in its
-    /// buffer. One that is still busy with the last but one when the whole is listed never asks for the
-    /// last, and its picture stands until the parts have left the playlist. So it is given the time of
-    /// another part. The only segment is always whole: players give up on a playlist without one.
-    pub fn listed_whole(&self) -> (&[Arc<Segment>], Option<&Arc<Segment>>) {
-        match self.segments.split_last() {
-            Some((last, before))
-                if self.open.is_none() && last.has_media() && !last.gap && !before.is_empty() =>
-            {
-                (before, Some(last))
-            }
-            _ => (&self.segments, None),
-        }
-    }
-}
-
 /// A run, or one stretch of it, as the window shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListedRun {
@@ -321,6 +301,27 @@ impl Snapshot {
         let last = self.last_k();
         let end = segments.partition_point(|segment| Some(segment.k) <= last);
         segments.get(..end).unwrap_or_default()
+    }
+
+    /// Finished segments of a rendition as its playlist lists them: those that it lists whole, and the
+    /// newest one if it lists that by its parts alone, which it does until the next one has a part.
+    ///
+    /// Stock hls.js takes a segment that is listed whole for loaded as soon as any part of it is in its
+    /// buffer. One that is still busy with the last but one when the whole is listed never asks for the
+    /// last, and its picture stands until the parts have left the playlist. So it is given the time of
+    /// another part. The only segment is always whole: players give up on a playlist without one. Of a
+    /// channel that has ended all are whole.
+    pub fn listed_whole(&self, index: usize) -> (&[Arc<Segment>], Option<&Arc<Segment>>) {
+        let Some(track) = self.tracks.get(index) else { return (&[], None) };
+        let growing = self.state == State::Live && track.open.is_none();
+        match track.segments.split_last() {
+            Some((last, before))
+                if growing && last.has_media() && !last.gap && !before.is_empty() =>
+            {
+                (before, Some(last))
+            }
+            _ => (&track.segments, None),
+        }
     }
 
     /// The runs that have media in every rendition within the window, oldest first.

@@ -103,7 +103,7 @@ pub(super) fn due(snapshot: &Snapshot, index: usize, wanted: Wanted) -> Due {
         return Due::Late;
     }
     let Some(track) = snapshot.tracks.get(index) else { return Due::TooFar };
-    let last = Whole::newest(track);
+    let last = Whole::newest(snapshot, index, track);
     let finished = track.segments.last().map_or(0, |segment| segment.k).max(last.k);
     if wanted.msn > finished.saturating_add(ADVANCE_SEGMENTS) {
         return Due::TooFar;
@@ -114,7 +114,7 @@ pub(super) fn due(snapshot: &Snapshot, index: usize, wanted: Wanted) -> Due {
         None => Due::Late,
         Some(part) => {
             let limit = advance_parts(&snapshot.format.grid);
-            part_due(track, &last, (wanted.msn, part), limit)
+            part_due(in_parts(snapshot, index, track), &last, (wanted.msn, part), limit)
         }
     }
 }
@@ -128,11 +128,11 @@ struct Whole {
 }
 
 impl Whole {
-    fn newest(track: &Track) -> Self {
+    fn newest(snapshot: &Snapshot, index: usize, track: &Track) -> Self {
         if let Some(open) = track.open.as_ref().filter(|open| open.gap.is_some()) {
             return Self { k: open.k, parts: 0 };
         }
-        track.listed_whole().0.last().map_or_else(Self::default, |last| {
+        snapshot.listed_whole(index).0.last().map_or_else(Self::default, |last| {
             let parts = if last.gap { 0 } else { last.parts.len() as u64 };
             Self { k: last.k, parts }
         })
@@ -140,16 +140,20 @@ impl Whole {
 }
 
 /// Number of the segment that is listed by its parts alone, and how many there are.
-fn in_parts(track: &Track) -> Option<(u64, u64)> {
-    match (&track.open, track.listed_whole().1) {
+fn in_parts(snapshot: &Snapshot, index: usize, track: &Track) -> Option<(u64, u64)> {
+    match (&track.open, snapshot.listed_whole(index).1) {
         (Some(open), _) => open.gap.is_none().then_some((open.k, open.parts.len() as u64)),
         (None, Some(closing)) => Some((closing.k, closing.parts.len() as u64)),
         (None, None) => None,
     }
 }
 
-fn part_due(track: &Track, last: &Whole, (msn, part): (u64, u64), limit: u64) -> Due {
-    let in_parts = in_parts(track);
+fn part_due(
+    in_parts: Option<(u64, u64)>,
+    last: &Whole,
+    (msn, part): (u64, u64),
+    limit: u64,
+) -> Due {
     let begun = in_parts.map_or(0, |(_, parts)| parts);
     let later = |ahead: u64| if ahead > limit { Due::TooFar } else { Due::Later };
     if msn > last.k {

@@ -54,7 +54,7 @@ pub(super) fn skippable(snapshot: &Snapshot, index: usize, skip: Skip) -> usize 
     let Some(track) = snapshot.tracks.get(index).filter(|_| skip != Skip::Nothing) else {
         return 0;
     };
-    let Some(last) = track.listed_whole().0.last() else { return 0 };
+    let Some(last) = snapshot.listed_whole(index).0.last() else { return 0 };
     let seconds = SKIP_UNTIL * u64::from(snapshot.format.grid.target_duration());
     let length = seconds * u64::from(Timescale::NANOS.get());
     let boundary = end_nanos(last, index).saturating_sub_unsigned(length);

@@ -31,8 +31,7 @@ fn write(text: &mut String, snapshot: &Snapshot, index: usize, skip: Skip) -> st
     let left = Left { skip, skipped, markers: &Markers::NONE };
     head::write(text, snapshot, track, kind, left)?;
     let mut writer = Writer::new(snapshot, rendition, index, Rows::Keys);
-    let whole = if live { track.listed_whole().0 } else { &track.segments };
-    for (position, segment) in whole.iter().enumerate() {
+    for (position, segment) in snapshot.listed_whole(index).0.iter().enumerate() {
         if position < skipped {
             writer.pass(segment);
         } else {

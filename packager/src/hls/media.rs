@@ -49,7 +49,7 @@ fn write(
     }
     let rows = if live { Rows::with_parts(snapshot, index) } else { Rows::Plain };
     let mut writer = Writer::new(snapshot, rendition, index, rows).telling(snapshot, markers.style);
-    let (whole, closing) = if live { track.listed_whole() } else { (&*track.segments, None) };
+    let (whole, closing) = snapshot.listed_whole(index);
     for (position, segment) in whole.iter().enumerate() {
         if position < skipped {
             writer.pass(segment);

@@ -63,7 +63,7 @@ fn an_independent_reader_takes_every_example() {
             let playlist =
                 parse_media(&media(&snapshot, index, Skip::Nothing, &Options::default()));
             let ended = snapshot.state == crate::timeline::State::Ended;
-            let closing = snapshot.tracks[index].listed_whole().1.is_some() && !ended;
+            let closing = snapshot.listed_whole(index).1.is_some();
             assert_eq!(
                 playlist.segments.len() + usize::from(closing),
                 snapshot.listed(index).len()
@@ -161,7 +161,7 @@ fn printed_durations_add_up_to_the_dates_over_a_day() {
                     format!("{seconds}{decimals:0<9}").parse::<u64>().unwrap()
                 })
                 .sum();
-            let segments = snapshot.tracks[index].listed_whole().0;
+            let segments = snapshot.listed_whole(index).0;
             let ticks = segments.last().unwrap().end() - segments[0].start;
             let scale = snapshot.tracks[index].segments[0].run.scale(index);
             let exact = Span::new(ticks.unsigned_abs(), scale)

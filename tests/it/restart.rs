@@ -302,6 +302,8 @@ fn going_down_answers_who_waits_at_once_and_ends_within_the_time() -> Result {
     let mut server = Server::start(&[ChannelConfig::tiny("a")])?;
     // A publisher that sends no picture: the channel starts, and its playlists are waited for.
     let _publisher = publish_nothing(&server, "a")?;
+    // The publisher is accepted a little before the channel knows of it.
+    server.wait_state("a", "starting", UP_WITHIN)?;
     let paths = ["/live/a/index.m3u8", "/live/a/manifest.mpd"];
     let held: Vec<_> = paths.iter().map(|path| ask(&server, path, 1)).collect::<Result<_>>()?;
     holds(&server, 2)?;

@@ -10,12 +10,15 @@ use harness::wait::{Look, until};
 use harness::{Context, Result, clock};
 use packager::time::FrameRate;
 
+/// How long anything that comes in a second or two may take on a shared machine.
+const UP_WITHIN: Duration = Duration::from_secs(15);
+
 /// A channel that is playable, and who publishes it.
 fn playable(config: ChannelConfig) -> Result<(Server, Publisher)> {
     let server = Server::start(&[config])?;
     let source = Source::tiny(FrameRate::new(30, 1));
     let publisher = source.publish(&server.publish_url("a", None))?;
-    server.wait_playable("a", Duration::from_secs(15))?;
+    server.wait_playable("a", UP_WITHIN)?;
     Ok((server, publisher))
 }
 
@@ -125,9 +128,16 @@ fn dl_04_a_segment_comes_part_by_part_from_when_it_was_announced() -> Result {
     let url = server.url("/live/a/manifest.mpd");
     let manifest = dash::manifest(&url, &server.client.text(&url)?)?;
     for representation in &manifest.representations {
-        let now_ns = (clock::now_ms() * 1_000_000) as i64;
-        // The one behind: it is waited for, and comes from its first part on.
-        let k = representation.announced(&manifest, now_ns).context("a segment")? + 1;
+        // One that has just been announced: none of it is made yet, and it is waited for.
+        let newest = || {
+            let now_ns = (clock::now_ms() * 1_000_000) as i64;
+            representation.announced(&manifest, now_ns).context("a segment")
+        };
+        let before = newest()?;
+        let k = until("segment that is announced", UP_WITHIN, || {
+            let k = newest()?;
+            Ok(Look::at((k > before).then_some(k), "the one before"))
+        })?;
         let (start_ns, length_ns) = representation.time_of(&manifest, k);
         let (start_ms, length_ms) = (start_ns as u64 / 1_000_000, length_ns as u64 / 1_000_000);
         let segment = representation.object(k).url;

@@ -56,7 +56,6 @@ fn median(series: &Series, from_ms: u64, to_ms: u64) -> Result<i64> {
 /// slower midway is caught by the adaptive buffer and by the player's, and shows as nothing.) The player
 /// keeps to real time: it would make up for what the path adds while that is measured.
 #[test]
-#[ignore = "fails: what the page of a player that keeps to real time shows has not been understood"]
 fn half_a_second_put_into_the_path_shows_as_half_a_second() -> Result {
     let server = Server::start(&[ChannelConfig::tiny("a")])?;
     let witness = Witness::start(Watch::new(&server.url(""), "a"));

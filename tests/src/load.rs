@@ -33,7 +33,7 @@ const PER_ADDRESS: u64 = 100;
 #[derive(Debug)]
 pub struct Crowd {
     runtime: Runtime,
-    viewers: JoinSet<Result<Answer>>,
+    viewers: JoinSet<Result<(Answer, TcpStream)>>,
     asked: Arc<AtomicU64>,
 }
 
@@ -83,7 +83,8 @@ impl Crowd {
                 stream.write_all(request.as_bytes()).await.context("a viewer's request")?;
                 drop(turn);
                 asked.fetch_add(1, Ordering::Relaxed);
-                answer(&mut stream).await
+                let answer = answer(&mut stream).await?;
+                Ok((answer, stream))
             };
             viewers.spawn_on(viewer, runtime.handle());
         }
@@ -95,19 +96,22 @@ impl Crowd {
         self.asked.load(Ordering::Relaxed)
     }
 
-    /// Waits until all are answered.
+    /// Waits until all are answered. As viewers do, they keep their connections: ending one costs the
+    /// server more than an answer, and would be a part of what the others wait for.
     ///
     /// # Errors
     /// Some still wait after `bound`.
     pub fn answers(mut self, bound: Duration) -> Result<Answers> {
         let mut answers = Answers::default();
         let (mut first, mut last) = (None::<Instant>, None::<Instant>);
+        let mut kept = Vec::with_capacity(self.viewers.len());
         let all = async {
             while let Some(viewer) = self.viewers.join_next().await {
-                let Ok(answer) = viewer.context("a viewer")? else {
+                let Ok((answer, connection)) = viewer.context("a viewer")? else {
                     *answers.statuses.entry(0).or_default() += 1;
                     continue;
                 };
+                kept.push(connection);
                 *answers.statuses.entry(answer.status).or_default() += 1;
                 answers.bytes += answer.bytes;
                 if answer.status == 200 {

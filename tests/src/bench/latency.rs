@@ -75,6 +75,8 @@ const CASES: [Case; 2] = [
 struct Seen {
     /// Waits for data in the middle of playing.
     stalls: u64,
+    /// How long all of them lasted.
+    stall_seconds: f64,
     /// Frames that came too late to be shown.
     dropped_frames: u64,
     /// Frames decoded.
@@ -95,6 +97,8 @@ struct Glass {
     p95_ms: f64,
     /// The longest.
     max_ms: f64,
+    /// Stalls before the first reading.
+    stalls_before: u64,
     /// Where the time goes: medians.
     stages_p50_ms: Stages,
 }
@@ -204,7 +208,8 @@ fn row(name: String, seen: Result<Seen>, bar: f64, [watched, settles]: [Duration
             };
         }
     };
-    let Glass { readings, p50_ms, p95_ms, max_ms, stages_p50_ms: stages } = seen.glass;
+    let Glass { readings, p50_ms, p95_ms, max_ms, stalls_before, stages_p50_ms: stages } =
+        seen.glass;
     let seconds = wanted;
     Measure {
         name,
@@ -216,11 +221,13 @@ fn row(name: String, seen: Result<Seen>, bar: f64, [watched, settles]: [Duration
         method: format!(
             "`headwater demo`, 720p30, in headless Chromium with software decoding on the same \
              machine; the clock in the picture is read four times a second for {} s, the first {} s \
-             left out; {readings} readings, the longest {}. {} of {} frames dropped. Medians of the \
-             stages: ingest {:.0} ms, encode {:.0} ms, part {:.0} ms, edge and network {:.0} ms, \
-             player's buffer {:.0} ms.",
+             left out, with {stalls_before} of the stalls, which took {:.1} s in all; {readings} \
+             readings, the longest {}. {} of {} frames dropped. Medians of the stages: ingest \
+             {:.0} ms, encode {:.0} ms, part {:.0} ms, edge and network {:.0} ms, player's buffer \
+             {:.0} ms.",
             watched.as_secs(),
             settles.as_secs(),
+            seen.stall_seconds,
             seconds(max_ms),
             seen.dropped_frames,
             seen.total_frames,

@@ -15,7 +15,7 @@ build_packages=(build-essential pkg-config clang libclang-dev
 test_packages=(ffmpeg chromium libxml2-utils nginx libnginx-mod-rtmp varnish hitch curl python3-venv
   gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-good
   gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly gstreamer1.0-libav
-  srt-tools obs-studio libgl1-mesa-dri xvfb xauth)
+  srt-tools obs-studio libgl1-mesa-dri xvfb xauth prometheus)
 
 say() { printf 'setup: %s\n' "$*" >&2; }
 

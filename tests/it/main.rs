@@ -18,6 +18,7 @@ mod examine;
 mod faults;
 mod hostile;
 mod low_latency;
+mod monitoring;
 mod operator;
 mod parts;
 mod passing;

@@ -23,161 +23,31 @@
 //! the caller loses the encoder.
 
 mod boundaries;
+mod cutter;
+mod filling;
 mod inband;
+mod output;
 mod source;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use bytes::Bytes;
-
-use crate::cmaf::{self, Chunk, ChunkSpec};
-use crate::filler::Filler;
+use crate::cmaf;
 use crate::grid::Grid;
 use crate::grid::splices::Splices;
 use crate::media::{Rendition, Sample};
 use crate::scte35::Cue;
-use crate::time::{Rounding, Span, Timescale, Timestamp, rescale};
-use crate::timeline::Beginning;
+use crate::time::{Rounding, Span, rescale};
 use boundaries::Boundaries;
+use cutter::{Cutter, Feed};
 use inband::Inband;
+pub use output::{Error, Output, PartChunk, Position};
+use output::{Place, part_chunk};
 pub use source::{PICTURES, Remnant, SOUND, SourceSegmenter, Start};
 
 /// The longest hole that a sample is believed to have before it. [`Segmenter::fill`] leaves one of a
 /// part or two open; without a bound one wrong time would be filled up to, in memory.
 const LONGEST_HOLE: Span = Span::millis(600_000);
-
-/// How much filler is made at one time: of a process that was stopped for hours all of it would be more
-/// than fits into memory.
-const FILLED_AT_ONCE: Span = Span::millis(10_000);
-
-/// What the segmenter makes.
-#[derive(Clone, Debug)]
-pub enum Output {
-    /// The init segment of a rendition; once, before its first chunk.
-    Init {
-        /// Position of the rendition.
-        rendition: usize,
-        /// `ftyp` and `moov`.
-        bytes: Bytes,
-    },
-    /// A part.
-    Chunk(PartChunk),
-    /// No further part of this segment follows.
-    SegmentClosed {
-        /// Position of the rendition.
-        rendition: usize,
-        /// Number of the segment.
-        k: u64,
-    },
-    /// This segment begins, and its rendition is switched off: nothing worth playing comes of it. Comes
-    /// before its first chunk.
-    Off {
-        /// Position of the rendition.
-        rendition: usize,
-        /// Number of the segment.
-        k: u64,
-        /// Where it begins, in ticks of the rendition.
-        start: i64,
-    },
-    /// This cut of a source is the one nearest to a splice. Comes before the first chunk of its segment.
-    Spliced {
-        /// The splice, in video ticks.
-        splice: i64,
-        /// Number of the segment that begins with the cut.
-        k: u64,
-        /// The cut, in video ticks.
-        at: i64,
-    },
-    /// Another stretch of the run begins: boundaries have drifted away from the source's key frames
-    /// and are counted from here, or segments are uneven from here on, or even again. Comes before
-    /// the first chunk of its first segment.
-    Shifted(Beginning),
-}
-
-/// A part with its place on the timeline.
-#[derive(Clone, Debug)]
-pub struct PartChunk {
-    /// Position of the rendition.
-    pub rendition: usize,
-    /// Number of the segment.
-    pub k: u64,
-    /// Number of the part in the segment, from 0.
-    pub part: u32,
-    /// Decode time of its first sample, in ticks of the rendition.
-    pub start: i64,
-    /// Length in the same ticks.
-    pub duration: u32,
-    /// Whether decoding can start with its first sample.
-    pub independent: bool,
-    /// How much of it is filler, in the same ticks.
-    pub filler: u32,
-    /// Bytes up to the end of its first sample.
-    pub first_sample: u32,
-    /// The bytes.
-    pub chunk: Chunk,
-}
-
-/// Why a sample can't be part of the run.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum Error {
-    /// There is no such rendition.
-    #[error("rendition {rendition} does not exist")]
-    NoRendition {
-        /// The position asked for.
-        rendition: usize,
-    },
-    /// The sample does not follow the one before, or is too far behind a hole.
-    #[error("rendition {rendition}: expected a sample at {expected}, got one at {got}")]
-    Hole {
-        /// Position of the rendition.
-        rendition: usize,
-        /// Where the next sample has to be, in ticks.
-        expected: i64,
-        /// Where it is.
-        got: i64,
-    },
-    /// A sample of no length.
-    #[error("rendition {rendition}: the sample at {at} has no length")]
-    Empty {
-        /// Position of the rendition.
-        rendition: usize,
-        /// Its decode time.
-        at: i64,
-    },
-    /// A video segment that no decoder could start with.
-    #[error("rendition {rendition}: segment {k} does not begin with a sync sample")]
-    NotSync {
-        /// Position of the rendition.
-        rendition: usize,
-        /// Number of the segment.
-        k: u64,
-    },
-    /// A source without a key frame for two segments in a row.
-    #[error(
-        "no key frame within {seconds} s twice in a row: set a key frame interval of {seconds} s or less"
-    )]
-    NoKeyFrame {
-        /// TARGETDURATION.
-        seconds: u32,
-    },
-}
-
-/// Where a rendition of a run stands that an earlier process has cut.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Position {
-    /// Number of the segment that is open, or the next one to be.
-    pub k: u64,
-    /// The parts it has.
-    pub part: u32,
-    /// Its start, in ticks of the rendition.
-    pub segment: i64,
-    /// Where its parts end, in the same ticks.
-    pub next: i64,
-    /// The newest picture that decoding can start with.
-    pub picture: Option<Sample>,
-}
 
 /// The state machine. See the module's page.
 #[derive(Debug)]
@@ -187,44 +57,6 @@ pub struct Segmenter {
     cutters: Vec<Cutter>,
     inband: Inband,
     ready: VecDeque<Output>,
-}
-
-/// Where one rendition stands.
-#[derive(Debug)]
-struct Cutter {
-    k: u64,
-    part: u32,
-    /// Decode time the next sample must have; `None` before the first.
-    next: Option<i64>,
-    part_end: i64,
-    segment_end: i64,
-    pending: Vec<Sample>,
-    /// How much of `pending` is filler, in ticks.
-    filled: u32,
-    /// Whether samples are missing: the next one may come later than `next`.
-    hole: bool,
-    feed: Feed,
-    /// From where on the rendition is switched off, in its ticks.
-    off_from: Option<i64>,
-    filler: Filler,
-}
-
-/// What a rendition may expect of its encoder.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Feed {
-    /// Samples, if perhaps late ones.
-    Alive,
-    /// Nothing until another encoder is there.
-    Gone,
-    /// Nothing until the encoder makes it again.
-    Off,
-}
-
-/// Up to when filler is made at one time that is due from then on, in nanoseconds.
-fn most_at_once(due: Option<Timestamp>) -> i64 {
-    let nanos = |due: Timestamp| due.ticks_in(Timescale::NANOS, Rounding::Ceil);
-    let most = FILLED_AT_ONCE.ticks_in(Timescale::NANOS, Rounding::Floor).cast_signed();
-    due.map_or(i64::MAX, |due| nanos(due).saturating_add(most))
 }
 
 impl Segmenter {
@@ -360,124 +192,6 @@ impl Segmenter {
         Ok(())
     }
 
-    /// Says that the encoder is gone: what comes next may begin later than where this one stopped.
-    pub fn lose(&mut self) {
-        for cutter in &mut self.cutters {
-            (cutter.hole, cutter.feed, cutter.off_from) = (true, Feed::Gone, None);
-        }
-    }
-
-    /// Says that another encoder is there, whose first samples are to come.
-    pub fn expect(&mut self) {
-        for cutter in &mut self.cutters {
-            (cutter.hole, cutter.feed) = (true, Feed::Alive);
-        }
-    }
-
-    /// Says that a rendition is not made any more from the boundary at `at` on, in its ticks: filler
-    /// comes on time, and of segments that begin meanwhile it is said at once that they hold nothing.
-    pub fn switch_off(&mut self, rendition: usize, at: i64) {
-        if let Some(cutter) = self.cutters.get_mut(rendition) {
-            cutter.off_from = Some(at);
-            cutter.obey_switch();
-            self.ready.extend(cutter.begins_off(rendition));
-        }
-    }
-
-    /// Says that a rendition is made again from a boundary that comes.
-    pub fn switch_on(&mut self, rendition: usize) {
-        if let Some(cutter) = self.cutters.get_mut(rendition) {
-            cutter.off_from = None;
-            if cutter.feed == Feed::Off {
-                cutter.feed = Feed::Alive;
-            }
-        }
-    }
-
-    /// When [`Self::fill`] has something to do: the end of the next part that any rendition has begun,
-    /// and `patience` on top where an encoder is there for it.
-    pub fn due(&self, patience: Span) -> Option<Timestamp> {
-        let begun = self.renditions.iter().zip(&self.cutters).filter(|(_, c)| c.next.is_some());
-        let due = begun.map(|(each, cutter)| {
-            let end =
-                rescale(cutter.part_end, each.track.timescale, Timescale::NANOS, Rounding::Ceil);
-            end.saturating_add(cutter.feed.patience(patience))
-        });
-        due.min().map(|nanos| Timestamp::new(nanos, Timescale::NANOS))
-    }
-
-    /// Completes every part with filler that is due at `now`, as [`Self::due`] says, and not much more
-    /// than ten seconds of it: what is due then is made by the next call. A rendition that has not begun
-    /// has nothing to be filled with.
-    pub fn fill(&mut self, now: Timestamp, patience: Span) {
-        let now = now.ticks_in(Timescale::NANOS, Rounding::Floor);
-        let now = now.min(most_at_once(self.due(patience)));
-        for rendition in 0..self.cutters.len() {
-            while let (Some(each), Some(cutter)) =
-                (self.renditions.get(rendition), self.cutters.get_mut(rendition))
-                && cutter.next.is_some()
-            {
-                let until = now.saturating_sub(cutter.feed.patience(patience));
-                let until = rescale(until, Timescale::NANOS, each.track.timescale, Rounding::Floor);
-                let (before, end) = (cutter.next, cutter.part_end);
-                if end > until {
-                    break;
-                }
-                cutter.hole = true;
-                self.fill_up(rendition, end);
-                if self.cutters.get(rendition).is_none_or(|cutter| cutter.next == before) {
-                    break;
-                }
-            }
-        }
-    }
-
-    /// The pictures of a living encoder whose places filler has taken, and from when on, in their
-    /// ticks, they are free: it goes on there with a key frame, of its own at the next boundary or
-    /// of one that is asked for.
-    pub fn overtaken(&self) -> impl Iterator<Item = (usize, i64)> {
-        let all = self.renditions.iter().zip(&self.cutters).enumerate();
-        all.filter_map(|(rendition, (each, cutter))| {
-            let late = cutter.hole && cutter.feed == Feed::Alive && each.video().is_some();
-            Some((rendition, cutter.next.filter(|_| late)?))
-        })
-    }
-
-    /// Completes what every rendition has begun with filler up to the start of segment `k`.
-    pub fn fill_before(&mut self, k: u64) {
-        for rendition in 0..self.cutters.len() {
-            let Some(each) = self.renditions.get(rendition) else { continue };
-            let start = self.boundaries.start_of(each, k);
-            self.fill_up(rendition, start);
-        }
-    }
-
-    /// Completes the segments that have been begun with filler and closes them, so that another process
-    /// can go on at a boundary.
-    pub fn complete(&mut self) {
-        let begun = |cutter: &&Cutter| cutter.part > 0 || !cutter.pending.is_empty();
-        let newest = self.cutters.iter().filter(begun).map(|cutter| cutter.k).max();
-        if let Some(newest) = newest {
-            self.fill_before(newest + 1);
-        }
-    }
-
-    /// Puts filler from where a rendition is to `to`: a picture per part, or whole audio frames.
-    fn fill_up(&mut self, rendition: usize, to: i64) {
-        let frame = i64::from(self.boundaries.grid.audio_frame);
-        while let (Some(each), Some(cutter)) =
-            (self.renditions.get(rendition), self.cutters.get_mut(rendition))
-            && let Some(next) = cutter.next.filter(|next| *next < to)
-        {
-            let video = each.track.config.is_video();
-            let end = if video { cutter.part_end.min(to) } else { next.saturating_add(frame) };
-            let duration = u32::try_from(end.saturating_sub(next)).unwrap_or(u32::MAX);
-            let Some(sample) = cutter.filler.sample(next, duration) else { return };
-            cutter.filled = cutter.filled.saturating_add(duration);
-            self.take(rendition, sample);
-        }
-    }
-
     /// Appends a sample whose place is right.
     fn take(&mut self, rendition: usize, sample: Sample) {
         let Some(cutter) = self.cutters.get_mut(rendition) else { return };
@@ -533,101 +247,6 @@ impl Segmenter {
             cutter.part_end = self.boundaries.part_end_after(each, k, end, segment_end);
         }
     }
-}
-
-impl Feed {
-    /// How long a part may come after its end, in nanoseconds.
-    fn patience(self, of_the_living: Span) -> i64 {
-        match self {
-            Self::Alive => of_the_living.ticks_in(Timescale::NANOS, Rounding::Ceil).cast_signed(),
-            Self::Gone | Self::Off => 0,
-        }
-    }
-}
-
-impl Cutter {
-    /// A cutter at the start of segment `k`, before its first sample.
-    fn new(boundaries: &Boundaries, rendition: &Rendition, k: u64) -> Self {
-        let mut cutter = Self {
-            k,
-            part: 0,
-            next: None,
-            part_end: 0,
-            segment_end: 0,
-            pending: Vec::new(),
-            filled: 0,
-            hole: false,
-            feed: Feed::Alive,
-            off_from: None,
-            filler: Filler::new(rendition),
-        };
-        cutter.begin(boundaries, rendition, k);
-        cutter
-    }
-
-    /// Stands where an earlier process has.
-    fn go_on(&mut self, boundaries: &Boundaries, rendition: &Rendition, at: &Position) {
-        (self.part, self.next) = (at.part, Some(at.next));
-        self.part_end = boundaries.part_end_after(rendition, at.k, at.next, self.segment_end);
-        if let Some(picture) = &at.picture {
-            self.filler.note(picture);
-        }
-    }
-
-    /// Moves on to segment `k`.
-    fn begin(&mut self, boundaries: &Boundaries, rendition: &Rendition, k: u64) {
-        let start = boundaries.start_of(rendition, k);
-        (self.k, self.part) = (k, 0);
-        self.obey_switch();
-        self.segment_end = boundaries.start_of(rendition, k + 1);
-        self.part_end = boundaries.part_end_after(rendition, k, start, self.segment_end);
-    }
-
-    /// Takes note that nothing comes any more, once everything before that has come.
-    fn obey_switch(&mut self) {
-        if self.next >= self.off_from && self.off_from.is_some() {
-            (self.hole, self.feed) = (true, Feed::Off);
-        }
-    }
-
-    /// What is said of a segment that begins while nothing comes.
-    fn begins_off(&self, rendition: usize) -> Option<Output> {
-        let begins = self.part == 0 && self.pending.is_empty() && self.feed == Feed::Off;
-        let start = self.next.filter(|_| begins)?;
-        Some(Output::Off { rendition, k: self.k, start })
-    }
-}
-
-/// Where a part stands, and how much of it is filler.
-struct Place {
-    rendition: usize,
-    k: u64,
-    part: u32,
-    filler: u32,
-}
-
-/// Writes samples as a part, behind the events that it carries; nothing of none.
-fn part_chunk(
-    rendition: &Rendition,
-    place: Place,
-    samples: &[Sample],
-    events: &[Bytes],
-) -> Option<PartChunk> {
-    let first = samples.first()?;
-    let Place { rendition: position, k, part, filler } = place;
-    let chunk = cmaf::chunk(&ChunkSpec { rendition, k, part, samples, events });
-    let first_sample = chunk.head.len().saturating_add(first.data.len());
-    Some(PartChunk {
-        rendition: position,
-        k,
-        part,
-        start: first.dts,
-        duration: samples.iter().map(|s| s.duration).fold(0, u32::saturating_add),
-        independent: first.sync,
-        filler,
-        first_sample: u32::try_from(first_sample).unwrap_or(u32::MAX),
-        chunk,
-    })
 }
 
 #[cfg(test)]

@@ -10,7 +10,8 @@ use packager::scte35::{Cue, Phase, Signal};
 use packager::time::{Rounding, Span, Timestamp};
 use packager::timeline::{Beginning, Lengths, Timeline};
 
-use super::{Cutting, Packaging};
+use super::Packaging;
+use crate::channel::cutting::Cutting;
 use crate::config::{self, Periods};
 use crate::store::CuesRecord;
 

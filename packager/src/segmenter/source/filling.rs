@@ -1,7 +1,7 @@
 //! Filler in a source's run: what is made where the source has nothing, and when.
 
 use super::SourceSegmenter;
-use crate::segmenter::most_at_once;
+use crate::segmenter::filling::most_at_once;
 use crate::time::{Rounding, Span, Timescale, Timestamp};
 
 /// Segments of filler that wait for a source which is expected: it should be there within two.

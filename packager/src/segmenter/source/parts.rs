@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use crate::filler::Filler;
 use crate::media::{Rendition, Sample};
 use crate::segmenter::inband::Inband;
-use crate::segmenter::{Output, Place, Position, part_chunk};
+use crate::segmenter::output::{Output, Place, Position, part_chunk};
 
 /// The part of a rendition that is being made.
 #[derive(Debug)]

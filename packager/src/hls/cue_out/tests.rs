@@ -23,20 +23,8 @@ fn markers(style: CueStyle) -> Markers {
 
 /// The tags of breaks, and behind each the segment it stands before, counted from the first one's.
 fn tags(world: &mut World, style: CueStyle) -> Vec<(String, u64)> {
-    let text = world.playlist(0, &markers(style));
-    let first = world.next_k - 27;
-    let mut tags = Vec::new();
-    let mut pending = Vec::new();
-    for line in text.lines() {
-        let is_one = |name| line.starts_with(name);
-        if ["#EXT-X-CUE", "#EXT-OATCLS", "#EXT-X-ASSET", "#EXT-X-SCTE35"].into_iter().any(is_one) {
-            pending.push(line.to_owned());
-        } else if let Some(k) = line.strip_suffix(".m4s").and_then(|uri| uri.rsplit('/').next()) {
-            let k: u64 = k.parse().unwrap();
-            tags.extend(pending.drain(..).map(|tag| (tag, k - first)));
-        }
-    }
-    tags
+    let words = ["#EXT-X-CUE", "#EXT-OATCLS", "#EXT-X-ASSET", "#EXT-X-SCTE35"];
+    world.placed(&markers(style), &words)
 }
 
 #[test]
@@ -94,13 +82,9 @@ fn of_breaks_that_overlap_the_first_is_told() {
     world.hear(vectors::PPO_START, world.next_k + 2, 0);
     world.hear(vectors::MEDIALIVE, world.next_k + 7, 0);
     world.go_on(12);
-    let tags = tags_of(&world.playlist(0, &markers(CueStyle::Elemental)));
-    assert_eq!(tags.iter().filter(|tag| tag.starts_with("#EXT-X-CUE-OUT:")).count(), 1);
-    assert!(tags.iter().all(|tag| tag.contains("307.000")), "{tags:?}");
-}
-
-fn tags_of(text: &str) -> Vec<String> {
-    text.lines().filter(|line| line.starts_with("#EXT-X-CUE")).map(str::to_owned).collect()
+    let tags = tags(&mut world, CueStyle::Elemental);
+    assert_eq!(tags.iter().filter(|(tag, _)| tag.starts_with("#EXT-X-CUE-OUT:")).count(), 1);
+    assert!(tags.iter().all(|(tag, _)| tag.contains("307.000")), "{tags:?}");
 }
 
 #[test]

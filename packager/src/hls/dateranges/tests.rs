@@ -58,19 +58,45 @@ impl World {
         self.tell();
     }
 
-    /// The tags of each rendition, which are the same.
+    /// The date ranges of each rendition, which are the same.
     fn tags(&mut self) -> Vec<String> {
-        let snapshot = self.example.snapshot();
-        let of = |rendition| -> Vec<String> {
-            let text = media(&snapshot, rendition, Skip::Nothing, &Options::default());
-            let is_tag = |line: &&str| line.starts_with("#EXT-X-DATERANGE:");
-            text.lines().filter(is_tag).map(str::to_owned).collect()
+        self.lines(&Markers::default(), |line| line.starts_with("#EXT-X-DATERANGE:"))
+    }
+
+    /// Lines of each rendition's playlist with these tags, which are the same in all.
+    pub(in crate::hls) fn lines(
+        &mut self,
+        markers: &Markers,
+        wanted: impl Fn(&str) -> bool,
+    ) -> Vec<String> {
+        let lines_of = |text: &str| -> Vec<String> {
+            text.lines().filter(|line| wanted(line)).map(str::to_owned).collect()
         };
-        let tags = of(0);
-        for rendition in 1..snapshot.tracks.len() {
-            assert_eq!(of(rendition), tags);
+        let lines = lines_of(&self.playlist(0, markers));
+        for rendition in 1..self.example.snapshot().tracks.len() {
+            assert_eq!(lines_of(&self.playlist(rendition, markers)), lines);
         }
-        tags
+        lines
+    }
+
+    /// The lines that begin with one of these words, each with the segment that it stands before: how far
+    /// behind the first of the playlist that is.
+    pub(in crate::hls) fn placed(
+        &mut self,
+        markers: &Markers,
+        words: &[&str],
+    ) -> Vec<(String, u64)> {
+        let text = self.playlist(0, markers);
+        let (mut lines, mut waiting, mut segments) = (Vec::new(), Vec::new(), 0);
+        for line in text.lines() {
+            if words.iter().any(|word| line.starts_with(word)) {
+                waiting.push(line.to_owned());
+            } else if line.ends_with(".m4s") {
+                lines.extend(waiting.drain(..).map(|line| (line, segments)));
+                segments += 1;
+            }
+        }
+        lines
     }
 
     /// The playlist of a rendition with these tags.

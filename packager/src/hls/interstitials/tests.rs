@@ -9,9 +9,7 @@ fn markers() -> Markers {
 }
 
 fn tags(world: &mut World) -> Vec<String> {
-    let text = world.playlist(0, &markers());
-    let is_tag = |line: &&str| line.contains("CLASS=\"com.apple.hls.interstitial\"");
-    text.lines().filter(is_tag).map(str::to_owned).collect()
+    world.lines(&markers(), |line| line.contains("CLASS=\"com.apple.hls.interstitial\""))
 }
 
 #[test]

@@ -20,7 +20,7 @@ mod process;
 mod viewers;
 
 use channel::ChannelFamilies;
-pub use channel::{ChannelMetrics, CueMetrics, LinkTimes, RenditionMetrics, StoreMetrics};
+pub use channel::{ChannelMetrics, Counted, CueMetrics, LinkTimes, RenditionMetrics, StoreMetrics};
 pub use http::{Cut, HttpMetrics, Refused};
 use process::Process;
 pub use viewers::{AudienceMetrics, ProtocolMetrics, ViewerMetrics};
@@ -170,7 +170,7 @@ mod tests {
         let channel = metrics.channel("news");
         channel.state("live");
         channel.ingest_bytes.inc_by(7);
-        channel.repaired("jump", 2);
+        channel.count(Counted::Repairs, "jump", 2);
         channel.rendition("720p").segments.inc();
         channel.part_published(Duration::from_millis(3));
         channel.encoder_lag.set(0.25);

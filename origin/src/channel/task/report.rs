@@ -18,7 +18,7 @@ use crate::channel::status::{
 };
 use crate::clock::Clock as _;
 use crate::config::Periods;
-use crate::telemetry::metrics::LinkTimes;
+use crate::telemetry::metrics::{Counted, LinkTimes};
 
 impl Task {
     /// Something is wrong from now on, until it is [`over`](Self::over).
@@ -74,7 +74,7 @@ impl Task {
         }
         for (why, times) in &turned_away {
             let before = self.status.turned_away.get(why).copied().unwrap_or(0);
-            self.context.metrics.turned_away(why, times.saturating_sub(before));
+            self.context.metrics.count(Counted::TurnedAway, why, times.saturating_sub(before));
         }
         self.status.turned_away = turned_away;
     }
@@ -162,14 +162,18 @@ impl Task {
         let Some(source) = &mut self.source else { return };
         for (kind, times) in source.session.report().faults().filter(|(_, times)| *times > 0) {
             let before = source.status.transport_faults.insert(kind, times).unwrap_or(0);
-            self.context.metrics.transport_faults(kind, times.saturating_sub(before));
+            self.context.metrics.count(
+                Counted::TransportFaults,
+                kind,
+                times.saturating_sub(before),
+            );
         }
     }
 
     /// Counts pictures of the ladder that are not the source's next one.
     pub(super) fn count_picture_faults(&mut self, new: [(PictureFault, u64); 3]) {
         for (kind, new) in new.into_iter().filter(|(_, new)| *new > 0) {
-            self.context.metrics.picture_faults(kind.word(), new);
+            self.context.metrics.count(Counted::PictureFaults, kind.word(), new);
             *self.status.picture_faults.entry(kind).or_default() += new;
         }
     }
@@ -177,7 +181,7 @@ impl Task {
     /// Counts repairs made to the source's timestamps.
     pub(super) fn count_repairs(&mut self, new: impl IntoIterator<Item = (RepairKind, u64)>) {
         for (kind, new) in new.into_iter().filter(|(_, new)| *new > 0) {
-            self.context.metrics.repaired(kind.word(), new);
+            self.context.metrics.count(Counted::Repairs, kind.word(), new);
             self.status.timestamp_repairs += new;
             *self.status.repairs.entry(kind).or_default() += new;
         }

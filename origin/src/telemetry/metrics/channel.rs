@@ -35,14 +35,11 @@ pub(super) struct ChannelFamilies {
     ingest_bytes: Family<ChannelLabel, Counter>,
     ingest_frames: Family<ChannelLabel, Counter>,
     ingest_sections: Family<ChannelLabel, Counter>,
-    transport: Family<KindLabels, Counter>,
+    kinds: [Family<KindLabels, Counter>; Counted::ALL.len()],
     link: LinkFamilies,
     cues: CueFamilies,
     worker_restarts: Family<ChannelLabel, Counter>,
     takeovers: Family<ChannelLabel, Counter>,
-    repairs: Family<KindLabels, Counter>,
-    picture_faults: Family<KindLabels, Counter>,
-    turned_away: Family<KindLabels, Counter>,
     gop: Family<ChannelLabel, Measure>,
     av_skew: Family<ChannelLabel, Measure>,
     encoder_lag: Family<ChannelLabel, Measure>,
@@ -111,6 +108,35 @@ pub struct RenditionMetrics {
     pub filler: Seconds,
 }
 
+/// What is counted by kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Counted {
+    /// Faults in a source's transport stream.
+    TransportFaults,
+    /// Repairs made to a source's timestamps.
+    Repairs,
+    /// Pictures of a ladder that are not the source's next one.
+    PictureFaults,
+    /// Publishers that were turned away.
+    TurnedAway,
+}
+
+impl Counted {
+    /// Name and help of each, in their order.
+    const ALL: [(&str, &str); 4] = [
+        ("ingest_transport_faults", "What was wrong with a source's transport stream, by kind"),
+        ("ingest_timestamp_repairs", "Repairs made to a source's timestamps, by kind"),
+        (
+            "encoder_picture_faults",
+            "Pictures of a ladder that are not the source's next one, by kind",
+        ),
+        (
+            "publishers_turned_away",
+            "Publishers that wanted to come to a channel and were turned away, by reason",
+        ),
+    ];
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct StateLabels {
     channel: String,
@@ -139,14 +165,11 @@ impl ChannelFamilies {
             ingest_bytes: Family::default(),
             ingest_frames: Family::default(),
             ingest_sections: Family::default(),
-            transport: Family::default(),
+            kinds: Default::default(),
             link: LinkFamilies::default(),
             cues: CueFamilies::default(),
             worker_restarts: Family::default(),
             takeovers: Family::default(),
-            repairs: Family::default(),
-            picture_faults: Family::default(),
-            turned_away: Family::default(),
             gop: Family::default(),
             av_skew: Family::default(),
             encoder_lag: Family::default(),
@@ -166,8 +189,12 @@ impl ChannelFamilies {
             "1 for the state a channel is in, 0 for the others",
             self.state.clone(),
         );
-        registry.register("segments", "Segments finished", self.segments.clone());
-        registry.register("parts", "Parts made fetchable", self.parts.clone());
+        for (name, help, family) in [
+            ("segments", "Segments finished", &self.segments),
+            ("parts", "Parts made fetchable", &self.parts),
+        ] {
+            registry.register(name, help, family.clone());
+        }
         registry.register_with_unit(
             "filler",
             "Time filled because no encoder made it in time",
@@ -180,66 +207,38 @@ impl ChannelFamilies {
             Unit::Bytes,
             self.ingest_bytes.clone(),
         );
-        registry.register(
-            "ingest_frames",
-            "Pictures received from publishers",
-            self.ingest_frames.clone(),
-        );
-        registry.register(
-            "ingest_sections",
-            "Sections of SCTE-35 received from publishers",
-            self.ingest_sections.clone(),
-        );
-        registry.register(
-            "ingest_transport_faults",
-            "What was wrong with a source's transport stream, by kind",
-            self.transport.clone(),
-        );
+        for (family, (name, help)) in self.kinds.iter().zip(Counted::ALL) {
+            registry.register(name, help, family.clone());
+        }
         self.link.register(registry);
         self.cues.register(registry);
-        registry.register(
-            "worker_restarts",
-            "Times a worker process had to be started again",
-            self.worker_restarts.clone(),
-        );
-        registry.register(
-            "ingest_timestamp_repairs",
-            "Repairs made to a source's timestamps, by kind",
-            self.repairs.clone(),
-        );
-        registry.register(
-            "encoder_picture_faults",
-            "Pictures of a ladder that are not the source's next one, by kind",
-            self.picture_faults.clone(),
-        );
-        registry.register(
-            "publishers_turned_away",
-            "Publishers that wanted to come to a channel and were turned away, by reason",
-            self.turned_away.clone(),
-        );
-        registry.register(
-            "publisher_takeovers",
-            "Times a publisher took the place of another",
-            self.takeovers.clone(),
-        );
-        registry.register_with_unit(
-            "ingest_gop",
-            "From the source's last key frame but one to its last",
-            Unit::Seconds,
-            self.gop.clone(),
-        );
-        registry.register_with_unit(
-            "ingest_av_skew",
-            "How far the sound's times lie ahead of the pictures' they arrive with",
-            Unit::Seconds,
-            self.av_skew.clone(),
-        );
-        registry.register_with_unit(
-            "encoder_lag",
-            "How far the encoder is behind the output clock",
-            Unit::Seconds,
-            self.encoder_lag.clone(),
-        );
+        for (name, help, family) in [
+            ("ingest_frames", "Pictures received from publishers", &self.ingest_frames),
+            (
+                "ingest_sections",
+                "Sections of SCTE-35 received from publishers",
+                &self.ingest_sections,
+            ),
+            (
+                "worker_restarts",
+                "Times a worker process had to be started again",
+                &self.worker_restarts,
+            ),
+            ("publisher_takeovers", "Times a publisher took the place of another", &self.takeovers),
+        ] {
+            registry.register(name, help, family.clone());
+        }
+        for (name, help, family) in [
+            ("ingest_gop", "From the source's last key frame but one to its last", &self.gop),
+            (
+                "ingest_av_skew",
+                "How far the sound's times lie ahead of the pictures' they arrive with",
+                &self.av_skew,
+            ),
+            ("encoder_lag", "How far the encoder is behind the output clock", &self.encoder_lag),
+        ] {
+            registry.register_with_unit(name, help, Unit::Seconds, family.clone());
+        }
         self.register_store(registry);
         registry.register_with_unit(
             "part_publish_latency",
@@ -324,28 +323,10 @@ impl ChannelMetrics {
         }
     }
 
-    /// Counts repairs of one kind made to the source's timestamps.
-    pub fn repaired(&self, kind: &'static str, times: u64) {
+    /// Counts what is of a kind; one of our words.
+    pub fn count(&self, what: Counted, kind: &'static str, times: u64) {
         let labels = KindLabels { channel: self.channel.clone(), kind };
-        self.families.repairs.get_or_create(&labels).inc_by(times);
-    }
-
-    /// Counts pictures of the ladder that are not the source's next one, for one kind of reason.
-    pub fn picture_faults(&self, kind: &'static str, times: u64) {
-        let labels = KindLabels { channel: self.channel.clone(), kind };
-        self.families.picture_faults.get_or_create(&labels).inc_by(times);
-    }
-
-    /// Counts publishers that were turned away for one reason.
-    pub fn turned_away(&self, kind: &'static str, times: u64) {
-        let labels = KindLabels { channel: self.channel.clone(), kind };
-        self.families.turned_away.get_or_create(&labels).inc_by(times);
-    }
-
-    /// Counts faults of one kind in a source's transport stream.
-    pub fn transport_faults(&self, kind: &'static str, times: u64) {
-        let labels = KindLabels { channel: self.channel.clone(), kind };
-        self.families.transport.get_or_create(&labels).inc_by(times);
+        self.families.kinds[what as usize].get_or_create(&labels).inc_by(times);
     }
 
     /// Records how long a part took from the encoder to being fetchable.

@@ -8,6 +8,8 @@ use crate::scte35::section::tests as vectors;
 use crate::scte35::{Section, signals};
 use crate::timeline::example::{Example, FIRST_K, assert_golden};
 
+mod fates;
+
 /// What S1 and S2 of the vectors are in hexadecimal.
 const OUT: &str =
     "0xFC302500000000000000FFF01405000000647FEFFE007B98A0FE002932E0000100000000346282D1";

@@ -130,10 +130,10 @@ pub struct Cue {
     /// What is to happen
     #[arg(value_name = "KIND", required_unless_present = "section", conflicts_with = "section")]
     pub kind: Option<CueKind>,
-    /// A section of SCTE-35 in base64, or in hexadecimal behind 0x
+    /// A section of SCTE-35 in base64, or in hexadecimal behind 0x; --at says when, not the section
     #[arg(long, value_name = "TEXT")]
     pub section: Option<String>,
-    /// Number of the event [default: one that is free; of a break that ends, the newest]
+    /// Number of the event [default: one that is free; to end or to cancel, the newest break]
     #[arg(long, value_name = "N")]
     pub event: Option<u32>,
     /// When, in UTC, such as 2026-11-26T19:00:00Z [default: at once]
@@ -145,7 +145,7 @@ pub struct Cue {
     /// Do not end the break when it has lasted so long, unless nothing else does
     #[arg(long, requires = "duration")]
     pub no_auto_return: bool,
-    /// The same key again changes nothing and gets the same answer
+    /// Makes it safe to ask again: the same under the same key is done once, and gets the same answer
     #[arg(long, value_name = "TEXT")]
     pub key: Option<String>,
     /// Address of the server's admin listener

@@ -1,21 +1,22 @@
 //! `POST /api/v1/channels/{channel}/cues`, and `GET` for what is known of a channel's cues.
 //!
-//! A request is JSON ([`Asked`]), or a section as it is (`application/octet-stream`), or the form of the
+//! A request is JSON ([`Asked`]), or a section as it is (`application/octet-stream`), or a form of the
 //! operator's page, which is sent back there. Pages of others can't make one: browsers say where a
-//! request comes from, and ask before they send JSON.
+//! request comes from, and ask before they send JSON. What was asked for and not done is an error, with
+//! the reason in words.
 
 use axum::body::Bytes;
 use axum::extract::{Path, Request, State};
 use axum::http::header::{CONTENT_TYPE, HOST, LOCATION, ORIGIN};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
-use axum::response::{IntoResponse, Response};
+use axum::response::{Html, IntoResponse, Response};
 use axum::{Json, RequestExt as _};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use packager::time::{Span, parse_iso};
 use serde::{Deserialize, Serialize};
 
-use super::{Admin, Context};
+use super::{Admin, Context, page};
 use crate::channel::Channel;
 use crate::channel::cues::{Answer, Ask, CueView, Entry, Refused, Request as Cue};
 
@@ -36,8 +37,9 @@ struct Asked {
     kind: Option<Kind>,
     /// A section in base64, or in hexadecimal behind `0x`.
     section: Option<String>,
-    /// `splice_event_id`. Of a break that begins, one that is free if there is none; of one that ends,
-    /// that of the newest.
+    /// `splice_event_id`. If there is none: of a break that begins, one that is free, or one that follows
+    /// from the idempotency key; of one that ends, that of the one that is on; of one that is not to be,
+    /// that of the newest to come.
     event_id: Option<u32>,
     /// When, in UTC: `2026-11-26T19:00:00.000Z`. At once, if there is none.
     at: Option<String>,
@@ -63,7 +65,16 @@ pub(super) struct Known {
     /// Those that have to do with the window or with what is to come.
     cues: Vec<CueView>,
     /// What was heard lately, oldest first.
-    log: Vec<Entry>,
+    log: Vec<Heard>,
+}
+
+/// A message that was heard.
+#[derive(Debug, Serialize)]
+struct Heard {
+    #[serde(flatten)]
+    entry: Entry,
+    /// The section in words.
+    decoded: Option<String>,
 }
 
 impl Known {
@@ -73,7 +84,8 @@ impl Known {
             let scale = snapshot.format.grid.video_scale();
             snapshot.cues.iter().map(|cue| CueView::of(cue, scale)).collect()
         });
-        let log = channel.status.borrow().cues.to_vec();
+        let log = channel.status.borrow().cues.to_vec().into_iter();
+        let log = log.map(|entry| Heard { decoded: entry.decoded(), entry }).collect();
         Self { cues: cues.unwrap_or_default(), log }
     }
 }
@@ -82,10 +94,13 @@ impl Known {
 #[derive(Debug, Serialize)]
 struct Problem {
     error: String,
+    /// What became of it, where it got as far as the channel.
+    #[serde(flatten)]
+    answer: Option<Answer>,
 }
 
 fn problem(status: StatusCode, error: impl ToString) -> Response {
-    (status, Json(Problem { error: error.to_string() })).into_response()
+    (status, Json(Problem { error: error.to_string(), answer: None })).into_response()
 }
 
 /// What is known of a channel's cues.
@@ -125,7 +140,7 @@ pub(super) async fn take(
     let form = kind.starts_with("application/x-www-form-urlencoded");
     let asked = match kind.split(';').next().unwrap_or_default().trim() {
         "application/octet-stream" => Ok(Cue { ask: Ask::Section(body), at: None, key: None }),
-        "application/x-www-form-urlencoded" => Ok(button()),
+        "application/x-www-form-urlencoded" => button(&body),
         "application/json" => serde_json::from_slice(&body)
             .map_err(|error| error.to_string())
             .and_then(|asked: Asked| asked.cue()),
@@ -143,28 +158,50 @@ pub(super) async fn take(
     if asked.key.as_ref().is_some_and(|key| key.is_empty() || key.len() > MAX_KEY) {
         return problem(StatusCode::BAD_REQUEST, "the idempotency key has 1 to 128 characters");
     }
-    let answer = channel.cues.ask(asked).await;
+    let (status, error, answer) = match channel.cues.ask(asked).await {
+        Ok(answer) => match answer.refusal() {
+            None if form => {
+                let to = HeaderValue::from_static("/");
+                return (StatusCode::SEE_OTHER, [(LOCATION, to)]).into_response();
+            }
+            None => return Json(answer).into_response(),
+            Some(refusal) => (StatusCode::CONFLICT, refusal.to_string(), Some(answer)),
+        },
+        Err(error) => (status(&error), error.to_string(), None),
+    };
     if form {
-        let to = HeaderValue::from_static("/");
-        return (StatusCode::SEE_OTHER, [(LOCATION, to)]).into_response();
+        return (status, Html(page::problem(&name, &error))).into_response();
     }
-    match answer {
-        Ok(answer) => Json::<Answer>(answer).into_response(),
-        Err(error) => problem(status(&error), error),
-    }
+    (status, Json(Problem { error, answer })).into_response()
 }
 
-/// What the page's button asks for.
-fn button() -> Cue {
-    let duration = Some(Span::millis((BUTTON * 1_000.0) as u64));
-    let ask = Ask::Out { event_id: None, duration, auto_return: true };
-    Cue { ask, at: None, key: None }
+/// What a button of the page asks for: it says so itself, since programs that name no content type send
+/// forms too.
+fn button(form: &[u8]) -> Result<Cue, String> {
+    let text = std::str::from_utf8(form).unwrap_or_default();
+    let field = |name: &str| {
+        let fields = text.split('&').filter_map(|field| field.split_once('='));
+        fields.filter(|(key, _)| *key == name).map(|(_, value)| value).next()
+    };
+    let event_id = field("event_id").and_then(|number| number.parse().ok());
+    let ask = match field("button") {
+        Some("out") => {
+            let duration = Some(Span::millis((BUTTON * 1_000.0) as u64));
+            Ask::Out { event_id, duration, auto_return: true }
+        }
+        Some("in") => Ask::Return { event_id },
+        Some("cancel") => Ask::Cancel { event_id },
+        _ => return Err("send the JSON as application/json".to_owned()),
+    };
+    Ok(Cue { ask, at: None, key: None })
 }
 
 fn status(error: &Refused) -> StatusCode {
     match error {
         Refused::Busy => StatusCode::SERVICE_UNAVAILABLE,
-        Refused::NotOnAir | Refused::NoBreak => StatusCode::CONFLICT,
+        Refused::NotOnAir | Refused::NoBreak | Refused::NoneToCome | Refused::KeyUsed => {
+            StatusCode::CONFLICT
+        }
         _ => StatusCode::UNPROCESSABLE_ENTITY,
     }
 }
@@ -192,6 +229,24 @@ impl Asked {
                 .ok_or("duration is a number of seconds, up to a day")
         });
         let duration = duration.transpose()?;
+        let lasts = duration.is_some() || self.auto_return.is_some();
+        match self.kind {
+            None if lasts || self.event_id.is_some() => {
+                return Err(
+                    "a section says itself which break it is about, and for how long".into()
+                );
+            }
+            Some(Kind::In | Kind::Cancel) if lasts => {
+                return Err("only a break that begins has a duration and an auto_return".into());
+            }
+            Some(Kind::Cancel) if at.is_some() => {
+                return Err("a break is cancelled at once: leave out at".into());
+            }
+            Some(Kind::Out) if self.auto_return == Some(true) && duration.is_none() => {
+                return Err("auto_return needs a duration".into());
+            }
+            _ => {}
+        }
         let ask = match (self.section, self.kind) {
             (Some(section), None) => Ask::Section(
                 section_of(&section)
@@ -205,9 +260,7 @@ impl Asked {
                 auto_return: self.auto_return.unwrap_or_else(|| duration.is_some()),
             },
             (None, Some(Kind::In)) => Ask::Return { event_id: self.event_id },
-            (None, Some(Kind::Cancel)) => Ask::Cancel {
-                event_id: self.event_id.ok_or("event_id says which break is not to be")?,
-            },
+            (None, Some(Kind::Cancel)) => Ask::Cancel { event_id: self.event_id },
         };
         Ok(Cue { ask, at, key: self.idempotency_key })
     }

@@ -53,6 +53,16 @@ pub(super) fn start(context: &Context, host: Option<&str>) -> String {
     html
 }
 
+/// What an operator sees whose request could not be obeyed.
+pub(super) fn problem(channel: &str, words: &str) -> String {
+    format!(
+        "{HEAD}<main><section><h2>{}</h2><p class=\"error\">Nothing was done: {}.</p>\
+         <p><a href=\"/\">Back</a></p></section></main></body></html>\n",
+        Escaped(channel),
+        Escaped(words)
+    )
+}
+
 /// Where viewers and publishers go.
 struct Addresses {
     origin: String,

@@ -9,7 +9,7 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use packager::scte35::breaks::Outcome;
+use packager::scte35::breaks::{Outcome, Refusal};
 use packager::scte35::{self, Cue, Phase};
 use packager::time::{Span, Timescale, Timestamp, iso};
 use serde::Serialize;
@@ -31,7 +31,7 @@ pub struct Request {
     pub ask: Ask,
     /// When, in UTC; `None` is at once.
     pub at: Option<Timestamp>,
-    /// The same key again gets the same answer, and nothing is done.
+    /// The same request under the same key again gets the same answer, and nothing is done.
     pub key: Option<String>,
 }
 
@@ -54,10 +54,10 @@ pub enum Ask {
         /// Its number.
         event_id: Option<u32>,
     },
-    /// A break that has not begun is not to be.
+    /// A break that has not begun is not to be: the one with this number, or the newest.
     Cancel {
         /// Its number.
-        event_id: u32,
+        event_id: Option<u32>,
     },
 }
 
@@ -89,11 +89,17 @@ pub enum Refused {
     #[error("the section asks for nothing that is acted upon")]
     Nothing,
     /// There is no break to end.
-    #[error("no break is on")]
+    #[error("no break is on, and none is to come, that could be ended")]
     NoBreak,
+    /// There is no break to cancel.
+    #[error("no break is to come; one that is on is ended, not cancelled")]
+    NoneToCome,
     /// Its time is not to be believed.
     #[error("the time is more than a day from now")]
     TooFar,
+    /// The key is known, and something else was asked for under it.
+    #[error("something else was asked for under this idempotency key")]
+    KeyUsed,
 }
 
 /// A cue for people and programs.
@@ -169,6 +175,18 @@ pub(crate) struct Order {
 #[derive(Clone, Debug)]
 pub struct Desk(mpsc::Sender<Order>);
 
+impl Answer {
+    /// Why nothing was done, if nothing was.
+    pub fn refusal(&self) -> Option<Refusal> {
+        let mut refusals = self.outcomes.iter().map(|outcome| match outcome {
+            Outcome::Refused { reason } => Some(*reason),
+            _ => None,
+        });
+        let first = refusals.next()??;
+        refusals.all(|refusal| refusal.is_some()).then_some(first)
+    }
+}
+
 impl Desk {
     /// A desk, and what is handed in at it.
     pub(crate) fn new() -> (Self, mpsc::Receiver<Order>) {
@@ -187,22 +205,29 @@ impl Desk {
     }
 }
 
-/// Answers by the key they were asked with.
+/// Answers to requests that had a key.
 #[derive(Debug, Default)]
-pub(super) struct Answered(VecDeque<(String, Answer)>);
+pub(super) struct Answered(VecDeque<(Request, Answer)>);
 
 impl Answered {
     /// Keys that are remembered: retries come within seconds.
     const KEPT: usize = 64;
 
-    pub(super) fn find(&self, key: &str) -> Option<Answer> {
-        self.0.iter().find(|(known, _)| known == key).map(|(_, answer)| answer.clone())
+    /// The answer that this request has got before.
+    pub(super) fn find(&self, request: &Request) -> Option<Result<Answer, Refused>> {
+        let key = request.key.as_ref()?;
+        let (known, answer) = self.0.iter().find(|(known, _)| known.key.as_ref() == Some(key))?;
+        Some(if known == request { Ok(answer.clone()) } else { Err(Refused::KeyUsed) })
     }
 
-    pub(super) fn keep(&mut self, key: String, answer: Answer) {
+    /// Remembers an answer, if the request had a key.
+    pub(super) fn keep(&mut self, request: Request, answer: &Answer) {
+        if request.key.is_none() {
+            return;
+        }
         if self.0.len() >= Self::KEPT {
             self.0.pop_front();
         }
-        self.0.push_back((key, answer));
+        self.0.push_back((request, answer.clone()));
     }
 }

@@ -81,16 +81,20 @@ impl Outcome {
 }
 
 /// Why nothing is done about a signal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, thiserror::Error)]
 #[serde(rename_all = "snake_case")]
 pub enum Refusal {
     /// The break was over before its message came.
+    #[error("the break would be over before the next cut")]
     Over,
     /// The break begins too soon for a change.
+    #[error("the break begins within four seconds: too soon for a change; end it when it is on")]
     TooSoon,
     /// Nothing is known that could be cancelled.
+    #[error("no break of this number is to come")]
     Unknown,
     /// Too many cues are known that are not over.
+    #[error("as many breaks are known as can be, and none of them is over")]
     TooMany,
 }
 

@@ -21,7 +21,8 @@ fn a_request_in_words_is_read() {
     };
     assert!(!auto_return);
     assert_eq!(ask(r#"{"kind":"in"}"#), Ok(Ask::Return { event_id: None }));
-    assert_eq!(ask(r#"{"kind":"cancel","event_id":3}"#), Ok(Ask::Cancel { event_id: 3 }));
+    assert_eq!(ask(r#"{"kind":"cancel","event_id":3}"#), Ok(Ask::Cancel { event_id: Some(3) }));
+    assert_eq!(ask(r#"{"kind":"cancel"}"#), Ok(Ask::Cancel { event_id: None }));
 }
 
 #[test]
@@ -40,7 +41,10 @@ fn a_request_that_makes_no_sense_is_told_why() {
     for (json, word) in [
         ("{}", "kind"),
         (r#"{"kind":"out","section":"/DAR"}"#, "itself"),
-        (r#"{"kind":"cancel"}"#, "event_id"),
+        (r#"{"section":"/DAR","event_id":7}"#, "itself"),
+        (r#"{"kind":"in","duration":7}"#, "begins"),
+        (r#"{"kind":"cancel","at":"2026-11-26T06:00:00Z"}"#, "at once"),
+        (r#"{"kind":"out","auto_return":true}"#, "duration"),
         (r#"{"kind":"out","duration":0}"#, "duration"),
         (r#"{"kind":"out","duration":1e9}"#, "duration"),
         (r#"{"kind":"out","at":"tomorrow"}"#, "now"),
@@ -51,6 +55,18 @@ fn a_request_that_makes_no_sense_is_told_why() {
         let error = asked(json).unwrap_err();
         assert!(error.contains(word), "{json}: {error}");
     }
+}
+
+/// As `curl -d` sends it, which names a form where nobody says otherwise.
+#[test]
+fn json_that_is_sent_as_a_form_starts_no_break() {
+    assert!(button(br#"{"kind":"in"}"#).is_err() && button(b"").is_err());
+    let ask = |form: &str| button(form.as_bytes()).map(|cue| cue.ask);
+    let duration = Some(Span::millis(15_000));
+    let out = Ask::Out { event_id: None, duration, auto_return: true };
+    assert_eq!(ask("button=out"), Ok(out));
+    assert_eq!(ask("button=in&event_id=7"), Ok(Ask::Return { event_id: Some(7) }));
+    assert_eq!(ask("event_id=7&button=cancel"), Ok(Ask::Cancel { event_id: Some(7) }));
 }
 
 #[test]

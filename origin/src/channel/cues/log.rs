@@ -6,8 +6,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use packager::scte35::breaks::Outcome;
-use packager::scte35::{Action, Signal};
+use packager::scte35::{Action, Section, Signal, xml};
 use serde::Serialize;
+
+use super::CueView;
 
 /// Entries kept: a day of breaks every quarter of an hour, each message sent four times, is twice that.
 const KEPT: usize = 256;
@@ -31,6 +33,8 @@ pub struct Entry {
     pub late_ms: Option<i64>,
     /// What was done.
     pub outcome: Option<Outcome>,
+    /// The cue that it is about, as it was then: where it is cut.
+    pub cue: Option<CueView>,
     /// Why nothing could be done, or what is suspicious about it, in words.
     pub problem: Option<String>,
 }
@@ -59,8 +63,15 @@ impl Entry {
             at_ms: None,
             late_ms: None,
             outcome: None,
+            cue: None,
             problem: None,
         }
+    }
+
+    /// The section in the words of SCTE 35's XML schema, where it can be read.
+    pub fn decoded(&self) -> Option<String> {
+        let bytes = STANDARD.decode(&self.section).ok()?;
+        Section::decode(&bytes.into()).ok().map(|section| xml(&section))
     }
 
     /// The same about a signal that is to be obeyed at `at_ms`.
@@ -74,7 +85,7 @@ impl Entry {
 
 impl From {
     /// The word for it.
-    pub(in crate::channel) fn word(self) -> &'static str {
+    pub fn word(self) -> &'static str {
         match self {
             Self::Api => "api",
             Self::Rtmp => "rtmp",

@@ -171,7 +171,7 @@ fn seconds(fields: &Map<String, Value>, names: &[&str]) -> Option<f64> {
     (found.is_finite() && (0.0..=LONGEST * 366.0).contains(&found)).then_some(found)
 }
 
-/// The number of an event; of one that is called by a word, a number that stands for it (FNV-1a).
+/// The number of an event; of one that is called by a word, a number that stands for it.
 fn event_id(fields: &Map<String, Value>) -> u32 {
     let name = ["id", "splice_event_id"].iter().find_map(|name| fields.get(*name));
     let text = match name {
@@ -180,13 +180,7 @@ fn event_id(fields: &Map<String, Value>) -> u32 {
         None => String::new(),
     };
     let number = text.parse::<f64>().ok().filter(|n| (0.0..=f64::from(u32::MAX)).contains(n));
-    number.map_or_else(
-        || {
-            let hash = |hash: u32, byte: u8| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193);
-            text.bytes().fold(0x811c_9dc5, hash)
-        },
-        |number| number as u32,
-    )
+    number.map_or_else(|| order::number_of(&text), |number| number as u32)
 }
 
 #[cfg(test)]

@@ -16,6 +16,12 @@ pub(in crate::channel) enum Words {
     Cancel,
 }
 
+/// The number that stands for a word (FNV-1a): of an event that somebody calls by one, and of a break that
+/// is asked for under a key, so that it is the same one after a restart and on another node.
+pub(in crate::channel) fn number_of(word: &str) -> u32 {
+    word.bytes().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
+}
+
 /// The section that says so about event `event_id`, at `at` on our timeline or at once; with its bytes.
 pub(in crate::channel) fn section(
     event_id: u32,

@@ -54,14 +54,12 @@ struct Open {
 impl Task {
     /// Somebody asks for something.
     pub(super) async fn take_order(&mut self, Order { request, answer }: Order) {
-        let known = request.key.as_ref().and_then(|key| self.cues.answered.find(key));
-        let result = match known {
-            Some(known) => Ok(known),
+        let result = match self.cues.answered.find(&request) {
+            Some(known) => known,
             None => {
-                let key = request.key.clone();
-                let result = self.obey(request).await;
-                if let (Some(key), Ok(answer)) = (key, &result) {
-                    self.cues.answered.keep(key, answer.clone());
+                let result = self.obey(request.clone()).await;
+                if let Ok(answer) = &result {
+                    self.cues.answered.keep(request, answer);
                 }
                 result
             }
@@ -79,23 +77,29 @@ impl Task {
         }
         let Some((making, packaging)) = &self.making else { return Err(Refused::NotOnAir) };
         let (rate, scale) = (making.grid.rate, making.grid.video_scale());
-        let on = |cue: &&Cue| {
-            cue.event.is_insert() && matches!(cue.phase, Phase::Announced | Phase::Active)
+        let newest = |phases: &[Phase]| {
+            let is_one = |cue: &&Cue| cue.event.is_insert() && phases.contains(&cue.phase);
+            packaging.cues().iter().rev().find(is_one).map(|cue| cue.event.id)
         };
-        let newest = packaging.cues().iter().rev().find(on).map(|cue| cue.event.id);
+        let on = newest(&[Phase::Active]).or_else(|| newest(&[Phase::Announced]));
+        let to_come = newest(&[Phase::Announced]);
         let frame = request.at.map(|at| nearest_frame(rate, at));
         let at = frame.map(|ticks| Timestamp::new(ticks, scale));
         let said = match request.ask {
             Ask::Section(raw) => Some((Section::decode(&raw)?, raw)),
             Ask::Out { event_id, duration, auto_return } => {
-                let event_id = event_id.unwrap_or_else(|| self.free_event());
+                let of_key = || request.key.as_deref().map(order::number_of);
+                let event_id = event_id.or_else(of_key).unwrap_or_else(|| self.free_event());
                 order::section(event_id, Words::Out { duration, auto_return }, at)
             }
             Ask::Return { event_id } => {
-                let event_id = event_id.or(newest).ok_or(Refused::NoBreak)?;
+                let event_id = event_id.or(on).ok_or(Refused::NoBreak)?;
                 order::section(event_id, Words::Return, at)
             }
-            Ask::Cancel { event_id } => order::section(event_id, Words::Cancel, None),
+            Ask::Cancel { event_id } => {
+                let event_id = event_id.or(to_come).ok_or(Refused::NoneToCome)?;
+                order::section(event_id, Words::Cancel, None)
+            }
         };
         let Some((section, raw)) = said else { return Err(Refused::Nothing) };
         let (mut outcomes, mut cues) = (Vec::new(), Vec::new());
@@ -249,7 +253,9 @@ impl Task {
         tracing::info!(
             channel = %self.context.config.name, event = signal.event.id, ?outcome, "cue"
         );
-        self.note(Entry { outcome: outcome.clone(), problem, ..entry });
+        let cue = outcome.as_ref().and_then(|outcome| self.cue_of(outcome));
+        let cue = cue.map(|cue| CueView::of(cue, scale));
+        self.note(Entry { outcome: outcome.clone(), cue, problem, ..entry });
         outcome
     }
 

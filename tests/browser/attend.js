@@ -27,7 +27,7 @@ const DASH_SURVIVES = new Set(
 /** What events of SCTE-35 are called in DASH. */
 const CUES = ["urn:scte:scte35:2014:xml+bin", "urn:scte:scte35:2013:xml", "urn:scte:scte35:2013:bin"];
 
-function openHls(video, url, note, config, raised) {
+function openHls(video, url, { note, raised, ads }, config) {
   const hls = new Hls(config);
   video.textTracks.addEventListener("addtrack", ({ track }) => {
     track.addEventListener("cuechange", () => {
@@ -38,21 +38,32 @@ function openHls(video, url, note, config, raised) {
     });
   });
   hls.on(Hls.Events.ERROR, (_, { fatal, details }) => note(fatal, details));
+  const { Events } = Hls;
+  for (const [what, name] of [
+    ["begun", Events.INTERSTITIAL_STARTED],
+    ["asset begun", Events.INTERSTITIAL_ASSET_STARTED],
+    ["asset over", Events.INTERSTITIAL_ASSET_ENDED],
+    ["asset failed", Events.INTERSTITIAL_ASSET_ERROR],
+    ["over", Events.INTERSTITIAL_ENDED],
+  ]) {
+    hls.on(name, (_, { event }) => ads(what, event?.identifier ?? "", hls.playingDate?.getTime()));
+  }
   hls.loadSource(url);
   hls.attachMedia(video);
   return { date: () => hls.playingDate?.getTime() };
 }
 
 /**
- * Opens a player on an element; `note(fatal, text)` is told of its errors, and `raised(id, date, now)` of
- * each cue: when it is by the player's word, and what is on the screen. Gives a function that
+ * Opens a player on an element; `note(fatal, text)` is told of its errors, `raised(id, date, now)` of
+ * each cue: when it is by the player's word, and what is on the screen; `ads(what, id, now)` of what is
+ * played in place of a break. Gives a function that
  * tells the date of what is on the screen, in milliseconds since the epoch, and of a player that can,
  * one that searches the window from its beginning at a rate, or plays on at rate 1.
  */
 const LIBRARIES = {
-  hls: (video, url, note, raised) => openHls(video, url, note, {}, raised),
-  "plain-hls": (video, url, note, raised) => openHls(video, url, note, { lowLatencyMode: false }, raised),
-  dash(video, url, note, raised) {
+  hls: (video, url, to) => openHls(video, url, to, {}),
+  "plain-hls": (video, url, to) => openHls(video, url, to, { lowLatencyMode: false }),
+  dash(video, url, { note, raised }) {
     const player = dashjs.MediaPlayer().create();
     player.on("error", ({ error }) => note(!DASH_SURVIVES.has(error?.code), `${error?.code} ${error?.message}`));
     const mode = dashjs.MediaPlayer.events.EVENT_MODE_ON_START;
@@ -63,15 +74,15 @@ const LIBRARIES = {
     // Our Periods are placed on the epoch.
     return { date: () => video.currentTime * 1000 };
   },
-  shaka: (video, url, note) => openShaka(video, url, note, {}),
+  shaka: (video, url, to) => openShaka(video, url, to, {}),
   // A live service that says what latency it is meant for is always led back to that: who wants to search
   // must not read it.
-  "shaka-search": (video, url, note) =>
-    openShaka(video, url, note, { manifest: { dash: { manifestPreprocessorTXml: withoutService } } }),
+  "shaka-search": (video, url, to) =>
+    openShaka(video, url, to, { manifest: { dash: { manifestPreprocessorTXml: withoutService } } }),
   // Low latency by its configuration: a delay that is suggested to everybody else is not for it, and it
   // keeps to the latency that the service describes.
-  "shaka-low": (video, url, note) =>
-    openShaka(video, url, note, {
+  "shaka-low": (video, url, to) =>
+    openShaka(video, url, to, {
       manifest: { dash: { ignoreSuggestedPresentationDelay: true } },
       streaming: { lowLatencyMode: true, liveSync: { enabled: true } },
     }),
@@ -81,12 +92,21 @@ function withoutService(mpd) {
   mpd.children = mpd.children.filter(({ tagName }) => tagName !== "ServiceDescription");
 }
 
-function openShaka(video, url, note, configuration) {
+/** What date ranges without a class are called. */
+const DATE_RANGES = "com.apple.quicktime.HLS";
+
+function openShaka(video, url, { note, raised }, configuration) {
   shaka.polyfill.installAll();
   const CRITICAL = 2;
   const told = ({ severity, code }) => note(severity === CRITICAL, `shaka error ${code}`);
   const player = new shaka.Player();
   player.addEventListener("error", ({ detail }) => told(detail));
+  player.addEventListener("timelineregionenter", ({ detail: { schemeIdUri, id, startTime } }) => {
+    if ([...CUES, DATE_RANGES].includes(schemeIdUri)) {
+      const now = player.getPlayheadTimeAsDate()?.getTime();
+      raised(id, now + (startTime - video.currentTime) * 1000, now);
+    }
+  });
   player.configure(configuration);
   // Version 5.2 looks for the first segment after a switch by floor((time - start) / duration), which is
   // one too few where a duration such as 1.6 s is not exact in binary, and then loads no picture any
@@ -113,7 +133,7 @@ class Attention {
   #lookedAt = Date.now();
   #movedAt = null;
   #stall = null;
-  #seen = { startedAfterMs: null, stalls: [], jumps: [], reloads: 0, ended: false, errors: [], fatal: [], cues: [] };
+  #seen = { startedAfterMs: null, stalls: [], jumps: [], reloads: 0, ended: false, errors: [], fatal: [], cues: [], ads: [] };
   #playedSeconds = 0;
   /** Tells the date of what is on the screen. */
   date = () => undefined;
@@ -145,6 +165,11 @@ class Attention {
     if (!this.#seen.cues.some((cue) => cue.id === id)) {
       this.#seen.cues.push({ id, dateMs, shownMs });
     }
+  }
+
+  /** Something happened to what is played in place of a break, when `dateMs` was on the screen. */
+  ads(what, id, dateMs) {
+    this.#seen.ads.push({ what, id, atMs: Date.now(), dateMs: dateMs ?? null });
   }
 
   report() {
@@ -254,12 +279,11 @@ function play(library, url) {
   document.body.append(video);
   const attention = new Attention(video);
   attentions.push(attention);
-  const opened = LIBRARIES[library](
-    video,
-    url,
-    (fatal, text) => attention.note(fatal, text),
-    (id, date, now) => attention.raised(id, date, now),
-  );
+  const opened = LIBRARIES[library](video, url, {
+    note: (fatal, text) => attention.note(fatal, text),
+    raised: (id, date, now) => attention.raised(id, date, now),
+    ads: (what, id, now) => attention.ads(what, id, now),
+  });
   Object.assign(attention, opened);
   return attentions.length - 1;
 }

@@ -6,6 +6,9 @@
 //   {"play": "hls" | "plain-hls" | "dash" | "shaka", "url": MANIFEST}   opens a player; its number
 //   {"report": NUMBER}                                    what that player has seen (attend.js)
 //   {"search": NUMBER, "rate": RATE}                      has it search, or play on at rate 1
+//   {"offer": [{"URI": MANIFEST, "DURATION": SECONDS}]}   what is to be played in place of breaks; the address
+//                                                         of the X-ASSET-LIST that says so
+//   {"asked": true}                                       what of those addresses players have asked for
 
 import { createReadStream } from "node:fs";
 import { createServer } from "node:http";
@@ -14,6 +17,9 @@ import { obey } from "./commands.mjs";
 import { quietEvaluator, withPage } from "./browser.mjs";
 
 const here = (path) => fileURLToPath(new URL(path, import.meta.url));
+
+/** Where the list of what is played in place of a break is. */
+const ASSETS = "/assets.json";
 
 // The libraries that the watch page is made of, and one that it is not.
 const FILES = {
@@ -24,8 +30,19 @@ const FILES = {
   "/shaka.js": ["text/javascript", here("node_modules/shaka-player/dist/shaka-player.compiled.js")],
 };
 
+// What players find in place of breaks, and the queries with which they asked for it.
+let offered = [];
+const asked = [];
+
 // Pages on loopback may ask servers on loopback; others may not.
 const server = createServer((request, response) => {
+  const { pathname, search } = new URL(request.url, "http://stage");
+  if (pathname === ASSETS) {
+    asked.push(search);
+    response.writeHead(200, { "content-type": "application/json", "cache-control": "no-store" });
+    response.end(JSON.stringify({ ASSETS: offered }));
+    return;
+  }
   const [type, path] = FILES[request.url] ?? [];
   if (!path) {
     response.writeHead(404).end();
@@ -45,6 +62,11 @@ try {
       play: ({ play, url }) => call("play", play, url),
       report: ({ report }) => call("report", report),
       search: ({ search, rate }) => call("search", search, rate),
+      offer({ offer }) {
+        offered = offer;
+        return `http://127.0.0.1:${server.address().port}${ASSETS}`;
+      },
+      asked: () => asked,
     });
   });
 } finally {

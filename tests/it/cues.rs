@@ -12,6 +12,9 @@ use harness::{Context, Failure, Result, process, rules, workspace};
 use packager::time::{FrameRate, Timescale, Timestamp, iso};
 use serde_json::Value;
 
+mod interstitials;
+pub(crate) mod live;
+pub(crate) mod often;
 mod restart;
 pub(crate) mod stream;
 pub(crate) mod styles;
@@ -63,6 +66,13 @@ fn a_break_is_cut_on_its_frame_in_every_rendition_and_told_in_both_manifests() -
     assert_eq!(cue(&server, &order)?, (answer.clone(), true), "the same key, the same answer");
     let repeated = cue(&server, &order[..7])?.0;
     assert_eq!(repeated["outcomes"][0]["what"], "repeated", "{repeated}");
+    // The key is taken, and nobody knows another break.
+    let other = ["out", "--duration", "7.3", "--event", "8", "--key", "k"];
+    let (refused, done) = cue(&server, &other)?;
+    assert!(!done && refused["error"].to_string().contains("key"), "{refused}");
+    let (refused, done) = cue(&server, &["cancel", "--event", "99"])?;
+    assert!(!done && refused["outcomes"][0]["reason"] == "unknown", "{refused}");
+    assert!(refused["error"].to_string().contains("no break of this number"), "{refused}");
     let told = &answer["cues"][0];
     assert_eq!((told["start_ms"].as_u64(), &told["moved"]), (Some(wished), &Value::Null), "{told}");
     let (k, id) = (told["segment"].as_u64().context("k")?, told["id"].as_str().context("id")?);
@@ -113,7 +123,19 @@ fn a_break_is_cut_on_its_frame_in_every_rendition_and_told_in_both_manifests() -
     let known = server.client.text(&server.admin_url("/api/v1/channels/a/cues"))?;
     let known: Value = serde_json::from_str(&known).map_err(|e| Failure::new(e.to_string()))?;
     assert_eq!(known["cues"][0]["phase"], "ended", "{known}");
-    assert_eq!(known["log"].as_array().map(Vec::len), Some(2), "{known}");
+    let log = known["log"].as_array().context("log")?;
+    let words: Vec<_> = log.iter().map(|entry| entry["outcome"]["what"].to_string()).collect();
+    assert_eq!(words, ["\"accepted\"", "\"repeated\"", "\"refused\""], "{known}");
+    assert_eq!(log[0]["section"], section, "{known}");
+    assert!(
+        log[0]["decoded"].to_string().contains("outOfNetworkIndicator=\\\"true\\\""),
+        "{known}"
+    );
+    assert_eq!(
+        (&log[0]["cue"]["segment"], log[0]["at_ms"].as_u64()),
+        (&told["segment"], Some(wished))
+    );
+    assert!(log[0]["late_ms"].as_i64().is_some_and(|late| late < -4_000), "{known}");
 
     // At once, and back at once.
     let (answer, done) = cue(&server, &["out"])?;

@@ -15,6 +15,7 @@ use packager::time::FrameRate;
 
 use crate::absence;
 use crate::browser::{play, plays_well};
+use crate::cues::styles::{self, Smoothness};
 use crate::hostile;
 use crate::low_latency::{self, Session};
 use crate::passing;
@@ -198,7 +199,13 @@ fn a_minute_of_mutated_streams_and_a_million_broken_handshakes_leave_the_neighbo
 #[test]
 #[ignore = "minutes of real time: `make soak`"]
 fn viewers_play_through_a_break_of_half_a_minute_in_every_style() -> Result {
-    crate::cues::styles::session(30, crate::cues::styles::Smoothness::Whole)
+    styles::session(30, Smoothness::Whole, &styles::HLS_JS_AND_DASH_JS)
+}
+
+#[test]
+#[ignore = "minutes of real time: `make soak`"]
+fn shaka_player_plays_through_a_break_of_half_a_minute_in_every_style() -> Result {
+    styles::session(30, Smoothness::Whole, &styles::SHAKA)
 }
 
 #[test]
@@ -209,4 +216,23 @@ fn sections_of_transport_streams_of_every_rate_are_cut_on_the_picture_they_name(
             .context(format!("{num}/{den} pictures a second"))?;
     }
     Ok(())
+}
+
+#[test]
+#[ignore = "minutes of real time: `make soak`"]
+fn live_sections_of_every_rate_are_cut_on_their_pictures_where_that_is_awkward() -> Result {
+    // The clock of the third wraps a few seconds after it has begun.
+    for (num, den, offset) in
+        [(25, 1, "0"), (30_000, 1_001, "7"), (30, 1, "95430"), (50, 1, "0"), (60_000, 1_001, "0")]
+    {
+        crate::cues::live::session(FrameRate::new(num, den), offset)
+            .context(format!("{num}/{den} pictures a second"))?;
+    }
+    Ok(())
+}
+
+#[test]
+#[ignore = "minutes of real time: `make soak`"]
+fn a_break_every_twenty_seconds_costs_no_latency() -> Result {
+    crate::cues::often::session()
 }

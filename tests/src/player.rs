@@ -108,6 +108,25 @@ impl Stage {
         Ok(Self { script: Arc::new(Mutex::new(script)) })
     }
 
+    /// Has the stage offer assets, each a manifest and how many seconds it lasts, to be played in place of
+    /// breaks; gives the address of their X-ASSET-LIST.
+    ///
+    /// # Errors
+    /// If the script is gone.
+    pub fn offer(&self, assets: &[(String, f64)]) -> Result<String> {
+        let list = assets.iter().map(|(uri, seconds)| json!({ "URI": uri, "DURATION": seconds }));
+        let address = self.ask(&json!({ "offer": list.collect::<Vec<_>>() }))?;
+        address.as_str().map(str::to_owned).context("an address")
+    }
+
+    /// The queries with which players have asked for what is offered, in order.
+    ///
+    /// # Errors
+    /// If the script is gone.
+    pub fn asked(&self) -> Result<Vec<String>> {
+        serde_json::from_value(self.ask(&json!({ "asked": true }))?).context("queries")
+    }
+
     fn ask(&self, command: &Value) -> Result<Value> {
         let mut script = self.script.lock().unwrap_or_else(PoisonError::into_inner);
         let sent = writeln!(script.commands, "{command}");
@@ -231,8 +250,10 @@ pub struct Report {
     pub errors: Vec<String>,
     /// Errors after which it is of no use.
     pub fatal: Vec<String>,
-    /// Cues that it has raised, in order. shaka-player is not asked for them.
+    /// Cues that it has raised, in order.
     pub cues: Vec<Raised>,
+    /// What it has done about assets in place of breaks. hls.js is asked for them.
+    pub ads: Vec<Ad>,
     /// Media time that was played.
     pub played_seconds: f64,
     /// How old the picture has been by the media's own date, from when it has played for five seconds.
@@ -267,6 +288,20 @@ pub struct Raised {
     pub date_ms: f64,
     /// Date of what was on the screen then.
     pub shown_ms: f64,
+}
+
+/// Something that a player has done about what it plays in place of a break.
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct Ad {
+    /// `begun`, `asset begun`, `asset over`, `over`; or `asset failed`.
+    pub what: String,
+    /// The ID of the date range.
+    pub id: String,
+    /// When.
+    pub at_ms: u64,
+    /// Date of what was on the screen.
+    pub date_ms: Option<f64>,
 }
 
 /// Percentiles of a latency, in milliseconds.

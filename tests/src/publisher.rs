@@ -25,6 +25,7 @@ use crate::{Context, Failure, Result, clock, workspace};
 pub mod obs;
 mod picture;
 pub mod relay;
+pub mod spliced;
 pub mod srt;
 
 /// How long an encoder may take to flush and end after its input has ended.
@@ -219,6 +220,14 @@ impl Publisher {
     /// Starts to encode into a pipe, as FLV.
     fn start_piped(source: Source) -> Result<(Self, ChildStdout)> {
         let mut publisher = Self::start_with(source, "pipe:1", Stdout::Piped)?;
+        let pipe = publisher.process.stdout()?;
+        Ok((publisher, pipe))
+    }
+
+    /// Starts to encode into a pipe, as MPEG-TS.
+    fn start_piped_ts(source: Source) -> Result<(Self, ChildStdout)> {
+        // ffmpeg reads no number in it, and takes its standard output.
+        let mut publisher = Self::start_with(source, "pipe:.ts", Stdout::Piped)?;
         let pipe = publisher.process.stdout()?;
         Ok((publisher, pipe))
     }

@@ -1,5 +1,5 @@
-//! Puts streams of cues into a recorded transport stream, as a splicer before us would: their entries
-//! into every map of the program, and sections between its packets.
+//! Puts streams of cues into a transport stream, recorded or live, as a splicer before us would: their
+//! entries into every map of the program, and sections between its packets.
 //!
 //! It takes what ffmpeg writes: one program, whose map stands in a packet of its own.
 
@@ -36,33 +36,77 @@ pub struct Message<'a> {
     pub section: &'a [u8],
 }
 
+/// Puts cues into a stream as it passes, packet by packet.
+#[derive(Clone, Debug)]
+pub struct Splicer<'a> {
+    streams: &'a [Stream<'a>],
+    /// Sections sent in each, for the counters of their packets.
+    sent: Vec<u8>,
+}
+
+impl<'a> Splicer<'a> {
+    /// One that declares these streams.
+    pub fn new(streams: &'a [Stream<'a>]) -> Self {
+        Self { streams, sent: vec![0; streams.len()] }
+    }
+
+    /// Whether a picture begins with this packet.
+    pub fn begins_picture(packet: &[u8]) -> bool {
+        pid(packet) == PICTURE && begins(packet)
+    }
+
+    /// Passes a packet on.
+    ///
+    /// # Errors
+    /// A map does not fit into a packet.
+    pub fn pass(&self, packet: &[u8], out: &mut Vec<u8>) -> Result {
+        if pid(packet) == MAP && begins(packet) {
+            out.extend(carry(MAP, packet[3] & 0x0f, &map(&packet[5..], self.streams))?);
+        } else {
+            out.extend(packet);
+        }
+        Ok(())
+    }
+
+    /// Sends a section in the stream of this PID.
+    ///
+    /// # Errors
+    /// There is none, or the section does not fit into a packet.
+    pub fn send(&mut self, pid: u16, section: &[u8], out: &mut Vec<u8>) -> Result {
+        let of = self.streams.iter().position(|stream| stream.pid == pid);
+        let sent = &mut self.sent[of.context("a stream for every message")?];
+        out.extend(carry(pid, *sent & 0x0f, section)?);
+        *sent = sent.wrapping_add(1);
+        Ok(())
+    }
+}
+
 /// The stream with cues in it.
 ///
 /// # Errors
 /// A map or a section does not fit into a packet.
 pub fn splice(bytes: &[u8], streams: &[Stream<'_>], messages: &[Message<'_>]) -> Result<Vec<u8>> {
     let (mut out, mut pictures) = (Vec::with_capacity(bytes.len() * 2), 0);
-    let mut sent = vec![0; streams.len()];
+    let mut splicer = Splicer::new(streams);
     for packet in bytes.chunks_exact(PACKET) {
-        let pid = u16::from_be_bytes([packet[1] & 0x1f, packet[2]]);
-        let begins = packet[1] & 0x40 != 0;
-        if pid == MAP && begins {
-            let map = map(&packet[5..], streams);
-            out.extend(carry(pid, packet[3] & 0x0f, &map)?);
-            continue;
-        }
-        if pid == PICTURE && begins {
+        if Splicer::begins_picture(packet) {
             for message in messages.iter().filter(|one| one.before == pictures) {
-                let of = streams.iter().position(|stream| stream.pid == message.pid);
-                let of = of.context("a stream for every message")?;
-                out.extend(carry(message.pid, sent[of] & 0x0f, message.section)?);
-                sent[of] += 1;
+                splicer.send(message.pid, message.section, &mut out)?;
             }
             pictures += 1;
         }
-        out.extend(packet);
+        splicer.pass(packet, &mut out)?;
     }
     Ok(out)
+}
+
+fn pid(packet: &[u8]) -> u16 {
+    u16::from_be_bytes([packet[1] & 0x1f, packet[2]])
+}
+
+/// Whether something begins in a packet.
+fn begins(packet: &[u8]) -> bool {
+    packet[1] & 0x40 != 0
 }
 
 /// A map with more streams in it.

@@ -48,14 +48,34 @@ fn channels() -> [ChannelConfig; 3] {
     ]
 }
 
-/// Who watches which channel.
-const VIEWERS: [(&str, Library); 6] = [
+/// Somebody who watches a channel.
+pub(crate) type Viewer = (&'static str, Library);
+
+/// Every way that breaks are told in to a player that acts upon it.
+const VIEWERS: [Viewer; 6] = [
+    ("a", Library::HlsJs),
+    ("a", Library::DashJs),
+    ("b", Library::DashJs),
+    ("c", Library::HlsJs),
+    ("c", Library::DashJs),
+    ("c", Library::ShakaDash),
+];
+/// hls.js and dash.js in every style.
+pub(crate) const HLS_JS_AND_DASH_JS: [Viewer; 6] = [
     ("a", Library::HlsJs),
     ("a", Library::DashJs),
     ("b", Library::HlsJs),
     ("b", Library::DashJs),
     ("c", Library::HlsJs),
     ("c", Library::DashJs),
+];
+/// shaka-player in every style.
+pub(crate) const SHAKA: [Viewer; 5] = [
+    ("a", Library::ShakaHls),
+    ("a", Library::ShakaDash),
+    ("b", Library::ShakaDash),
+    ("c", Library::ShakaHls),
+    ("c", Library::ShakaDash),
 ];
 
 /// What a channel has told.
@@ -79,8 +99,8 @@ pub(crate) enum Smoothness {
     Most,
 }
 
-/// Plays through a break of `length` seconds in every style.
-pub(crate) fn session(length: u64, smoothness: Smoothness) -> Result {
+/// Plays through a break of `length` seconds in every style, while these watch.
+pub(crate) fn session(length: u64, smoothness: Smoothness, viewers: &[Viewer]) -> Result {
     let server = Server::start(&channels())?;
     let witness = Witness::start(Watch::new(&server.url(""), "c"));
     let source = || {
@@ -96,9 +116,9 @@ pub(crate) fn session(length: u64, smoothness: Smoothness) -> Result {
     }
     let stage = Stage::open()?;
     let mut players = Vec::new();
-    for (channel, library) in VIEWERS {
-        let player = Player::start(&stage, library, &server.url(""), channel)?;
-        players.push((channel, player));
+    for (channel, library) in viewers {
+        let player = Player::start(&stage, *library, &server.url(""), channel)?;
+        players.push((*channel, player));
     }
     for (_, player) in &players {
         player.wait_started(PLAYABLE_WITHIN)?;
@@ -321,5 +341,5 @@ fn read_by_others(server: &Server, told: &BTreeMap<&str, Told>, length: u64) -> 
 
 #[test]
 fn viewers_play_through_a_break_in_every_style_and_others_read_what_is_told() -> Result {
-    session(8, Smoothness::Most)
+    session(8, Smoothness::Most, &VIEWERS)
 }

@@ -4,8 +4,8 @@
 use std::process::Command;
 use std::time::Duration;
 
-use harness::publisher::Source;
-use harness::reader::{fragments, hls};
+use harness::publisher::{Feed, Source};
+use harness::reader::{Object, ffmpeg, fragments, hls, join};
 use harness::server::{ChannelConfig, Server};
 use harness::witness::{Watch, Witness};
 use harness::{Context, Failure, Result, process, rules, workspace};
@@ -16,6 +16,7 @@ mod interstitials;
 pub(crate) mod live;
 pub(crate) mod often;
 mod restart;
+mod rtmp;
 pub(crate) mod stream;
 pub(crate) mod styles;
 
@@ -39,6 +40,26 @@ fn cue_of(server: &Server, channel: &str, arguments: &[&str]) -> Result<(Value, 
         answer.context(format!("cue said {text:?} and {}", output.stderr))?,
         output.status.success(),
     ))
+}
+
+/// Where the newest listed segment of channel `a` begins, in video ticks, and the source's picture there.
+fn shown(server: &Server, feed: Feed) -> Result<(i64, u64)> {
+    let lists = hls::fetch(&server.client, &server.url("/live/a/index.m3u8"))?;
+    let (_, list) = lists.iter().find(|(rendition, _)| !rendition.audio).context("pictures")?;
+    let object = list.objects.last().context("a segment")?;
+    let get = |url: &str| Ok::<_, Failure>(server.client.get(url)?.ok(url)?.body);
+    let init = fragments::read_init(&get(&object.init)?)?;
+    let first = fragments::read_segment(&init, &get(&object.url)?)?;
+    let start = first.first().context("a fragment")?.tfdt.cast_signed();
+    let picture = feed.frame_of(first_mark(server, object)?);
+    Ok((start, picture.context("a picture of the source")?))
+}
+
+/// The mark of the first picture of a segment.
+fn first_mark(server: &Server, object: &Object) -> Result<u64> {
+    let get = |url: &str| Ok::<_, Failure>(server.client.get(url)?.ok(url)?.body);
+    let frames = ffmpeg::frames_of_bytes(&join(&get(&object.init)?, &[get(&object.url)?]))?;
+    frames.first().and_then(|frame| frame.mark).context("a mark")
 }
 
 /// Attributes of the tag of a cue in a playlist.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use harness::publisher::Source;
 use harness::publisher::spliced::Spliced;
-use harness::reader::{ffmpeg, fragments, hls, join};
+use harness::reader::{fragments, hls};
 use harness::server::{ChannelConfig, Server};
 use harness::wait::{Look, until};
 use harness::witness::{Watch, Witness};
@@ -18,7 +18,7 @@ use packager::scte35::section::{BreakDuration, Command, Insert, Splice, SpliceTi
 use packager::time::{FrameRate, Rounding, Span, Timescale, Timestamp, iso, rescale};
 use serde_json::Value;
 
-use super::{PLAYABLE_WITHIN, tag};
+use super::{PLAYABLE_WITHIN, cue_of, first_mark, shown, tag};
 
 /// From the newest picture that is listed to the first splice: the least that SCTE 35 §9.9.2.1 asks for,
 /// and the time in which the test counts.
@@ -59,21 +59,6 @@ fn section(event_id: u32, at: u64, ticks: u64) -> Result<Vec<u8>> {
     Ok(Section::new(Command::Insert(insert), Vec::new()).encode().context("a section")?.to_vec())
 }
 
-/// Where the newest listed segment begins, in video ticks, and the source's picture there.
-fn shown(server: &Server, publisher: &Spliced) -> Result<(i64, u64)> {
-    let lists = hls::fetch(&server.client, &server.url("/live/a/index.m3u8"))?;
-    let (_, list) = lists.iter().find(|(rendition, _)| !rendition.audio).context("pictures")?;
-    let object = list.objects.last().context("a segment")?;
-    let get = |url: &str| Ok::<_, Failure>(server.client.get(url)?.ok(url)?.body);
-    let (init, bytes) = (get(&object.init)?, get(&object.url)?);
-    let first = fragments::read_segment(&fragments::read_init(&init)?, &bytes)?;
-    let start = first.first().context("a fragment")?.tfdt.cast_signed();
-    let frames = ffmpeg::frames_of_bytes(&join(&init, &[bytes]))?;
-    let mark = frames.first().and_then(|frame| frame.mark).context("a mark")?;
-    let picture = publisher.publisher().feed().frame_of(mark).context("a picture of the source")?;
-    Ok((start, picture))
-}
-
 /// Plays breaks whose splices are awkward in pictures at `rate`; `offset` is added to the source's clock, in
 /// seconds.
 pub(crate) fn session(rate: FrameRate, offset: &str) -> Result {
@@ -89,7 +74,7 @@ pub(crate) fn session(rate: FrameRate, offset: &str) -> Result {
     server.wait_playable("a", PLAYABLE_WITHIN)?;
     server.wait_more("a", 2)?;
 
-    let (now, picture) = shown(&server, &publisher)?;
+    let (now, picture) = shown(&server, publisher.publisher().feed())?;
     let ahead = AHEAD.ticks_in(scale, Rounding::Ceil).cast_signed();
     let first = grid.number_at(now + length + ahead) + 1;
     let tenth = nearest_frame(rate, Timestamp::new(100, Timescale::MILLIS));
@@ -111,6 +96,15 @@ pub(crate) fn session(rate: FrameRate, offset: &str) -> Result {
         }
         server.wait_more("a", 1)?;
     }
+    // What an operator asks for that is sent already is the same one.
+    for one in &asked {
+        let (at, event) = (iso(Timestamp::new(one.times[0], scale)), one.event.to_string());
+        let length = (LASTS * length) as f64 / f64::from(scale.get());
+        let length = length.to_string();
+        let order = ["out", "--event", &event, "--at", &at, "--duration", &length];
+        let (answer, done) = cue_of(&server, "a", &order)?;
+        assert!(done && answer["outcomes"][0]["what"] == "repeated", "{answer}");
+    }
     let last = asked.last().context("a break")?.numbers[1];
     let bound = Duration::from_secs(90);
     server.wait_segment("a", last + 1, bound)?;
@@ -124,7 +118,11 @@ pub(crate) fn session(rate: FrameRate, offset: &str) -> Result {
     })?;
     publisher.check()?;
     let log = known["log"].as_array().context("log")?;
-    assert_eq!(log.len(), asked.len() * SENT, "each message is heard, and one break a number");
+    assert_eq!(
+        log.len(),
+        asked.len() * (SENT + 1),
+        "each message is heard, and one break a number"
+    );
     let mpd = server.client.text(&server.url("/live/a/manifest.mpd"))?;
     for (cue, asked) in known["cues"].as_array().context("cues")?.iter().zip(&asked) {
         told(cue, asked, scale)?;
@@ -192,12 +190,6 @@ fn cut(
         assert!(dated.abs() < 1_000_000, "the date is {dated} ns off");
     }
     Ok(())
-}
-
-fn first_mark(server: &Server, object: &harness::reader::Object) -> Result<u64> {
-    let get = |url: &str| Ok::<_, Failure>(server.client.get(url)?.ok(url)?.body);
-    let frames = ffmpeg::frames_of_bytes(&join(&get(&object.init)?, &[get(&object.url)?]))?;
-    frames.first().and_then(|frame| frame.mark).context("a mark")
 }
 
 /// The manifest has an event at the splice, with the section as it was sent.

@@ -6,6 +6,7 @@ use std::process::ChildStdout;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use ingest::rtmp::amf0::Value;
 use ingest::rtmp::client;
 use packager::media::VideoCodec;
 
@@ -13,7 +14,7 @@ use super::{Publisher, Source};
 use crate::{Context, Failure, Result};
 
 /// A tag of FLV, which is a message of RTMP.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Tag {
     /// Milliseconds; decoding time.
     pub at_ms: u32,
@@ -22,7 +23,7 @@ pub struct Tag {
 }
 
 /// What a tag holds.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Body {
     /// avcC.
     VideoConfig(Vec<u8>),
@@ -39,6 +40,13 @@ pub enum Body {
     AudioConfig(Vec<u8>),
     /// A raw AAC frame.
     Audio(Vec<u8>),
+    /// A data message; ffmpeg sends none that is passed on.
+    Data {
+        /// What it is called.
+        name: String,
+        /// What it says.
+        values: Vec<Value>,
+    },
 }
 
 /// Changes what is sent: gets each tag, gives what is sent in its place.
@@ -156,6 +164,7 @@ async fn send(to: &mut client::Publisher, tag: &Tag) -> std::result::Result<(), 
         }
         Body::AudioConfig(record) => to.send_audio_config(record, at).await,
         Body::Audio(data) => to.send_audio(at, data).await,
+        Body::Data { name, values } => to.metadata(name, values, at).await,
     }
 }
 

@@ -148,9 +148,8 @@ mod tests {
         let mut packet = [0; PACKET];
         packet[..4].copy_from_slice(&[0x47, 0x41, 0, 0x30]);
         packet[4] = 7;
-        packet[12..26].copy_from_slice(&[
-            0, 0, 1, 0xe0, 0, 0, 0x80, 0x80, 5, 0x2f, 0xff, 0xfd, 0xa0, 0x71,
-        ]);
+        packet[12..26]
+            .copy_from_slice(&[0, 0, 1, 0xe0, 0, 0, 0x80, 0x80, 5, 0x2f, 0xff, 0xfd, 0xa0, 0x71]);
         assert_eq!(time(&packet), Some(8_589_889_592), "half a second before the clock wraps");
     }
 }

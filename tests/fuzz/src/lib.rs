@@ -17,7 +17,7 @@ use packager::grid::Grid;
 use packager::grid::splices::Made;
 use packager::scte35::breaks::Breaks;
 use packager::scte35::section::checksum;
-use packager::scte35::{Section, signals};
+use packager::scte35::{Section, signals, xml};
 use packager::time::{FrameRate, Span};
 
 /// The chunk reader comes to the same messages and the same end wherever its input is split. The
@@ -249,7 +249,7 @@ fn demux<'a>(pieces: impl Iterator<Item = &'a [u8]>, now: Instant) -> (Vec<Strin
 }
 
 /// A section is read as a whole or refused; what is read can be written, and is the same when it is read
-/// again. The input is tried as it is, and as what stands between a right length and a right checksum.
+/// again, and can be told in words. The input is tried as it is, and as what stands between a right length and a right checksum.
 pub fn cue_section(data: &[u8]) {
     for bytes in [Bytes::copy_from_slice(data), sealed(data)] {
         let Ok(section) = Section::decode(&bytes) else { continue };
@@ -257,6 +257,10 @@ pub fn cue_section(data: &[u8]) {
         assert_eq!(written.len(), bytes.len());
         assert_eq!(Section::decode(&written), Ok(section.clone()));
         assert!(signals(&section).len() <= section.descriptors.len() + 1);
+        let words = xml(&section);
+        assert!(
+            words.starts_with("<SpliceInfoSection ") && words.ends_with("</SpliceInfoSection>")
+        );
     }
 }
 

@@ -4,7 +4,7 @@
 //! rendition that is [switched off](Segmenter::switch_off), have none.
 
 use super::Segmenter;
-use super::cutter::Feed;
+use super::cutter::{Cutter, Feed};
 use crate::time::{Rounding, Span, Timescale, Timestamp, rescale};
 
 /// How much filler is made at one time: of a process that was stopped for hours all of it would be more

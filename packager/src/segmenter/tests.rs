@@ -1,7 +1,9 @@
+use bytes::Bytes;
+use proptest::prelude::*;
+
 use super::*;
 use crate::media::{AudioConfig, Config, Name, Track, VideoCodec, VideoConfig};
-use crate::time::{FrameRate, Span, Timescale};
-use proptest::prelude::*;
+use crate::time::{FrameRate, Timescale, Timestamp};
 
 mod lateness;
 

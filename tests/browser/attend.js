@@ -46,11 +46,17 @@ function openHls(video, url, { note, raised, ads }, config) {
     ["asset failed", Events.INTERSTITIAL_ASSET_ERROR],
     ["over", Events.INTERSTITIAL_ENDED],
   ]) {
-    hls.on(name, (_, { event }) => ads(what, event?.identifier ?? "", hls.playingDate?.getTime()));
+    hls.on(name, (_, { event }) => ads(what, event?.identifier ?? "", scheduled(hls, video)));
   }
   hls.loadSource(url);
   hls.attachMedia(video);
   return { date: () => hls.playingDate?.getTime() };
+}
+
+/** Where the element is on the programme's own line of time: of an advertisement hls.js tells no date. */
+function scheduled(hls, video) {
+  const dated = hls.latestLevelDetails?.fragments.find(({ programDateTime }) => programDateTime);
+  return dated && dated.programDateTime + (video.currentTime - dated.start) * 1000;
 }
 
 /**

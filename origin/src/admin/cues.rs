@@ -84,9 +84,10 @@ impl Known {
             let scale = snapshot.format.grid.video_scale();
             snapshot.cues.iter().map(|cue| CueView::of(cue, scale)).collect()
         });
-        let log = channel.status.borrow().cues.to_vec().into_iter();
-        let log = log.map(|entry| Heard { decoded: entry.decoded(), entry }).collect();
-        Self { cues: cues.unwrap_or_default(), log }
+        let entries = std::sync::Arc::clone(&channel.status.borrow().cues);
+        let log = entries.iter();
+        let log = log.map(|entry| Heard { decoded: entry.decoded(), entry: entry.clone() });
+        Self { cues: cues.unwrap_or_default(), log: log.collect() }
     }
 }
 

@@ -108,8 +108,11 @@ function openShaka(video, url, { note, raised }, configuration) {
   const player = new shaka.Player();
   player.addEventListener("error", ({ detail }) => told(detail));
   player.addEventListener("timelineregionenter", ({ detail: { schemeIdUri, id, startTime } }) => {
-    if ([...CUES, DATE_RANGES].includes(schemeIdUri)) {
-      const now = player.getPlayheadTimeAsDate()?.getTime();
+    // Our Periods are placed on the epoch; its own dates count from availabilityStartTime, which is a
+    // publish delay later.
+    const dash = CUES.includes(schemeIdUri);
+    if (dash || schemeIdUri === DATE_RANGES) {
+      const now = dash ? video.currentTime * 1000 : player.getPlayheadTimeAsDate()?.getTime();
       raised(id, now + (startTime - video.currentTime) * 1000, now);
     }
   });

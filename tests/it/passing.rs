@@ -104,7 +104,6 @@ fn a_source_whose_key_frames_come_as_they_please_plays_in_dash_too() -> Result {
 
 /// Filler fills the hole, another run begins behind it, and players watch on or join inside.
 #[test]
-#[ignore = "stalls now and then where others use the machine: `make soak`"]
 fn a_passed_source_away_for_eight_seconds_costs_one_discontinuity() -> Result {
     let away = Duration::from_secs(8);
     let channel = ChannelConfig::pass_through("a").patient();

@@ -93,7 +93,9 @@ pub fn decodes(bytes: &[u8]) -> Result {
     in_file(bytes, |path| {
         let mut command = Command::new("ffmpeg");
         command.args(["-v", "error", "-nostdin", "-threads", "1", "-copyts", "-i", path]);
-        command.args(["-fps_mode", "passthrough", "-f", "null", "-"]);
+        // In the clock of the media: in whole frames two pictures of a clock that is steered could seem to
+        // be one.
+        command.args(["-fps_mode", "passthrough", "-enc_time_base", "-1", "-f", "null", "-"]);
         let output = process::run("ffmpeg", &mut command, DECODE_WITHIN)?;
         if output.status.success() && output.stderr.trim().is_empty() {
             return Ok(());

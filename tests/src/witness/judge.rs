@@ -79,7 +79,9 @@ pub(super) fn longest_frame_ns(tracks: &[Track]) -> i64 {
 }
 
 /// What holds over all that a rendition has listed: I7, everything before a segment, missing or not,
-/// adds up to where its date says it stands. `due_ns` is where the next one is due.
+/// adds up to where its date says it stands. `due_ns` is where the next one is due. A run begins with the
+/// audio frame that contains its first picture, which the run before it has too: by that each seam may be
+/// off, and from there on is counted anew.
 pub(super) fn account(due_ns: &mut Option<i64>, object: &Object, frame_ns: i64) -> Vec<Broken> {
     let mut broken = Vec::new();
     let start = match (object.date_ns, *due_ns) {
@@ -91,6 +93,7 @@ pub(super) fn account(due_ns: &mut Option<i64>, object: &Object, frame_ns: i64) 
         }
         (date, due) => due.or(date),
     };
+    let start = if object.discontinuity { object.date_ns.or(start) } else { start };
     *due_ns = start.map(|start| start + (object.duration * 1e9).round() as i64);
     broken
 }

@@ -44,6 +44,9 @@ const SMALL: Recipe = Recipe {
     sound: Some((48_000, 2)),
 };
 
+/// How long the last picture stands.
+const SLATE_AFTER: Duration = Duration::from_secs(5);
+
 /// What a worker made, by rendition.
 struct Made {
     first_k: u64,
@@ -77,12 +80,12 @@ fn start(wishes: &[&str], source: (u16, u16), rate: FrameRate) -> Ladder {
 }
 
 fn start_program(program: PathBuf, wishes: &[&str], source: (u16, u16), rate: FrameRate) -> Ladder {
-    start_with(program, wishes, source, rate, (false, None))
+    start_with(program, wishes, source, rate, (false, None, SLATE_AFTER))
 }
 
 /// A worker that goes on in a run which another one has begun.
 fn start_again(wishes: &[&str], source: (u16, u16), rate: FrameRate) -> Ladder {
-    start_with(fixture::worker(), wishes, source, rate, (true, None))
+    start_with(fixture::worker(), wishes, source, rate, (true, None, SLATE_AFTER))
 }
 
 fn start_with(
@@ -90,7 +93,7 @@ fn start_with(
     wishes: &[&str],
     source: (u16, u16),
     rate: FrameRate,
-    (resume, slate): (bool, Option<bytes::Bytes>),
+    (resume, slate, slate_after): (bool, Option<bytes::Bytes>, Duration),
 ) -> Ladder {
     let clock = clock();
     let wishes: Vec<_> = wishes.iter().map(|wish| wish.parse().unwrap()).collect();
@@ -100,6 +103,7 @@ fn start_with(
         channel: program.display().to_string(),
         program,
         slate,
+        slate_after,
         rungs: plan(source, &wishes, rate).rungs,
         grid,
         first_k_min: 0,

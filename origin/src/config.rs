@@ -170,6 +170,8 @@ pub struct Channel {
     pub hold: Duration,
     /// What it shows then, after the last picture; `None`: its name.
     pub slate: Option<Slate>,
+    /// How long the last picture stands before that.
+    pub slate_after: Duration,
     /// What is made of its cues.
     pub cues: Cues,
 }
@@ -336,6 +338,8 @@ impl Channel {
             window: Span::millis(600_000),
             hold: Duration::from_secs(90),
             slate: None,
+            // A link's hiccups are over by then, and a viewer begins to doubt.
+            slate_after: Duration::from_secs(5),
             cues: Cues::default(),
         }
     }

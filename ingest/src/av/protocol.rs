@@ -20,7 +20,7 @@ mod wire;
 pub use wire::{Error, HEAD, MAX_BODY, Wire, read_head};
 
 /// Raised whenever a message changes its form.
-pub const VERSION: u32 = 4;
+pub const VERSION: u32 = 5;
 
 /// How the worker finds UTC: the server reads the wall clock once and both carry it on by the
 /// machine's monotonic clock.
@@ -60,6 +60,8 @@ pub enum Role {
         /// Whether this worker goes on where another has stopped: it then begins with the first part
         /// that it can make on time, and not with segments from before its first picture.
         resume: bool,
+        /// How long the last picture stands before the slate is shown, in milliseconds.
+        slate_after_ms: u64,
     },
     /// Draw and encode the demo's picture.
     Broadcast(Scene),

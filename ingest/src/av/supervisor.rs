@@ -67,9 +67,11 @@ pub struct LadderConfig {
     pub program: PathBuf,
     /// Whose worker it is, for the list of processes and the slate: the channel's name.
     pub channel: String,
-    /// What is shown instead of a picture when the source has sent none for 5 s: a PNG or JPEG file;
-    /// the channel's name if there is none, or it can't be decoded.
+    /// What is shown instead of a picture when the source has sent none for [`Self::slate_after`]: a PNG
+    /// or JPEG file; the channel's name if there is none, or it can't be decoded.
     pub slate: Option<Bytes>,
+    /// How long the last picture stands before that.
+    pub slate_after: Duration,
     /// The rungs of [`crate::av::ladder::plan`].
     pub rungs: Vec<Rung>,
     /// The channel's grid.
@@ -329,6 +331,7 @@ pub fn spawn(config: LadderConfig) -> io::Result<(Input, mpsc::Receiver<Output>)
         grid: config.grid,
         first_k_min: config.first_k_min,
         resume: config.resume,
+        slate_after_ms: u64::try_from(config.slate_after.as_millis()).unwrap_or(u64::MAX),
     };
     let (mut input, outputs) = start(&config.program, &config.channel, config.clock, role)?;
     input.pending.slate = config.slate.map(|image| ToWorker::Slate { image }.to_wire());

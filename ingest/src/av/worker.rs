@@ -14,6 +14,7 @@ use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use rustix::process::Signal;
@@ -106,9 +107,10 @@ fn run(messages: Messages, link: &Link) -> Result<(), Error> {
     ffmpeg_next::init().map_err(Error::media("starting FFmpeg"))?;
     let Some(ToWorker::Start(start)) = messages.next()? else { return Err(Error::NotStarted) };
     match start.role {
-        Role::Ladder { name, rungs, grid, first_k_min, resume } => {
+        Role::Ladder { name, rungs, grid, first_k_min, resume, slate_after_ms } => {
             let begin = ladder::Begin { grid, first_k_min, resume };
-            ladder::run(&messages, link, start.clock, (&name, &rungs), begin)
+            let slate = ladder::Slate { name: &name, after: Duration::from_millis(slate_after_ms) };
+            ladder::run(&messages, link, start.clock, (slate, &rungs), begin)
         }
         Role::Broadcast(scene) => broadcast::run(messages, link, start.clock, &scene),
     }

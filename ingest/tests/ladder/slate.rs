@@ -79,12 +79,33 @@ async fn a_lost_source_is_its_last_picture_then_the_channels_name_and_back_at_it
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lost_source_is_its_last_picture_for_as_long_as_the_operator_wishes() {
+    let source = fixture::source(Recipe { seconds: 2, ..SMALL });
+    let begin = (false, None, SLATE_AFTER * 10);
+    let Ladder { mut input, outputs, grid, .. } =
+        start_with(fixture::worker(), &["96p"], (320, 180), FrameRate::new(30, 1), begin);
+    let mut gathering = gather(outputs, grid);
+    play(&mut input, &source, 0).await;
+    input.source_lost();
+    gathering.more(STANDS + 30).await;
+    let made = finish(input, gathering).await;
+
+    assert_on_the_grid(&made);
+    let marks = marks(&made, 0);
+    let last = *marks.last().expect("pictures");
+    let stood = marks.iter().rev().take_while(|mark| **mark == last).count();
+    assert!(last.is_some() && stood > STANDS, "{last:?} stands {stood} frames");
+    assert_eq!(made.stats.slated, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sound_goes_on_over_the_operators_image_when_the_picture_is_lost() {
     let mut source = fixture::source(Recipe { seconds: 9, ..SMALL });
     source.retain(|timed| is_sound(&timed.unit) || timed.at.as_millis() < 1_500);
     let image = Some(fixture::png());
+    let begin = (false, image, SLATE_AFTER);
     let Ladder { mut input, outputs, grid, .. } =
-        start_with(fixture::worker(), &["96p"], (320, 180), FrameRate::new(30, 1), (false, image));
+        start_with(fixture::worker(), &["96p"], (320, 180), FrameRate::new(30, 1), begin);
     let gathering = gather(outputs, grid);
     play(&mut input, &source, 0).await;
     let made = finish(input, gathering).await;

@@ -30,6 +30,8 @@ const PART: (u64, u64) = (200, 1_000);
 const WINDOW: (u64, u64) = (10_000, 24 * 3_600_000);
 /// How long a channel may go on without its source.
 const HOLD: (u64, u64) = (1_000, 24 * 3_600_000);
+/// A slate within less would be seen at every hiccup of a link.
+const SLATE_AFTER: (u64, u64) = (1_000, 24 * 3_600_000);
 /// Live edge of one channel: less holds no open segment, more is a slip of the unit.
 const MEMORY: (u64, u64) = (1 << 20, 16 << 30);
 /// What viewers may hold: a million is beyond what a process can open.
@@ -401,6 +403,7 @@ impl<'w, 'a, 't> Section<'w, 'a, 't> {
         self.span("part", &mut channel.part, PART);
         self.span("window", &mut channel.window, WINDOW);
         self.duration("hold", &mut channel.hold, HOLD);
+        self.duration("slate_after", &mut channel.slate_after, SLATE_AFTER);
         self.read("slate", &mut channel.slate, |text| value::slate(text).map(Some));
         self.cues(&mut channel.cues);
         if channel.part.ticks * 2 > channel.segment.ticks {

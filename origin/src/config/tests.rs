@@ -47,6 +47,7 @@ segment = "2s"
 part = "300ms"
 window = "10m"
 hold = "90s"
+slate_after = "24h"
 [channel.cues]
 hls = ["daterange", "enhanced"]
 asset_list = "https://ads.example.org/list?break={id}"
@@ -89,6 +90,8 @@ fn every_setting_arrives() {
     assert_eq!(news.fps, Some(FrameRate::new(30_000, 1001)));
     assert_eq!((news.segment, news.part), (Span::millis(2_000), Span::millis(300)));
     assert_eq!((news.window, news.hold), (Span::millis(600_000), Duration::from_secs(90)));
+    let after = [news.slate_after, sport.slate_after].map(|after| after.as_secs());
+    assert_eq!(after, [86_400, 5]);
     assert!(sport.key.is_none() && sport.fps.is_none());
     assert_eq!(sport.ladder.len(), 3);
 }

@@ -41,6 +41,7 @@ fn every_message_reads_back_as_it_was() {
         grid: grid(),
         first_k_min: 1_121_875_000,
         resume: true,
+        slate_after_ms: 5_000,
     };
     let clock = ClockBase { utc_minus_monotonic_nanos: -3 };
     let start = Start { version: VERSION, clock, role };
@@ -116,6 +117,7 @@ fn a_worker_of_another_version_is_refused() {
             grid: grid(),
             first_k_min: 0,
             resume: false,
+            slate_after_ms: 5_000,
         },
     };
     let wire = ToWorker::Start(start).to_wire();

@@ -104,6 +104,7 @@ async fn a_program_that_is_no_worker_is_reaped_and_told() {
         program: PathBuf::from("/bin/true"),
         channel: "a".to_owned(),
         slate: None,
+        slate_after: Duration::from_secs(5),
         rungs: Vec::new(),
         grid: Grid::choose(rate, 48_000, span, span),
         first_k_min: 0,

@@ -43,7 +43,7 @@ pub(super) fn run(
     messages: &Messages,
     link: &Link,
     clock: ClockBase,
-    (name, rungs): (&str, &[Rung]),
+    (slate, rungs): (Slate<'_>, &[Rung]),
     begin: Begin,
 ) -> Result<(), Error> {
     let grid = begin.grid;
@@ -61,10 +61,11 @@ pub(super) fn run(
     renditions.push(audio_rendition(&encoder, &grid)?);
 
     let asked = lanes.iter().map(Lane::asked).collect();
-    let board = Arc::new(Board::new(grid, clock, Arc::clone(&meter), asked, Arc::clone(&cuts)));
+    let (counted, agreed) = (Arc::clone(&meter), Arc::clone(&cuts));
+    let board = Arc::new(Board::new(grid, clock, counted, asked, agreed, slate.after));
     let largest = rungs.iter().max_by_key(|rung| rung.height);
     let (width, height) = largest.map_or((0, 0), |rung| (rung.width, rung.height));
-    board.set_slate(slate::of_name(name, width, height));
+    board.set_slate(slate::of_name(slate.name, width, height));
     let desk = Arc::new(Desk::new(clock, Arc::clone(&meter), &grid));
     let sentinel = Sentinel::new(messages);
     let sound =
@@ -124,6 +125,15 @@ fn audio_rendition(encoder: &AudioEncoder, grid: &Grid) -> Result<Rendition, Err
         // Its bit reservoir lets a second be this much fatter.
         peak_bitrate: AAC_BITRATE / 4 * 5,
     })
+}
+
+/// What is shown without a source.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Slate<'a> {
+    /// The channel's name.
+    pub(super) name: &'a str,
+    /// How long the last picture stands before.
+    pub(super) after: Duration,
 }
 
 /// Where the output begins.

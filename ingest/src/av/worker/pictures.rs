@@ -22,9 +22,6 @@ use crate::av::protocol::{ClockBase, FromWorker, monotonic_nanos};
 /// Pictures that may wait for their slots, in seconds of frames: what a source is ahead (the reader
 /// waits beyond that) plus the longest patience.
 const WAITING_SECONDS: u32 = 2;
-/// How long the last picture stands before the slate is shown, in nanoseconds: a link's hiccups and
-/// an encoder's restart are over by then, and a viewer begins to doubt.
-const SLATE_AFTER: i64 = 5_000_000_000;
 /// Time between reports, in nanoseconds.
 const REPORT: i64 = 1_000_000_000;
 
@@ -36,6 +33,8 @@ pub(super) struct Board {
     /// What the rungs are asked for, in the ladder's order.
     asked: Vec<Arc<Asked>>,
     cuts: Arc<Cuts>,
+    /// How long the last picture stands before the slate is shown, in nanoseconds.
+    slate_after: i64,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -68,7 +67,9 @@ impl Board {
         meter: Arc<Meter>,
         asked: Vec<Arc<Asked>>,
         cuts: Arc<Cuts>,
+        slate_after: Duration,
     ) -> Self {
+        let slate_after = i64::try_from(slate_after.as_nanos()).unwrap_or(i64::MAX);
         let state = State {
             waiting: BTreeMap::new(),
             passed: None,
@@ -79,7 +80,8 @@ impl Board {
             patience: Patience::of(&grid),
             closed: false,
         };
-        Self { grid, clock, meter, asked, cuts, state: Mutex::new(state), changed: Condvar::new() }
+        let (state, changed) = (Mutex::new(state), Condvar::new());
+        Self { grid, clock, meter, asked, cuts, slate_after, state, changed }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -195,7 +197,7 @@ impl Board {
                     if n > start && !backfill {
                         self.meter.repeated.fetch_add(1, Relaxed);
                     }
-                    if due - shown_at >= SLATE_AFTER
+                    if due - shown_at >= self.slate_after
                         && let Some(slate) = self.lock().slate.clone()
                     {
                         self.meter.slated.fetch_add(1, Relaxed);

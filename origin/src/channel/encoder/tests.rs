@@ -20,6 +20,7 @@ fn encoder() -> (Encoder, mpsc::Sender<Output>) {
         rungs: ladder::plan((16, 16), &[], rate).rungs,
         grid: Grid::choose(rate, 48_000, Span::millis(2_000), Span::millis(300)),
         slate: None,
+        slate_after: Duration::from_secs(5),
         first_k_min: 1,
         resume: false,
         clock: ClockBase { utc_minus_monotonic_nanos: 0 },

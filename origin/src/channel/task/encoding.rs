@@ -48,6 +48,7 @@ impl Task {
             program: self.context.program.clone(),
             channel: self.context.config.name.to_string(),
             slate: self.context.config.slate.as_ref().map(|slate| slate.image.clone()),
+            slate_after: self.context.config.slate_after,
             rungs: making.plan.rungs.clone(),
             grid: making.grid,
             first_k_min,

@@ -21,9 +21,6 @@ use crate::channel::status::Health;
 use crate::clock::Clock as _;
 use crate::store::Left;
 
-/// How long the last picture stands before the slate, as in a worker that has lost its source.
-const SLATE_AFTER: Duration = Duration::from_secs(5);
-
 /// What an earlier process left that the channel goes on with, at least as an ended presentation.
 pub(super) fn restorable(context: &Context) -> Option<Left> {
     let left = context.store.take_left()?;
@@ -75,7 +72,7 @@ impl Task {
                 drop(packaging.fill(self.context.clock.now()).await);
                 packaging.publish();
                 let slate = packaging.is_on_air() && !config.pass_through;
-                self.slate_at = slate.then(|| began + SLATE_AFTER);
+                self.slate_at = slate.then(|| began + config.slate_after);
             }
             Standing::Ended(left) => {
                 packaging.end().await;

@@ -115,10 +115,14 @@ impl Harm {
 
 /// Harms the worker of one of two channels a few times, each time somewhere in a segment, and looks
 /// at both channels, as do `viewers` of the first. Gives how long the picture stood still after each
-/// harm was noticed.
-pub(crate) fn freezes(seed: u64, harms: &[Harm], viewers: &[Library]) -> Result<Vec<Duration>> {
-    let server =
-        Server::start(&[ChannelConfig::tiny("a").patient(), ChannelConfig::tiny("b").patient()])?;
+/// harm was noticed; `channel` configures one of a name.
+pub(crate) fn freezes(
+    seed: u64,
+    harms: &[Harm],
+    viewers: &[Library],
+    channel: impl Fn(&str) -> ChannelConfig,
+) -> Result<Vec<Duration>> {
+    let server = Server::start(&[channel("a"), channel("b")])?;
     let a = Source::tiny(RATE).publish(&server.publish_url("a", None))?;
     let _b = Source::tiny(RATE).publish(&server.publish_url("b", None))?;
     server.wait_playable("a", PLAYABLE_WITHIN)?;
@@ -145,17 +149,19 @@ pub(crate) fn freezes(seed: u64, harms: &[Harm], viewers: &[Library]) -> Result<
         done.push((at_ms, *harm, Instant::now()));
     }
     server.wait_more("a", 4)?;
-    for viewer in &viewers {
-        viewer.smooth()?;
-    }
+    let seen = viewers.iter().map(Player::smooth).collect::<Vec<_>>();
     let [of_a, of_b] = witnesses;
     let (of_a, of_b) = (of_a.finish()?, of_b.finish()?);
+    let stills = stills(&of_a, &a)?;
+    let found: Vec<_> =
+        done.iter().map(|(at_ms, harm, _)| (*harm, harm.still_in(*at_ms, &stills))).collect();
+    println!("the picture stood still, once it was noticed, for {found:?}");
     for record in [&of_a, &of_b] {
         record.clean()?;
         one_run(record)?;
     }
-    let stills = stills(&of_a, &a)?;
-    Ok(done.iter().map(|(at_ms, harm, _)| harm.still_in(*at_ms, &stills)).collect())
+    seen.into_iter().try_for_each(|seen| seen.map(drop))?;
+    Ok(found.into_iter().map(|(_, still)| still).collect())
 }
 
 /// For how long at a time nothing new was shown, and since when, on the output clock.
@@ -176,18 +182,22 @@ fn stills(record: &Record, publisher: &Publisher) -> Result<Vec<(i64, Duration)>
     Ok(stills)
 }
 
+/// Tests share their machine.
+fn patient(name: &str) -> ChannelConfig {
+    ChannelConfig::tiny(name).patient()
+}
+
 #[test]
 fn a_worker_that_crashes_costs_a_still_picture_and_no_discontinuity() -> Result {
-    let found = freezes(1, &[Harm::Crash, Harm::Kill], &[Library::HlsJs, Library::DashJs])?;
-    println!("the picture stood still for {found:?}");
+    let viewers = [Library::HlsJs, Library::DashJs];
+    let found = freezes(1, &[Harm::Crash, Harm::Kill], &viewers, patient)?;
     assert!(found.iter().all(|freeze| *freeze <= MOST_FREEZE), "{found:?}");
     Ok(())
 }
 
 #[test]
 fn a_worker_that_hangs_costs_a_still_picture_and_no_discontinuity() -> Result {
-    let found = freezes(2, &[Harm::Hang], &[])?;
-    println!("the picture stood still for {found:?} after it was noticed");
+    let found = freezes(2, &[Harm::Hang], &[], patient)?;
     assert!(found.iter().all(|freeze| *freeze <= MOST_FREEZE), "{found:?}");
     Ok(())
 }

@@ -28,6 +28,7 @@ use tracing::{error, info, warn};
 use crate::backoff::Backoff;
 use crate::cli;
 use crate::config::Config;
+use crate::crash;
 use crate::signals::{self, Signals, Terminal, Wish};
 use crate::sockets::{self, Sockets};
 
@@ -140,18 +141,18 @@ impl Guardian {
     }
 
     fn start(&mut self) -> std::io::Result<()> {
-        let again = self.policy.started;
         let mut command = Command::new(&self.program);
         command.args(arguments()).stdin(Stdio::null());
         // A Ctrl-C at the terminal is for the guardian, which passes it on: the server gets it once.
         command.process_group(0);
         self.sockets.hand_to(&mut command)?;
+        crash::hand_on(&mut command, self.policy.started);
         signals::die_with_parent(&mut command, Signal::KILL);
         let id = i32::try_from(command.spawn()?.id()).ok().and_then(Pid::from_raw);
         let id = id.ok_or_else(|| std::io::Error::other("a process without an id"))?;
-        self.policy.started = true;
+        self.policy.started += 1;
         self.server = Some(Server { id, since: Instant::now() });
-        if again {
+        if self.policy.started > 1 {
             info!(pid = %id.as_raw_nonzero(), "the server was started again");
         }
         Ok(())
@@ -208,8 +209,8 @@ enum Next {
 #[derive(Debug)]
 struct Policy {
     backoff: Backoff,
-    /// Whether there has been a server.
-    started: bool,
+    /// How many servers there have been.
+    started: usize,
     /// Whether one has come up.
     came_up: bool,
     told_to_end: bool,
@@ -220,7 +221,7 @@ impl Default for Policy {
     fn default() -> Self {
         Self {
             backoff: Backoff::up_to(LONGEST_PAUSE),
-            started: false,
+            started: 0,
             came_up: false,
             told_to_end: false,
             start_at: None,

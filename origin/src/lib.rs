@@ -19,6 +19,7 @@ pub mod channel;
 pub mod cli;
 pub mod clock;
 pub mod config;
+mod crash;
 pub mod cue;
 pub mod guardian;
 pub mod http;

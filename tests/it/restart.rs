@@ -19,7 +19,8 @@ use packager::time::FrameRate;
 use rustix::process::Signal;
 use tokio::runtime::Runtime;
 
-mod viewers;
+mod crashes;
+pub(crate) mod viewers;
 
 /// A start takes a tenth of a second on a machine of one's own.
 const UP_WITHIN: Duration = Duration::from_secs(10);

@@ -20,6 +20,7 @@ use crate::hostile;
 use crate::low_latency::{self, Session};
 use crate::passing;
 use crate::players::exact;
+use crate::restart;
 use crate::workers::{Harm, freezes};
 
 /// Memory may grow by no more than this after it has settled.
@@ -107,14 +108,30 @@ fn a_passed_source_away_for_forty_seconds_costs_one_discontinuity() -> Result {
     passing::one_seam(&record)
 }
 
+/// How long players play between the deaths of their server: who dies oftener than three times a minute
+/// is started again later each time.
+const BETWEEN_KILLS: Duration = Duration::from_secs(22);
+
+#[test]
+#[ignore = "minutes of real time: `make soak`"]
+fn players_play_on_when_the_server_of_a_ladder_is_killed_five_times() -> Result {
+    let channel = ChannelConfig::tiny("a").patient();
+    absence::one_run(&restart::viewers::killed(channel, 5, BETWEEN_KILLS)?)
+}
+
+#[test]
+#[ignore = "minutes of real time: `make soak`"]
+fn players_play_on_when_the_server_of_a_passed_source_is_killed_five_times() -> Result {
+    restart::viewers::killed(ChannelConfig::pass_through("a"), 5, BETWEEN_KILLS).map(drop)
+}
+
 #[test]
 #[ignore = "minutes of real time: `make soak`"]
 fn twenty_workers_that_crash_hang_and_run_out_of_memory_cost_a_still_picture_each() -> Result {
     let harms: Vec<Harm> =
         [Harm::Crash, Harm::Hang, Harm::Starve, Harm::Kill].into_iter().cycle().take(20).collect();
-    let mut found = freezes(11, &harms, &Library::ALL)?;
+    let mut found = freezes(11, &harms, &Library::ALL, ChannelConfig::tiny)?;
     found.sort();
-    println!("the picture stood still, once noticed, for {found:?}");
     // The 95th percentile of twenty.
     assert!(found[18] <= Duration::from_millis(1_500), "{found:?}");
     Ok(())

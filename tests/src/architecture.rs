@@ -30,7 +30,7 @@ const MANIFEST_MAY_NAME: &[&str] = &["time", "media", "grid", "codec", "timeline
 /// Modules of `origin` and the modules of `origin` each may name.
 const ORIGIN_MAY_NAME: &[(&str, &[&str])] = &[
     ("admission", &[]),
-    ("guardian", &["backoff", "cli", "config", "signals", "sockets"]),
+    ("guardian", &["backoff", "cli", "config", "crash", "signals", "sockets"]),
     (
         "app",
         &[
@@ -50,6 +50,7 @@ const ORIGIN_MAY_NAME: &[(&str, &[&str])] = &[
         ],
     ),
     ("cli", &["cdn_check", "config", "cue", "telemetry"]),
+    ("crash", &[]),
     ("cue", &[]),
     ("cdn_check", &["http"]),
     ("config", &["network"]),
@@ -60,8 +61,8 @@ const ORIGIN_MAY_NAME: &[(&str, &[&str])] = &[
     ("sockets", &["config"]),
     ("telemetry", &[]),
     ("viewers", &["network", "telemetry"]),
-    ("store", &["clock", "telemetry"]),
-    ("channel", &["admission", "backoff", "clock", "config", "store", "telemetry"]),
+    ("store", &["clock", "crash", "telemetry"]),
+    ("channel", &["admission", "backoff", "clock", "config", "crash", "store", "telemetry"]),
     ("http", &["channel", "clock", "network", "store", "telemetry", "viewers"]),
     ("admin", &["admission", "channel", "clock", "http", "store", "telemetry", "viewers"]),
 ];

@@ -22,6 +22,7 @@ use super::cutting::Cutting;
 use super::making;
 use super::stages::Publishing;
 use crate::config;
+use crate::crash;
 use crate::store::{ChannelStore, Left, StoredFormat};
 use crate::telemetry::metrics::{ChannelMetrics, RenditionMetrics};
 
@@ -213,6 +214,7 @@ impl Packaging {
     pub(super) fn publish(&mut self) {
         if let Some(timeline) = &mut self.timeline {
             self.snapshots.send_replace(Some(timeline.snapshot()));
+            crash::point("listed");
         }
     }
 

@@ -19,6 +19,8 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::crash;
+
 mod record;
 mod state;
 pub use record::{CuesRecord, StoredFormat, StoredRendition};
@@ -212,6 +214,11 @@ impl Journal {
         if self.behind || bloated {
             return self.rewrite();
         }
+        if crash::is_due("record-torn") {
+            let half = bytes.get(..bytes.len() / 2).unwrap_or_default();
+            drop(self.file.write_all_at(half, self.len));
+            crash::die();
+        }
         let written = self.file.write_all_at(&bytes, self.len);
         self.behind = written.is_err();
         written?;
@@ -240,6 +247,7 @@ fn write_anew(path: &Path, state: &State) -> io::Result<(File, u64)> {
     let mut file = File::create(&beside)?;
     file.write_all(&bytes)?;
     file.sync_data()?;
+    crash::point("journal-beside");
     std::fs::rename(&beside, path)?;
     if let Some(directory) = path.parent() {
         File::open(directory)?.sync_all()?;

@@ -24,6 +24,7 @@ use super::journal::{
     CuesRecord, Journal, Record, RunRecord, SegmentKey, SegmentRecord, StoredFormat,
 };
 use super::live_edge::Key;
+use crate::crash;
 
 /// How often files are synced and old ones deleted.
 const TURN: Duration = Duration::from_secs(1);
@@ -171,7 +172,9 @@ impl Writer {
             Job::Begin { id, record, done } => {
                 // Recorded even if its files could not be made: its numbers are used.
                 let begun = self.begin(&id);
+                crash::point("inits-written");
                 let recorded = self.record(Record::Run(record));
+                crash::point("run-recorded");
                 (begun.and(recorded), done)
             }
             Job::Resume { key, len, parts, done } => (self.resume(key, len, parts), done),
@@ -198,6 +201,7 @@ impl Writer {
     fn append(&mut self, key: Key, part: usize, pieces: &[Bytes]) -> io::Result<()> {
         if !self.open.contains_key(&key) {
             let file = self.create(&key)?;
+            crash::point("file-created");
             self.open.insert(key.clone(), Open { file, parts: 0, spoiled: false });
         }
         let Some(open) = self.open.get_mut(&key) else { return Ok(()) };
@@ -205,7 +209,12 @@ impl Writer {
         if open.spoiled {
             return Ok(());
         }
+        if crash::is_due("part-torn") {
+            drop(fs::append(&mut open.file, &half(pieces)));
+            crash::die();
+        }
         let written = fs::append(&mut open.file, pieces);
+        crash::point("part-written");
         open.spoiled = written.is_err();
         open.parts += 1;
         written
@@ -217,6 +226,7 @@ impl Writer {
         let Some(name) = self.shared.read().name(&key) else { return Ok(()) };
         let path = self.directory.segment(&key.run, &name, key.k);
         let file = fs::reopen_segment(&path, len)?;
+        crash::point("segment-reopened");
         self.open.insert(key, Open { file, parts, spoiled: false });
         Ok(())
     }
@@ -248,7 +258,10 @@ impl Writer {
             self.unsynced.push_back(file);
             self.shared.write().on_disk(key);
         }
-        self.record(Record::Segment(record))
+        crash::point("segment-whole");
+        let recorded = self.record(Record::Segment(record));
+        crash::point("segment-recorded");
+        recorded
     }
 
     /// Writes a segment's file from memory.
@@ -271,6 +284,7 @@ impl Writer {
                 let Some(pieces) = self.shared.read().memory(&key) else { continue };
                 let path = self.directory.promised(&promise.run, &name, k);
                 fs::write_whole(&path, &pieces)?;
+                crash::point("promise-torn");
             }
         }
         Ok(())
@@ -299,6 +313,7 @@ impl Writer {
         // A file without a record is one that was open, or whose record is lost.
         fs::remove_file(&self.directory.segment(&key.run, name, key.k))?;
         fs::remove_file(&self.directory.promised(&key.run, name, key.k))?;
+        crash::point("file-deleted");
         self.record(Record::Removed(journal_key))?;
         if run_is_empty && self.shared.is_over(&key.run) {
             self.shared.write().remove_run(&key.run);
@@ -352,4 +367,15 @@ impl Writer {
             }
         }
     }
+}
+
+/// The first half of the bytes of `pieces`.
+fn half(pieces: &[Bytes]) -> Vec<Bytes> {
+    let mut left = pieces.iter().map(Bytes::len).sum::<usize>() / 2;
+    let mut half = Vec::new();
+    for piece in pieces {
+        half.push(piece.slice(..piece.len().min(left)));
+        left = left.saturating_sub(piece.len());
+    }
+    half
 }

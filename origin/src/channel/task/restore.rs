@@ -19,6 +19,7 @@ use super::{Context, Task, until};
 use crate::channel::making::Making;
 use crate::channel::status::Health;
 use crate::clock::Clock as _;
+use crate::crash;
 use crate::store::Left;
 
 /// What an earlier process left that the channel goes on with, at least as an ended presentation.
@@ -60,6 +61,7 @@ impl Task {
         else {
             return;
         };
+        crash::point("recovery-begun");
         let began = Instant::now();
         let mut packaging = self.context.packaging(making.grid);
         packaging.restore(&left).await;

@@ -25,6 +25,7 @@ fn access(channel: &str, key: Option<&str>) -> Access {
         key: key.map(Secret::new),
         max_bitrate: None,
         program: None,
+        open_groups: false,
         has_source: false,
     }
 }
@@ -192,6 +193,54 @@ async fn the_newest_caller_with_the_key_takes_over_and_one_without_the_passphras
     let _session = door.arrival("secret").await;
     let ended = door.stats.snapshot().ended;
     assert_eq!(ended["taken over"], 1, "{ended:?}");
+    door.stop().await;
+}
+
+/// A way to a server that takes so long, and on which everything comes twice.
+async fn far_away(server: SocketAddr, one_way: Duration) -> SocketAddr {
+    let bind = || tokio::net::UdpSocket::bind("127.0.0.1:0");
+    let (near, far) = (Arc::new(bind().await.unwrap()), Arc::new(bind().await.unwrap()));
+    far.connect(server).await.unwrap();
+    let address = near.local_addr().unwrap();
+    tokio::spawn(async move {
+        let (mut up, mut down) = ([0; 2_048], [0; 2_048]);
+        let mut caller = None;
+        loop {
+            let (bytes, to) = tokio::select! {
+                Ok((count, from)) = near.recv_from(&mut up) => {
+                    caller = Some(from);
+                    (up[..count].to_vec(), None)
+                }
+                Ok(count) = far.recv(&mut down) => (down[..count].to_vec(), caller),
+            };
+            let (near, far) = (Arc::clone(&near), Arc::clone(&far));
+            tokio::spawn(async move {
+                tokio::time::sleep(one_way).await;
+                for _ in 0..2 {
+                    // Either end may have gone.
+                    let _ = match to {
+                        Some(caller) => near.send_to(&bytes, caller).await,
+                        None => far.send(&bytes).await,
+                    };
+                }
+            });
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn a_caller_far_away_whose_packets_come_twice_is_one_publisher() {
+    let mut door = Fixture::new();
+    // Longer than the 250 ms after which a caller sends its handshake again.
+    door.address = far_away(door.address, Duration::from_millis(200)).await;
+    let _connection = door.call("publish:news:k-1", None).await.unwrap();
+    let mut session = door.arrival("news").await;
+    let silent = timeout(Duration::from_secs(1), session.next()).await;
+    assert!(silent.is_err(), "nobody takes over from it, and it does not end: {silent:?}");
+    let told = door.stats.snapshot();
+    assert_eq!((told.connections, told.publishing), (1, 1), "{told:?}");
+    assert!(told.refused.is_empty() && told.ended.is_empty(), "{told:?}");
     door.stop().await;
 }
 

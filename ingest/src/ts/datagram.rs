@@ -69,7 +69,8 @@ pub struct Place {
     pub address: SocketAddr,
     /// The address of the interface on which the group is joined; IPv4 only. `None`: the system chooses.
     pub interface: Option<Ipv4Addr>,
-    /// The one sender that is heard; `None`: the first.
+    /// The one sender that is heard; `None`: the first. A group of IPv4 is joined for it alone (IGMPv3), as
+    /// groups of 232.0.0.0/8 have to be.
     pub from: Option<IpAddr>,
 }
 
@@ -235,7 +236,13 @@ fn bind(place: &Place) -> io::Result<UdpSocket> {
     let socket = std::net::UdpSocket::from(socket);
     match group {
         IpAddr::V4(group) if group.is_multicast() => {
-            socket.join_multicast_v4(&group, &place.interface.unwrap_or(Ipv4Addr::UNSPECIFIED))?;
+            let interface = place.interface.unwrap_or(Ipv4Addr::UNSPECIFIED);
+            match place.from {
+                Some(IpAddr::V4(from)) => {
+                    sockopt::set_ip_add_source_membership(&socket, &group, &interface, &from)?;
+                }
+                _ => socket.join_multicast_v4(&group, &interface)?,
+            }
         }
         // On the interface that the system chooses.
         IpAddr::V6(group) if group.is_multicast() => socket.join_multicast_v6(&group, 0)?,

@@ -285,6 +285,10 @@ fn a_channel_may_take_its_source_by_itself() {
         source("source = \"udp://@239.1.1.1:5000?interface=10.0.0.2&from=10.0.0.7\""),
         datagrams(false, "239.1.1.1:5000", Some("10.0.0.2"), Some("10.0.0.7"))
     );
+    assert_eq!(
+        source("source = \"rtp://10.0.0.7@232.1.1.1:5000\""),
+        datagrams(true, "232.1.1.1:5000", None, Some("10.0.0.7"))
+    );
     let file = tempfile::NamedTempFile::new().unwrap();
     let line = format!("source = {:?}", file.path().display().to_string());
     let path = file.path().to_owned();
@@ -333,6 +337,7 @@ fn a_source_that_can_not_be_is_named() {
             "\"eth0\" is not the address of an interface",
         ),
         ("source = \"rtp://10.0.0.1:5?from=me\"", "\"me\" is not a sender's address"),
+        ("source = \"udp://me@232.1.1.1:5\"", "\"me\" is not a sender's address"),
         (
             "source = \"rtp://10.0.0.1:5?fec=on\"",
             "unknown option \"fec\"; there are interface and from",

@@ -176,18 +176,26 @@ pub(super) fn source(text: &str) -> Result<Source> {
     }
 }
 
-/// What stands behind `udp://` or `rtp://`: `239.1.1.1:5000?interface=10.0.0.2&from=10.0.0.7`. An `@`
-/// before the address, as players write it, says nothing more.
+/// What stands behind `udp://` or `rtp://`: `239.1.1.1:5000?interface=10.0.0.2&from=10.0.0.7`. Players
+/// write an `@` before the address, and the sender before that.
 fn datagrams(text: &str, rest: &str, rtp: bool) -> Result<Datagrams> {
     let (address, query) = rest.split_once('?').unwrap_or((rest, ""));
-    let parsed = address.strip_prefix('@').unwrap_or(address).parse::<SocketAddr>();
+    let (from, address) = address.split_once('@').unwrap_or(("", address));
+    let parsed = address.parse::<SocketAddr>();
     let address = parsed.ok().filter(|address| address.port() != 0).ok_or_else(|| {
         format!(
             "{text:?} has no address and port such as \"udp://239.1.1.1:5000\" or \
              \"udp://127.0.0.1:5000\""
         )
     })?;
-    let mut found = Datagrams { rtp, address, interface: None, from: None };
+    let sender = |value: &str| {
+        let from = value.parse::<IpAddr>();
+        from.map(|from| Some(from.to_canonical())).map_err(|_| {
+            format!("{value:?} is not a sender's address such as \"10.0.0.7\"")
+        })
+    };
+    let from = if from.is_empty() { None } else { sender(from)? };
+    let mut found = Datagrams { rtp, address, interface: None, from };
     for option in query.split('&').filter(|option| !option.is_empty()) {
         let (key, value) = option.split_once('=').unwrap_or((option, ""));
         match key {
@@ -200,12 +208,7 @@ fn datagrams(text: &str, rest: &str, rtp: bool) -> Result<Datagrams> {
                 })?;
                 found.interface = Some(interface);
             }
-            "from" => {
-                let from: IpAddr = value.parse().map_err(|_| {
-                    format!("{value:?} is not a sender's address such as \"10.0.0.7\"")
-                })?;
-                found.from = Some(from.to_canonical());
-            }
+            "from" => found.from = sender(value)?,
             _ => return Err(format!("unknown option {key:?}; there are interface and from")),
         }
     }

@@ -1,5 +1,7 @@
 #![allow(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
+use tokio::time::timeout;
+
 use super::super::fixture::*;
 use super::*;
 use crate::hub::{Access, Session, Subscription};
@@ -22,6 +24,7 @@ impl Fixture {
             key: None,
             max_bitrate: None,
             program: None,
+            open_groups: false,
             has_source: true,
         };
         let (hub, mut subscriptions) = Hub::new([access]);
@@ -102,6 +105,21 @@ async fn a_group_is_joined() {
 }
 
 #[tokio::test]
+async fn a_group_is_joined_for_the_sender_that_is_named_alone() {
+    let mut fixture = Fixture::new();
+    let group = IpAddr::V4(Ipv4Addr::new(232, 255, 77, 2));
+    let only = |from| Place { from: Some(from), ..place(group) };
+    rustix::net::sockopt::set_ip_multicast_if(&fixture.sender, &Ipv4Addr::LOCALHOST).unwrap();
+    let door = Door::open(Carrier::Udp, only(LOOPBACK)).unwrap();
+    let (_, seen) = fixture.run(&door, &datagrams(), 19).await;
+    assert_eq!(seen, 19);
+    let door = Door::open(Carrier::Udp, only("127.0.0.2".parse().unwrap())).unwrap();
+    fixture.sender.send_to(&datagrams()[0], door.local_addr().unwrap()).unwrap();
+    let waited = timeout(Duration::from_millis(100), door.socket.readable()).await;
+    assert!(waited.is_err(), "the system keeps others out");
+}
+
+#[tokio::test]
 async fn packets_of_rtp_that_come_out_of_order_lose_nothing_and_missing_ones_are_counted() {
     let mut fixture = Fixture::new();
     let door = Door::open(Carrier::Rtp, place(LOOPBACK)).unwrap();
@@ -145,7 +163,7 @@ async fn one_sender_is_heard_at_a_time_and_only_one_who_may() {
     let door = Door::open(Carrier::Udp, only).unwrap();
     fixture.sender.send_to(&plain[0], door.local_addr().unwrap()).unwrap();
     let serving = door.serve(&fixture.hub, &fixture.channel);
-    let waited = tokio::time::timeout(Duration::from_millis(100), serving).await;
+    let waited = timeout(Duration::from_millis(100), serving).await;
     assert!(waited.is_err(), "nobody who may has come");
 }
 

@@ -9,6 +9,7 @@
 
 use std::io::Write;
 use std::net::{TcpListener, TcpStream};
+use std::path::Path;
 use std::process::{ChildStdout, Command, ExitStatus};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -37,6 +38,8 @@ const LATE_AFTER: Duration = Duration::from_millis(10);
 const SOUND_BLOCK_MS: u64 = 20;
 /// How long an encoder may take to come up and ask for an input.
 const ASKED_WITHIN: Duration = Duration::from_secs(10);
+/// How long a recording may take to be made: an encoder takes a hundred frames a second and more.
+const RECORDED_WITHIN: Duration = Duration::from_secs(60);
 
 /// What a publisher sends.
 #[derive(Clone, Debug)]
@@ -143,13 +146,29 @@ impl Source {
         Publisher::start(self, &url)
     }
 
-    /// Starts to publish to `url` (`rtmp://…`), or to write FLV into a file, or MPEG-TS into one that
-    /// is called so. An ffmpeg publishes to several, each `[f=FORMAT]URL`, with a bar between them.
+    /// Starts to publish to `url` (`rtmp://…`). An ffmpeg publishes to several, each `[f=FORMAT]URL`,
+    /// with a bar between them.
     ///
     /// # Errors
     /// If the broadcaster can't be started.
     pub fn publish(self, url: &str) -> Result<Publisher> {
         Publisher::start(self, url)
+    }
+
+    /// Records so many frames to a file, FLV or, if it is called so, MPEG-TS, as fast as the encoder
+    /// takes them; gives what their marks mean.
+    ///
+    /// # Errors
+    /// If the broadcaster can't be started, or ends badly.
+    pub fn record(self, path: &Path, frames: u64) -> Result<Feed> {
+        let url = path.display().to_string();
+        let mut publisher = Publisher::start_with(self, &url, Stdout::Log, Some(frames))?;
+        let status = publisher.wait(RECORDED_WITHIN)?;
+        if status.success() {
+            return Ok(publisher.feed());
+        }
+        let said = publisher.process.log_tail(15);
+        Err(Failure::new(format!("the recorder ended with {status}:\n{said}")))
     }
 }
 
@@ -201,25 +220,32 @@ struct Flow {
     stop: AtomicBool,
     /// When frame 0 is due at the encoder.
     start: Instant,
+    /// How long a recording is, which is not made in real time.
+    recorded: Option<Duration>,
 }
 
 impl Flow {
-    /// Sleeps until `after` the start; false if the feed is to end instead.
+    /// Waits until what is of the time `after` the start is due; false if the feed is to end instead.
     fn pace(&self, after: Duration) -> bool {
-        let due = self.start + after;
-        std::thread::sleep(due.saturating_duration_since(Instant::now()));
+        match self.recorded {
+            Some(length) if after >= length => return false,
+            Some(_) => {}
+            None => {
+                std::thread::sleep((self.start + after).saturating_duration_since(Instant::now()))
+            }
+        }
         !self.stop.load(Ordering::Relaxed)
     }
 }
 
 impl Publisher {
     fn start(source: Source, url: &str) -> Result<Self> {
-        Self::start_with(source, url, Stdout::Log)
+        Self::start_with(source, url, Stdout::Log, None)
     }
 
     /// Starts to encode into a pipe, as FLV.
     fn start_piped(source: Source) -> Result<(Self, ChildStdout)> {
-        let mut publisher = Self::start_with(source, "pipe:1", Stdout::Piped)?;
+        let mut publisher = Self::start_with(source, "pipe:1", Stdout::Piped, None)?;
         let pipe = publisher.process.stdout()?;
         Ok((publisher, pipe))
     }
@@ -227,12 +253,17 @@ impl Publisher {
     /// Starts to encode into a pipe, as MPEG-TS.
     fn start_piped_ts(source: Source) -> Result<(Self, ChildStdout)> {
         // ffmpeg reads no number in it, and takes its standard output.
-        let mut publisher = Self::start_with(source, "pipe:.ts", Stdout::Piped)?;
+        let mut publisher = Self::start_with(source, "pipe:.ts", Stdout::Piped, None)?;
         let pipe = publisher.process.stdout()?;
         Ok((publisher, pipe))
     }
 
-    fn start_with(source: Source, url: &str, stdout: Stdout) -> Result<Self> {
+    fn start_with(
+        source: Source,
+        url: &str,
+        stdout: Stdout,
+        recorded: Option<u64>,
+    ) -> Result<Self> {
         let dir = tempfile::tempdir().context("temporary folder")?;
         let (picture_door, sound_door) = (Door::open()?, Door::open()?);
         let ports = Ports { picture: picture_door.port, sound: sound_door.port };
@@ -264,6 +295,8 @@ impl Publisher {
             late: AtomicU64::new(0),
             stop: AtomicBool::new(false),
             start: Instant::now() + source.lag,
+            recorded: recorded
+                .map(|frames| Duration::from_millis(feed.mark_of(frames) - feed.start_ms)),
         });
         let mut pumps = Vec::new();
         let (size, shared) = (source.size, Arc::clone(&flow));

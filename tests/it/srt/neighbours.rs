@@ -17,6 +17,8 @@ const MUTATING: Faults = Faults {
     corrupt: 0.3,
 };
 const EVERY: Duration = Duration::from_secs(5);
+/// How much longer it may go on until all handshakes are sent.
+const AT_MOST: u32 = 3;
 
 /// Two SRT and two RTMP channels: one of the first is sent mutated streams, one of the second loses
 /// its publisher every five seconds, and strangers throw broken handshakes at the SRT port.
@@ -45,7 +47,9 @@ pub(crate) fn side_by_side(goes_on: Duration, handshakes: u64) -> Result {
     let faults = std::thread::scope(|scope| {
         let assault = scope.spawn(|| hostile::assault(server.srt, 13, handshakes, &stop));
         let mut faults = 0;
-        while begun.elapsed() < goes_on {
+        while begun.elapsed() < goes_on
+            || (!assault.is_finished() && begun.elapsed() < goes_on * AT_MOST)
+        {
             let mut publisher = Source::tiny(RATE).publish(&killed)?;
             let until = Instant::now() + EVERY;
             while Instant::now() < until {
@@ -62,6 +66,7 @@ pub(crate) fn side_by_side(goes_on: Duration, handshakes: u64) -> Result {
         stop.store(true, Ordering::Relaxed);
         let sent = assault.join().map_err(|_| Failure::new("the assault panicked"))??;
         assert!(sent.answered > 0, "the port did not answer strangers: {sent:?}");
+        assert!(sent.sent >= handshakes, "of {handshakes}: {sent:?}");
         println!("{sent:?}");
         Ok::<_, Failure>(faults)
     })?;

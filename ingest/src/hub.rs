@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::secret::Secret;
 use crate::source::{Peer, Protocol, Report, Unit};
+use crate::ts::Want;
 
 mod contract;
 mod doorway;
@@ -53,6 +54,9 @@ pub struct Access {
     pub max_bitrate: Option<u32>,
     /// The program that is read of a transport stream; `None`: its first.
     pub program: Option<u16>,
+    /// Whether it can begin where decoding only recovers: a decoder can, the segments of a passed source
+    /// can't.
+    pub open_groups: bool,
     /// Whether its configuration names its source, which no publisher may take the place of.
     pub has_source: bool,
 }
@@ -374,9 +378,10 @@ impl Hub {
         lock(&door.doorway).absent = None;
         let contract = door.access.max_bitrate.map(|bits| Mutex::new(Contract::new(bits.into())));
         let channel = door.access.channel.clone();
-        let program = door.access.program;
+        let Access { program, open_groups, .. } = door.access;
         let doors = Arc::downgrade(&self.doors);
-        Ok(Publication { doors, channel, program, units, room, contract, report, ending })
+        let wants = Want { program, open_groups };
+        Ok(Publication { doors, channel, wants, units, room, contract, report, ending })
     }
 }
 
@@ -393,7 +398,7 @@ pub struct Publication {
     /// Where a crash is noted. It keeps no door open.
     doors: Weak<HashMap<Name, Door>>,
     channel: Name,
-    program: Option<u16>,
+    wants: Want,
     units: mpsc::Sender<Queued>,
     /// One permit per KiB of queue that is free.
     room: Arc<Semaphore>,
@@ -408,9 +413,9 @@ impl Publication {
         &self.channel
     }
 
-    /// The program that the channel wants of a transport stream; `None`: its first.
-    pub fn program(&self) -> Option<u16> {
-        self.program
+    /// What the channel wants of a transport stream.
+    pub fn wants(&self) -> Want {
+        self.wants
     }
 
     /// Brings the figures of how the source arrives up to date.

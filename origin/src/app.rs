@@ -253,6 +253,7 @@ impl Server {
                 key: channel.key.clone(),
                 max_bitrate: channel.max_bitrate,
                 program: channel.program,
+                open_groups: !channel.pass_through,
                 has_source: channel.source.is_some(),
             }),
             Arc::new(doorkeeper),

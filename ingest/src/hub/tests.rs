@@ -31,6 +31,7 @@ fn hub() -> (Hub, HashMap<Name, Subscription>) {
             key: None,
             max_bitrate: None,
             program: None,
+            open_groups: false,
             has_source: false,
         },
         Access {
@@ -38,6 +39,7 @@ fn hub() -> (Hub, HashMap<Name, Subscription>) {
             key: Some(Secret::new("k1")),
             max_bitrate: Some(1_000_000),
             program: None,
+            open_groups: false,
             has_source: false,
         },
     ])
@@ -159,6 +161,7 @@ async fn a_machine_without_room_says_so_and_only_to_those_with_the_key() {
         key: Some(Secret::new("k1")),
         max_bitrate: None,
         program: None,
+        open_groups: false,
         has_source: false,
     };
     let (hub, _subscriptions) = Hub::with_admission([access], Arc::new(Full));

@@ -34,6 +34,10 @@ use tables::{Change, Tables, Which};
 pub struct Want {
     /// Number of the program; without one the first in the table.
     pub program: Option<u16>,
+    /// Whether decoding may start at a picture from which on it recovers, as at an IDR picture: what
+    /// broadcasting sends may have no other. Of H.264, where such a picture is one of a group that is not
+    /// closed, or of many that are refreshed bit by bit.
+    pub open_groups: bool,
 }
 
 /// What a stream gave.
@@ -58,7 +62,8 @@ pub struct Demuxer {
 impl Demuxer {
     /// A demultiplexer at the start of a stream, or anywhere in it.
     pub fn new(want: Want) -> Self {
-        let (tables, program, out) = (Tables::new(want), Program::default(), Output::default());
+        let program = Program::new(want.open_groups);
+        let (tables, out) = (Tables::new(want), Output::default());
         Self { framing: Framing::default(), reading: Reading { tables, program, out } }
     }
 

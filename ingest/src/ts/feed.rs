@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use super::Counts;
 use super::complaint::{Missing, Unusable};
-use super::demux::{Demuxer, Event, Want};
+use super::demux::{Demuxer, Event};
 use super::pace::Pace;
 use crate::hub::{Closed, Publication};
 use crate::source::Unit;
@@ -75,7 +75,7 @@ pub struct Feed {
 impl Feed {
     /// Feeds a channel with the program that it wants.
     pub fn new(publication: Publication) -> Self {
-        let demuxer = Demuxer::new(Want { program: publication.program() });
+        let demuxer = Demuxer::new(publication.wants());
         Self {
             publication,
             demuxer,

@@ -9,17 +9,22 @@ use std::time::Instant;
 
 use bytes::{Buf, Bytes, BytesMut};
 
-use super::MAX_PES;
-
 /// Bytes up to and with PES_packet_length.
 const HEAD: usize = 6;
-/// Room that one without a stated length is given: most pictures between key frames.
+/// The longest one that states its length, which has 16 bits.
+pub(super) const MAX_STATED: usize = HEAD + 0xffff;
+/// Room that one without a stated length is given at first: most pictures between key frames.
 const ROOM: usize = 16 * 1024;
 
 /// PES packets of one PID, in the making.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Assembly {
+    /// Bytes that one may have.
+    most: usize,
     open: Option<Open>,
+    /// Where the last one without a stated length lay. Pictures are made of these bytes and not in them,
+    /// so that they have room for the next one.
+    spare: BytesMut,
 }
 
 #[derive(Debug)]
@@ -33,7 +38,7 @@ struct Open {
 pub(super) enum Found {
     /// All of it is there.
     Whole(Pes),
-    /// It is shorter than it says, longer than [`MAX_PES`], or no PES packet at all.
+    /// It is shorter than it says, longer than it may be, or no PES packet at all.
     Broken,
 }
 
@@ -50,6 +55,11 @@ pub(super) struct Pes {
 }
 
 impl Assembly {
+    /// Puts together PES packets of up to `most` bytes.
+    pub(super) fn new(most: usize) -> Self {
+        Self { most, open: None, spare: BytesMut::new() }
+    }
+
     /// Forgets what has begun, because packets were lost. Gives whether there was anything.
     pub(super) fn reset(&mut self) -> bool {
         self.open.take().is_some()
@@ -67,12 +77,18 @@ impl Assembly {
             if let Some(found) = self.finish() {
                 each(found);
             }
-            // Sound is handed on in these bytes, and may be kept for long: not in more than it needs.
-            let room = Open::length(payload).unwrap_or(ROOM);
-            self.open = Some(Open { bytes: BytesMut::with_capacity(room), received: now });
+            let bytes = match Open::length(payload) {
+                // Sound is handed on in these bytes, and may be kept for long: not in more than it needs.
+                Some(length) => BytesMut::with_capacity(length.min(self.most)),
+                None => {
+                    self.spare.reserve(ROOM);
+                    std::mem::take(&mut self.spare)
+                }
+            };
+            self.open = Some(Open { bytes, received: now });
         }
         let Some(open) = &mut self.open else { return };
-        if open.bytes.len().saturating_add(payload.len()) > MAX_PES {
+        if open.bytes.len().saturating_add(payload.len()) > self.most {
             self.open = None;
             each(Found::Broken);
             return;
@@ -95,6 +111,9 @@ impl Assembly {
                 return Some(Found::Broken);
             }
             bytes.truncate(length);
+        } else {
+            let whole = bytes.split();
+            self.spare = std::mem::replace(&mut bytes, whole);
         }
         Some(parse(bytes.freeze(), received).map_or(Found::Broken, Found::Whole))
     }
@@ -141,6 +160,7 @@ fn time([a, b, c, d, e]: &[u8; 5]) -> Option<u64> {
 #[cfg(test)]
 #[allow(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 pub(super) mod tests {
+    use super::super::MAX_PES;
     use super::*;
 
     /// Five bytes of a time behind its four bits of prefix.
@@ -175,7 +195,7 @@ pub(super) mod tests {
     }
 
     fn collect(pieces: &[(&[u8], bool)]) -> (Vec<Pes>, usize) {
-        let (mut assembly, mut whole, mut broken) = (Assembly::default(), Vec::new(), 0);
+        let (mut assembly, mut whole, mut broken) = (Assembly::new(MAX_PES), Vec::new(), 0);
         let mut take = |found| match found {
             Found::Whole(pes) => whole.push(pes),
             Found::Broken => broken += 1,
@@ -202,7 +222,7 @@ pub(super) mod tests {
     #[test]
     fn one_that_states_its_length_ends_there_and_one_that_does_not_where_the_next_begins() {
         let (stated, open) = (pes(1, None, b"sound", true), pes(2, None, b"picture", false));
-        let mut assembly = Assembly::default();
+        let mut assembly = Assembly::new(MAX_PES);
         let mut ended = 0;
         assembly.push(&stated[..10], true, Instant::now(), |_| ended += 1);
         assert_eq!(ended, 0);
@@ -233,5 +253,15 @@ pub(super) mod tests {
         let all = [(&open[..], true)].into_iter().chain(long).chain([(&open[..], true)]);
         let (found, broken) = collect(&all.collect::<Vec<_>>());
         assert_eq!((found.len(), broken), (1, 1));
+    }
+
+    #[test]
+    fn one_is_no_longer_than_its_stream_may_have_them_though_it_does_not_say_how_long_it_is() {
+        let (mut assembly, mut broken) = (Assembly::new(MAX_STATED), 0);
+        assembly.push(&pes(2, None, b"sound", false), true, Instant::now(), |_| broken += 1);
+        for _ in 0..=MAX_STATED / 184 {
+            assembly.push(&[5; 184], false, Instant::now(), |_| broken += 1);
+        }
+        assert_eq!((broken, assembly.finish().is_none()), (1, true));
     }
 }

@@ -14,6 +14,9 @@ use packager::media::{VideoCodec, VideoConfig};
 
 /// Most parameter sets of a kind that are kept. Real streams have one or two.
 const MAX_SETS: usize = 16;
+/// Longest parameter set, in bytes: its length has 16 bits in a configuration record (ISO/IEC 14496-15
+/// §5.3.3.1). They are kept, so that they are not to be as large as pictures.
+const MAX_SET: usize = u16::MAX as usize;
 
 /// What a PES packet gives.
 #[derive(Clone, Debug)]
@@ -22,7 +25,7 @@ pub(super) enum Found {
     Config(VideoConfig),
     /// A picture.
     Picture {
-        /// Whether decoding can start here.
+        /// Whether decoding can start here, or may recover here where that is enough.
         sync: bool,
         /// Length-prefixed NAL units.
         data: Bytes,
@@ -52,11 +55,13 @@ pub(super) struct Pictures {
     /// The record that was told last.
     record: Option<Bytes>,
     usable: bool,
+    /// Whether decoding may start where it recovers.
+    open_groups: bool,
 }
 
 impl Pictures {
-    pub(super) fn new(codec: VideoCodec) -> Self {
-        Self { codec, sets: Default::default(), record: None, usable: false }
+    pub(super) fn new(codec: VideoCodec, open_groups: bool) -> Self {
+        Self { codec, sets: Default::default(), record: None, usable: false, open_groups }
     }
 
     /// Takes the payload of a PES packet.
@@ -64,10 +69,12 @@ impl Pictures {
         // Start codes have three or four bytes and lengths four: exact unless there are many units.
         let mut data = BytesMut::with_capacity(payload.len().saturating_add(64));
         let mut new: [Vec<Bytes>; 3] = Default::default();
+        let mut recovers = false;
         for unit in AnnexB::new(payload) {
             let Ok(unit) = unit else { return each(Found::Broken) };
             match self.role(unit.kind(self.codec)) {
                 Role::Dropped => {}
+                Role::Set(_) if unit.bytes.len() > MAX_SET => return each(Found::Broken),
                 Role::Set(kind) => {
                     if let Some(sets) = new.get_mut(kind)
                         && sets.len() < MAX_SETS
@@ -76,6 +83,9 @@ impl Pictures {
                     }
                 }
                 Role::Kept => {
+                    recovers |= self.open_groups
+                        && self.codec == VideoCodec::H264
+                        && h264::is_recovery_point(unit.bytes);
                     data.put_u32(u32::try_from(unit.bytes.len()).unwrap_or(u32::MAX));
                     data.put_slice(unit.bytes);
                 }
@@ -92,7 +102,8 @@ impl Pictures {
         }
         match nal::check(&data, LengthSize::Four, self.codec) {
             Ok(unit) => {
-                each(Found::Picture { sync: unit.random_access, data: data.freeze() });
+                let sync = unit.random_access || recovers;
+                each(Found::Picture { sync, data: data.freeze() });
             }
             Err(_) => each(Found::Broken),
         }
@@ -207,7 +218,7 @@ mod tests {
 
     #[test]
     fn parameter_sets_become_the_configuration_and_leave_the_picture() {
-        let mut pictures = Pictures::new(VideoCodec::H264);
+        let mut pictures = Pictures::new(VideoCodec::H264, false);
         let found = push(&mut pictures, &[&[9, 0xf0], SPS, PPS, &[0x65, 1, 2]]);
         let [Found::Config(config), Found::Picture { sync: true, data }] = found.as_slice() else {
             panic!("{found:?}");
@@ -221,12 +232,12 @@ mod tests {
 
     #[test]
     fn a_picture_before_its_configuration_is_nothing() {
-        assert!(push(&mut Pictures::new(VideoCodec::H264), &[&[0x41, 1, 2]]).is_empty());
+        assert!(push(&mut Pictures::new(VideoCodec::H264, false), &[&[0x41, 1, 2]]).is_empty());
     }
 
     #[test]
     fn a_picture_parameter_set_alone_is_added_or_takes_the_place_of_its_like() {
-        let mut pictures = Pictures::new(VideoCodec::H264);
+        let mut pictures = Pictures::new(VideoCodec::H264, false);
         push(&mut pictures, &[SPS, PPS]);
         let found = push(&mut pictures, &[OTHER_PPS, &[0x41, 1]]);
         assert!(matches!(found.as_slice(), [Found::Config(_), Found::Picture { .. }]), "{found:?}");
@@ -236,9 +247,30 @@ mod tests {
     }
 
     #[test]
+    fn a_picture_from_which_decoding_recovers_is_a_start_for_a_decoder_alone() {
+        let recovery_point: &[u8] = &[0x06, 0x06, 0x01, 0xc4, 0x80];
+        for open_groups in [false, true] {
+            let mut pictures = Pictures::new(VideoCodec::H264, open_groups);
+            let found = push(&mut pictures, &[SPS, PPS, recovery_point, &[0x41, 1]]);
+            let [_, Found::Picture { sync, .. }] = found.as_slice() else { panic!("{found:?}") };
+            assert_eq!(*sync, open_groups);
+        }
+    }
+
+    #[test]
+    fn a_parameter_set_as_large_as_a_picture_is_broken_and_not_kept() {
+        let mut pictures = Pictures::new(VideoCodec::H264, false);
+        push(&mut pictures, &[SPS, PPS]);
+        let huge = [OTHER_PPS, &[0x55; MAX_SET]].concat();
+        let found = push(&mut pictures, &[&huge, &[0x41, 1]]);
+        assert!(matches!(found.as_slice(), [Found::Broken]), "{found:?}");
+        assert_eq!(pictures.sets[2], [PPS]);
+    }
+
+    #[test]
     fn bytes_without_start_codes_are_broken() {
         let mut found = Vec::new();
-        Pictures::new(VideoCodec::H264).push(&[1, 2, 3], |one| found.push(one));
+        Pictures::new(VideoCodec::H264, false).push(&[1, 2, 3], |one| found.push(one));
         assert!(matches!(found.as_slice(), [Found::Broken]));
     }
 

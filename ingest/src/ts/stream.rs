@@ -11,7 +11,7 @@ use super::picture::Pictures;
 use super::psi::{self, Kind};
 use super::section::Sections;
 use super::sound::Sounds;
-use super::{CLOCK_BITS, Pid};
+use super::{CLOCK_BITS, MAX_PES, Pid};
 
 /// A stream that is followed.
 #[derive(Debug)]
@@ -150,14 +150,17 @@ impl Extent {
 }
 
 impl Stream {
-    pub(super) fn new(stream: psi::Stream) -> Option<Self> {
+    pub(super) fn new(stream: psi::Stream, open_groups: bool) -> Option<Self> {
         let content = match stream.kind {
             Kind::Video(codec) => Content::Pictures(
-                Assembly::default(),
-                Box::new(Pictures::new(codec)),
+                Assembly::new(MAX_PES),
+                Box::new(Pictures::new(codec, open_groups)),
                 Pace::default(),
             ),
-            Kind::Sound(format) => Content::Sound(Assembly::default(), Sounds::new(format)),
+            // Sound has to state its length (§2.4.3.7); what does not ends where the next begins.
+            Kind::Sound(format) => {
+                Content::Sound(Assembly::new(pes::MAX_STATED), Sounds::new(format))
+            }
             Kind::Cues => Content::Cues(Sections::default()),
             Kind::Unread(_) | Kind::Other(_) => return None,
         };

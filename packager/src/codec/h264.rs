@@ -11,7 +11,7 @@
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::bits::{BitReader, ByteReader};
-use super::nal::{AnnexB, LengthSize};
+use super::nal::{self, AnnexB, LengthSize};
 use super::{MAX_SPS, Picture, open_record, vui};
 use crate::media::{VideoCodec, VideoConfig};
 use crate::time::FrameRate;
@@ -22,6 +22,13 @@ pub use super::Error;
 const SPS: u8 = 7;
 /// nal_unit_type of a picture parameter set.
 const PPS: u8 = 8;
+/// nal_unit_type of supplemental enhancement information.
+const SEI: u8 = 6;
+/// payloadType of a recovery point (§D.1.8).
+const RECOVERY_POINT: usize = 6;
+/// Bytes of an SEI in which a recovery point is looked for: encoders write it first, or behind a few that
+/// are short.
+const SEI_SIGHT: usize = 1024;
 /// Longest picture parameter set, in bytes: as for the SPS, scaling lists are the most it carries.
 const MAX_PPS: usize = MAX_SPS;
 /// Most parameter sets of a kind that we write: the count of SPSs has five bits.
@@ -195,6 +202,31 @@ enum PictureOrder {
     Deltas,
     /// Nothing.
     Implied,
+}
+
+/// Whether a NAL unit is an SEI that says that decoding can start with its picture and shows whole pictures
+/// from then on, or from some pictures later, though it is no IDR picture (§D.2.8).
+pub fn is_recovery_point(nal: &[u8]) -> bool {
+    let Some((_, message)) = nal.split_first().filter(|(first, _)| *first & 0x1f == SEI) else {
+        return false;
+    };
+    let message = nal::unescape(message.get(..SEI_SIGHT).unwrap_or(message));
+    let mut rest = message.as_slice();
+    while let Some((kind, after)) = sei_number(rest) {
+        if kind == RECOVERY_POINT {
+            return true;
+        }
+        let Some((size, after)) = sei_number(after) else { return false };
+        rest = after.get(size..).unwrap_or_default();
+    }
+    false
+}
+
+/// A payload's type or size (§7.3.2.3.1): bytes of 255 and one that is less, added up.
+fn sei_number(bytes: &[u8]) -> Option<(usize, &[u8])> {
+    let full = bytes.iter().take_while(|byte| **byte == 0xff).count();
+    let (last, rest) = bytes.get(full..)?.split_first()?;
+    Some((full.checked_mul(255)?.checked_add(usize::from(*last))?, rest))
 }
 
 /// Reads a sequence parameter set (header byte included) that starts at `offset` of the input.

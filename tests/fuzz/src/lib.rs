@@ -122,13 +122,14 @@ pub fn transport(data: &[u8]) {
     let [size, kinds, wire @ ..] = data else { return };
     let stream = [tables(*kinds), wire.to_vec()].concat();
     let now = Instant::now();
-    let whole = demux(std::iter::once(&stream[..]), now);
-    let pieces = demux(stream.chunks(usize::from(*size).max(1)), now);
+    let want = Want { open_groups: kinds & 8 != 0, ..Want::default() };
+    let whole = demux(want, std::iter::once(&stream[..]), now);
+    let pieces = demux(want, stream.chunks(usize::from(*size).max(1)), now);
     assert_eq!(whole, pieces, "split every {size} bytes");
 }
 
-/// As [`transport`], with packets that are well formed, so that what they carry is reached. The first
-/// byte says what the program holds; each packet is a byte of what it is, a length, and a payload.
+/// As [`transport`], with packets that are well formed, so that what they carry is reached, and played
+/// twice, as a file is. The first byte says what the program holds; each packet is a byte of what it is, a length, and a payload.
 pub fn elementary(data: &[u8]) {
     let Some((&kinds, mut rest)) = data.split_first() else { return };
     let mut stream = tables(kinds);
@@ -144,7 +145,12 @@ pub fn elementary(data: &[u8]) {
         stream.extend(packet(pid, start, *counter, payload));
         rest = after;
     }
-    demux(std::iter::once(&stream[..]), Instant::now());
+    let (mut demuxer, now) = (Demuxer::new(Want::default()), Instant::now());
+    for _ in 0..2 {
+        demuxer.push(&stream, now);
+        demuxer.again();
+        drain(&mut demuxer);
+    }
 }
 
 /// Packets of RTP come out in order, each once, and what waits is bounded. Each is a byte of how long
@@ -227,25 +233,31 @@ fn packet(pid: u16, start: bool, counter: u8, payload: &[u8]) -> Vec<u8> {
 }
 
 /// What a stream gives, in words, and what was wrong with it.
-fn demux<'a>(pieces: impl Iterator<Item = &'a [u8]>, now: Instant) -> (Vec<String>, ts::Counts) {
-    let mut demuxer = Demuxer::new(Want::default());
+fn demux<'a>(
+    want: Want,
+    pieces: impl Iterator<Item = &'a [u8]>,
+    now: Instant,
+) -> (Vec<String>, ts::Counts) {
+    let mut demuxer = Demuxer::new(want);
     let mut found = Vec::new();
-    let mut drain = |demuxer: &mut Demuxer| {
-        while let Some(event) = demuxer.poll() {
-            if let ts::Event::Unit(Unit::Video(sample) | Unit::Audio(sample)) = &event {
-                // Three bytes of a start code become four of a length.
-                assert!(sample.data.len() <= MAX_PES / 3 * 4 + 64, "{}", sample.data.len());
-            }
-            found.push(format!("{event:?}"));
-        }
-    };
     for piece in pieces {
         demuxer.push(piece, now);
-        drain(&mut demuxer);
+        found.extend(drain(&mut demuxer));
     }
     demuxer.finish();
-    drain(&mut demuxer);
+    found.extend(drain(&mut demuxer));
     (found, demuxer.counts())
+}
+
+/// What a demultiplexer has to give, in words.
+fn drain(demuxer: &mut Demuxer) -> Vec<String> {
+    let events = std::iter::from_fn(|| demuxer.poll()).inspect(|event| {
+        if let ts::Event::Unit(Unit::Video(sample) | Unit::Audio(sample)) = event {
+            // Three bytes of a start code become four of a length.
+            assert!(sample.data.len() <= MAX_PES / 3 * 4 + 64, "{}", sample.data.len());
+        }
+    });
+    events.map(|event| format!("{event:?}")).collect()
 }
 
 /// A section is read as a whole or refused; what is read can be written, and is the same when it is read

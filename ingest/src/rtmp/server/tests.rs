@@ -27,6 +27,7 @@ fn channels() -> [Access; 2] {
             key: None,
             max_bitrate: None,
             program: None,
+            open_groups: false,
             has_source: false,
         },
         Access {
@@ -34,6 +35,7 @@ fn channels() -> [Access; 2] {
             key: Some(Secret::new("canary")),
             max_bitrate: None,
             program: None,
+            open_groups: false,
             has_source: false,
         },
     ]

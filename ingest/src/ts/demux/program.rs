@@ -25,6 +25,8 @@ use crate::ts::stream::{self, Clock, Content, Counter, Extent, Stream};
 /// The program that is read, and everything found in it.
 #[derive(Debug, Default)]
 pub(super) struct Program {
+    /// Whether decoding may start where it recovers.
+    open_groups: bool,
     streams: Vec<Stream>,
     /// PID of the clock reference.
     clock_pid: Option<Pid>,
@@ -42,6 +44,10 @@ pub(super) struct Program {
 }
 
 impl Program {
+    pub(super) fn new(open_groups: bool) -> Self {
+        Self { open_groups, ..Self::default() }
+    }
+
     /// The stream on a PID, by its place.
     pub(super) fn on(&self, pid: Pid) -> Option<usize> {
         self.streams.iter().position(|stream| stream.pid == pid)
@@ -79,7 +85,7 @@ impl Program {
         for stream in wanted {
             let same = |old: &Stream| (old.pid, old.kind) == (stream.pid, stream.kind);
             let kept = before.iter().position(same).map(|at| before.swap_remove(at));
-            self.streams.extend(kept.or_else(|| Stream::new(stream)));
+            self.streams.extend(kept.or_else(|| Stream::new(stream, self.open_groups)));
         }
         self.has_reference &= self.clock_pid == Some(map.clock);
         self.clock_pid = Some(map.clock);

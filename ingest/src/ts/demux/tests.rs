@@ -155,10 +155,10 @@ fn the_wanted_program_is_read_and_one_that_is_missing_is_told_once() {
     mux.section(PMT, &pmt(1, 0, VIDEO, &[(0x1b, VIDEO, &[])]));
     mux.section(0x1001, &pmt(7, 0, SOUND, &[(0x0f, SOUND, &[])]));
     mux.program(0, 3).section(PAT_PID, &programs);
-    let of = |program| times(&demux(Want { program }, &mux.bytes, 500).0);
+    let of = |program| times(&demux(Want { program, ..Want::default() }, &mux.bytes, 500).0);
     assert_eq!((of(None).0.len(), of(None).1.len()), (3, 0));
     assert_eq!((of(Some(7)).0.len(), of(Some(7)).1.len()), (0, 6));
-    let (events, _) = demux(Want { program: Some(9) }, &mux.bytes, 500);
+    let (events, _) = demux(Want { program: Some(9), ..Want::default() }, &mux.bytes, 500);
     let [Event::Unusable(unusable)] = events.as_slice() else { panic!("{events:?}") };
     assert_eq!(unusable.to_string(), "no program 9: there are [1, 7]");
 }
@@ -179,7 +179,7 @@ fn a_table_in_several_sections_does_not_change_the_program_with_each_of_them() {
         mux.section(PAT_PID, &second).tables();
         mux.section(PAT_PID, &first).program(0, 3);
         mux.section(PAT_PID, &second).program(3 * PICTURE, 3);
-        let (events, _) = demux(Want { program: want }, &mux.bytes, 1000);
+        let (events, _) = demux(Want { program: want, ..Want::default() }, &mux.bytes, 1000);
         assert_eq!(times(&events).0.len(), 6, "{want:?}");
         assert!(!events.iter().any(|event| matches!(event, Event::Unusable(_))), "{events:?}");
     }

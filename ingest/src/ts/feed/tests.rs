@@ -20,6 +20,7 @@ async fn channel(program: Option<u16>) -> (Publication, Session) {
         key: None,
         max_bitrate: None,
         program,
+        open_groups: false,
         has_source: true,
     };
     let (hub, mut subscriptions) = Hub::new([access]);

@@ -13,6 +13,7 @@ fn hub() -> (Hub, Name, Subscription) {
         key: None,
         max_bitrate: None,
         program: None,
+        open_groups: false,
         has_source: true,
     };
     let (hub, mut subscriptions) = Hub::new([access]);

@@ -13,6 +13,10 @@ use super::{Frame, Key, MAX_FRAME, Read};
 /// The sync layer's head: 11 bits of sync word, 13 of length.
 const HEAD: usize = 3;
 
+/// Bytes of otherDataLenBits behind its first, at the most. Nobody sends other data; without a bound, frames
+/// of nothing but this number, one in the other, would be read to their end again and again.
+const OTHER_DATA_BYTES: usize = 3;
+
 /// What a multiplex has said of itself.
 #[derive(Debug, Default)]
 pub(super) struct Mux {
@@ -68,7 +72,7 @@ fn payload(bits: &mut Bits<'_>) -> Option<Bytes> {
     let mut length = 0usize;
     loop {
         let more = bits.take(8)?;
-        length = length.checked_add(usize::try_from(more).ok()?)?;
+        length = length.checked_add(usize::try_from(more).ok()?).filter(|l| *l <= MAX_FRAME)?;
         if more < 255 {
             return bits.bytes(length);
         }
@@ -108,7 +112,10 @@ fn config(bits: &mut Bits<'_>) -> Option<Config> {
         if version {
             bits.value()?;
         } else {
-            while bits.take(9)? & 0x100 != 0 {}
+            let mut left = OTHER_DATA_BYTES;
+            while bits.take(9)? & 0x100 != 0 {
+                left = left.checked_sub(1)?;
+            }
         }
     }
     if bits.flag()? {

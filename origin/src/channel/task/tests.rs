@@ -68,6 +68,7 @@ impl Fixture {
             key: None,
             max_bitrate: None,
             program: None,
+            open_groups: false,
             has_source: false,
         }]);
         let (snapshot_sender, snapshots) = watch::channel(None);

@@ -267,3 +267,21 @@ fn a_record_longer_than_any_real_one_is_refused() {
     let error = config(Bytes::from(long)).unwrap_err();
     assert!(matches!(error, Error::TooLong { what: "AVCDecoderConfigurationRecord", .. }));
 }
+
+#[test]
+fn a_recovery_point_is_found_among_other_messages() {
+    for (sei, is_one) in [
+        // Alone, behind a picture timing with an emulation prevention byte in it, and behind a long one.
+        (vec![0x06, 0x06, 0x01, 0xc4, 0x80], true),
+        (vec![0x06, 0x01, 0x04, 0x00, 0x00, 0x03, 0x01, 0x09, 0x06, 0x01, 0xc4, 0x80], true),
+        ([&[0x06, 0x05, 0xff, 0x01][..], &[7; 256], &[0x06, 0x01, 0xc4, 0x80]].concat(), true),
+        (vec![0x06, 0x01, 0x02, 0x06, 0x01, 0x80], false),
+        (vec![0x06, 0x05, 0xff, 0xff, 0xff], false),
+        (vec![0x06], false),
+        (vec![], false),
+        // A slice.
+        (vec![0x41, 0x06, 0x01, 0xc4, 0x80], false),
+    ] {
+        assert_eq!(is_recovery_point(&sei), is_one, "{sei:02x?}");
+    }
+}

@@ -19,7 +19,6 @@ fn free_port() -> Result<u16> {
 /// gets the same stream with damage in it; every picture of the two comes out once, at its time. A fourth
 /// can't listen where another program does, says so, and takes the port when it is free.
 #[test]
-#[ignore = "half a minute of real time, with encoders for several channels: `make soak`"]
 fn datagrams_come_out_whole_beside_a_channel_whose_datagrams_are_damaged() -> Result {
     let (udp, rtp, damaged) = (free_port()?, free_port()?, free_port()?);
     let taken = UdpSocket::bind("127.0.0.1:0").context("a port")?;

@@ -17,6 +17,7 @@ pub(crate) mod live;
 pub(crate) mod often;
 mod restart;
 mod rtmp;
+pub(crate) mod stream;
 pub(crate) mod styles;
 
 const PLAYABLE_WITHIN: Duration = Duration::from_secs(15);

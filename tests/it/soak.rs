@@ -227,9 +227,9 @@ fn shaka_player_plays_through_a_break_of_half_a_minute_in_every_style() -> Resul
 
 #[test]
 #[ignore = "minutes of real time: `make soak`"]
-fn cues_of_recordings_of_every_rate_cut_on_their_pictures() -> Result {
+fn sections_of_transport_streams_of_every_rate_are_cut_on_the_picture_they_name() -> Result {
     for (num, den) in [(25, 1), (30, 1), (50, 1), (60_000, 1_001)] {
-        crate::transport::cues::session(FrameRate::new(num, den))
+        crate::cues::stream::session(FrameRate::new(num, den))
             .context(format!("{num}/{den} pictures a second"))?;
     }
     Ok(())

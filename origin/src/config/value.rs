@@ -190,9 +190,8 @@ fn datagrams(text: &str, rest: &str, rtp: bool) -> Result<Datagrams> {
     })?;
     let sender = |value: &str| {
         let from = value.parse::<IpAddr>();
-        from.map(|from| Some(from.to_canonical())).map_err(|_| {
-            format!("{value:?} is not a sender's address such as \"10.0.0.7\"")
-        })
+        from.map(|from| Some(from.to_canonical()))
+            .map_err(|_| format!("{value:?} is not a sender's address such as \"10.0.0.7\""))
     };
     let from = if from.is_empty() { None } else { sender(from)? };
     let mut found = Datagrams { rtp, address, interface: None, from };

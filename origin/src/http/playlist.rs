@@ -41,21 +41,27 @@ const TOO_FAR: Error = Error::Directives("_HLS_msn or _HLS_part is too far ahead
 /// [`Error::NotYet`] when nothing can be played, or not within [`PATIENCE`]; [`Error::Interrupted`]
 /// then, if it is a restart of the server that is waited for.
 pub(super) async fn ready(channel: &Channel, held: Hold<'_>) -> Result<Arc<Snapshot>, Error> {
+    match stands(channel) {
+        Stands::Playable(snapshot) => Ok(snapshot),
+        Stands::Nothing => Err(Error::NotYet),
+        // Boxed, so that the many who wait for more of a playlist are small.
+        Stands::Starting { .. } => Box::pin(started(channel, held)).await,
+    }
+}
+
+/// Waits for a starting channel.
+async fn started(channel: &Channel, held: Hold<'_>) -> Result<Arc<Snapshot>, Error> {
     let deadline = Instant::now() + PATIENCE;
     let mut snapshots = channel.snapshot.clone();
     let mut states = channel.status.clone();
     loop {
-        let snapshot = snapshots.borrow_and_update().clone();
-        let (state, interrupted) = {
-            let status = states.borrow_and_update();
-            (status.state, status.interrupted)
+        snapshots.mark_unchanged();
+        states.mark_unchanged();
+        let interrupted = match stands(channel) {
+            Stands::Playable(snapshot) => return Ok(snapshot),
+            Stands::Nothing => return Err(Error::NotYet),
+            Stands::Starting { interrupted } => interrupted,
         };
-        if let Some(snapshot) = snapshot.as_ref().filter(|snapshot| playable(snapshot)) {
-            return Ok(Arc::clone(snapshot));
-        }
-        if !starting(snapshot.as_deref(), state) {
-            return Err(Error::NotYet);
-        }
         let changed = async {
             tokio::select! {
                 changed = snapshots.changed() => changed,
@@ -66,6 +72,29 @@ pub(super) async fn ready(channel: &Channel, held: Hold<'_>) -> Result<Arc<Snaps
             Error::NotYet if interrupted => Error::Interrupted,
             error => error,
         })?;
+    }
+}
+
+/// What a channel has for a player.
+enum Stands {
+    /// Every rendition has a complete segment.
+    Playable(Arc<Snapshot>),
+    /// A first segment is to be expected; or the next, after a restart of the server.
+    Starting { interrupted: bool },
+    /// Nothing, and nothing to be expected.
+    Nothing,
+}
+
+fn stands(channel: &Channel) -> Stands {
+    let snapshot = channel.snapshot.borrow().clone();
+    let (state, interrupted) = {
+        let status = channel.status.borrow();
+        (status.state, status.interrupted)
+    };
+    match snapshot {
+        Some(snapshot) if playable(&snapshot) => Stands::Playable(snapshot),
+        snapshot if starting(snapshot.as_deref(), state) => Stands::Starting { interrupted },
+        _ => Stands::Nothing,
     }
 }
 

@@ -248,7 +248,7 @@ async fn hl_21_the_part_that_is_hinted_is_waited_for_and_comes() {
 
 #[tokio::test(start_paused = true)]
 async fn ht_13_however_many_wait_for_the_same_one_watches_and_the_others_are_small() {
-    const CROWD: usize = 40_000;
+    const CROWD: usize = 50_000;
     const ROOM: usize = 64 << 20;
     let mut origin = Fixture::live(3).await;
     let k = FIRST_K + 3;

@@ -103,6 +103,10 @@ mod tests {
     fn every_test_that_the_list_names_is_there() {
         let sources = [
             include_str!("rules/hls/tests.rs"),
+            include_str!("rules/hls/tests/dateranges.rs"),
+            include_str!("rules/hls/tests/low_latency.rs"),
+            include_str!("rules/hls/tests/media.rs"),
+            include_str!("rules/hls/tests/multivariant.rs"),
             include_str!("rules/hls/cue_out/tests.rs"),
             include_str!("rules/dash/tests.rs"),
             include_str!("rules/cmaf.rs"),

@@ -106,7 +106,7 @@ async function play(page) {
     soundOn: !end.muted && end.audioBytes > 0,
     bufferSeconds: end.bufferSeconds,
     clockMillis: end.clockMillis,
-    panes: end.panes.map(({ format, playing, stalls, restarts }) => ({ format, playing, stalls, restarts })),
+    panes: end.panes.map(({ format, playing, stalls, stallSeconds, restarts }) => ({ format, playing, stalls, stallSeconds, restarts })),
     errors: seen.errors,
     consoleErrors,
   };

@@ -90,7 +90,11 @@ fn the_page_plays_both_side_by_side() -> Result {
         let pane = &seen["panes"][pane];
         assert_eq!(pane["format"], format, "{seen:#}");
         assert_eq!(pane["playing"], true, "{seen:#}");
-        assert_eq!((&pane["stalls"], &pane["restarts"]), (&0.into(), &0.into()), "{seen:#}");
+        assert_eq!(pane["restarts"], 0, "{seen:#}");
+        // Two players begin at once: on a machine that others use a picture may stand for a moment while
+        // they do. One that is wrong stands for seconds, or again and again.
+        let stood = pane["stallSeconds"].as_f64().context("stallSeconds")?;
+        assert!(pane["stalls"].as_u64() <= Some(1) && stood < 1.0, "{seen:#}");
     }
     Ok(())
 }

@@ -33,7 +33,7 @@ fn names(text: &str) -> BTreeSet<String> {
 
 #[test]
 fn alerts_and_the_dashboard_ask_for_series_that_there_are() -> Result {
-    let server = Server::start(&[ChannelConfig::pass_through("a")])?;
+    let server = Server::start(&[ChannelConfig::tiny("a")])?;
     let publisher = Source::tiny(FrameRate::new(30, 1)).publish(&server.publish_url("a", None))?;
     server.wait_playable("a", UP_WITHIN)?;
     let metrics = server.client.text(&server.admin_url("/metrics"))?;

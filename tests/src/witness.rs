@@ -82,6 +82,9 @@ pub struct Watch {
     pub look_every: Duration,
     /// Whether segments may be declared missing, as in a rung that was switched off.
     pub gaps_allowed: bool,
+    /// Whether a passed source is cut meanwhile: a segment may end before a part of it that was hinted,
+    /// which nobody could know (RFC 8216bis §4.4.5.3 allows for a hint that does not come true).
+    pub cuts: bool,
     /// Whether the server is killed meanwhile: an answer that was on its way then is cut off, and what
     /// was asked is asked once more. A connection that is refused is a violation all the same.
     pub kills: bool,
@@ -103,6 +106,7 @@ impl Watch {
             answers_within: Duration::from_millis(3_500),
             look_every: Duration::from_millis(200),
             gaps_allowed: false,
+            cuts: false,
             kills: false,
             decodes: true,
             low_latency: true,
@@ -118,6 +122,12 @@ impl Watch {
     /// The same for a channel of which segments may be declared missing.
     pub fn with_gaps(mut self) -> Self {
         self.gaps_allowed = true;
+        self
+    }
+
+    /// The same for a passed source that is cut where a break begins and ends.
+    pub fn with_cuts(mut self) -> Self {
+        self.cuts = true;
         self
     }
 

@@ -102,7 +102,7 @@ pub(crate) enum Smoothness {
 /// Plays through a break of `length` seconds in every style, while these watch.
 pub(crate) fn session(length: u64, smoothness: Smoothness, viewers: &[Viewer]) -> Result {
     let server = Server::start(&channels())?;
-    let witness = Witness::start(Watch::new(&server.url(""), "c"));
+    let witness = Witness::start(Watch::new(&server.url(""), "c").with_cuts());
     let source = || {
         let source = Source::tiny(RATE);
         Source { gop: 15, ..source }

@@ -245,11 +245,13 @@ impl Eyes {
     /// I6: what was hinted is there, and HL-07: a segment is its parts.
     fn look_at_parts(&mut self, index: usize, playlist: &Playlist, before: Option<&Playlist>) {
         let run = |url: &str| url.rsplitn(3, '/').nth(2).map(str::to_owned);
+        let segment = |url: &str| url.rsplit('/').next()?.split('.').next().map(str::to_owned);
         let old = before.and_then(|before| before.hint.clone());
         // One of a run that has ended is not listed any more.
         if let (Some(hint), Some(now)) = (old, &playlist.hint)
             && hint != *now
             && run(&hint) == run(now)
+            && !(self.watch.cuts && segment(&hint) != segment(now))
         {
             let outcome = self.object(&hint).map(drop).context("it was hinted");
             self.expect(outcome);

@@ -22,6 +22,9 @@ pub use link::LinkTimes;
 /// States of a channel, as in its status.
 const STATES: [&str; 5] = ["idle", "starting", "live", "holding", "ended"];
 
+/// Kinds of picture faults, as in its status.
+const PICTURE_FAULTS: [&str; 3] = ["repeated", "dropped", "skipped"];
+
 /// Upper bounds of the part publish latency in seconds: fine around the 10 ms that are promised.
 const PUBLISH_BUCKETS: [f64; 10] = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0];
 
@@ -275,6 +278,10 @@ impl ChannelFamilies {
             families,
         };
         metrics.state("idle");
+        // A rate needs the value from before the first time.
+        for kind in PICTURE_FAULTS {
+            metrics.count(Counted::PictureFaults, kind, 0);
+        }
         metrics
     }
 

@@ -81,7 +81,24 @@ impl EncodeLabelValue for Status {
     }
 }
 
+impl Refused {
+    const ALL: [Self; 4] =
+        [Self::Connections, Self::ConnectionsOfAddress, Self::Waiting, Self::WaitingOfAddress];
+
+    const fn labels(self) -> RefusalLabels {
+        let (of, scope) = match self {
+            Self::Connections => ("connections", "all"),
+            Self::ConnectionsOfAddress => ("connections", "address"),
+            Self::Waiting => ("waiting", "all"),
+            Self::WaitingOfAddress => ("waiting", "address"),
+        };
+        RefusalLabels { of, scope }
+    }
+}
+
 impl Cut {
+    const ALL: [Self; 3] = [Self::SlowRequest, Self::SlowReader, Self::Resets];
+
     const fn labels(self) -> CutLabels {
         let reason = match self {
             Self::SlowRequest => "slow_request",
@@ -94,6 +111,13 @@ impl Cut {
 
 impl HttpMetrics {
     pub(super) fn register(&self, registry: &mut Registry) {
+        // A rate needs the value from before the first time.
+        for why in Refused::ALL {
+            self.refusals.get_or_create(&why.labels()).inc_by(0);
+        }
+        for why in Cut::ALL {
+            self.cuts.get_or_create(&why.labels()).inc_by(0);
+        }
         registry.register(
             "http_requests",
             "Requests answered, by class of resource and status",
@@ -136,13 +160,7 @@ impl HttpMetrics {
 
     /// Counts a viewer there was no room for.
     pub fn refused(&self, why: Refused) {
-        let (of, scope) = match why {
-            Refused::Connections => ("connections", "all"),
-            Refused::ConnectionsOfAddress => ("connections", "address"),
-            Refused::Waiting => ("waiting", "all"),
-            Refused::WaitingOfAddress => ("waiting", "address"),
-        };
-        self.refusals.get_or_create(&RefusalLabels { of, scope }).inc();
+        self.refusals.get_or_create(&why.labels()).inc();
     }
 
     /// Counts a connection that was cut.

@@ -55,7 +55,7 @@ pub fn measure() -> Result<Vec<Measure>> {
     let _source = Source::tiny(FrameRate::new(25, 1)).publish(&server.publish_url("a", None))?;
     server.wait_playable("a", Duration::from_secs(60))?;
     let id = server.serving_id()?;
-    on_one_core(id)?;
+    on_one_core(id, true)?;
     let before = resident(id)?;
     let mut rounds = Vec::with_capacity(ROUNDS);
     for _ in 0..ROUNDS {
@@ -145,7 +145,7 @@ fn bare_loop(bytes: usize) -> Result<Duration> {
     let address: SocketAddr = listener.local_addr().context("its address")?;
     let (there, all_there) = channel();
     let server = std::thread::spawn(move || -> Result {
-        on_one_core(thread_id()?)?;
+        on_one_core(thread_id()?, false)?;
         let mut head = format!("HTTP/1.1 200 OK\r\ncontent-length: {bytes}{HEAD_END}");
         let body = bytes.saturating_sub(head.len());
         head = format!("HTTP/1.1 200 OK\r\ncontent-length: {body}{HEAD_END}");
@@ -175,10 +175,10 @@ fn thread_id() -> Result<u32> {
     id.context("a thread's number")
 }
 
-/// Lets all threads of a process, or a thread that is not a process's first, run on the first core only.
-fn on_one_core(id: u32) -> Result {
+/// Lets a process's first thread, or all of them, or another thread run on the first core only.
+fn on_one_core(id: u32, all: bool) -> Result {
     let mut command = Command::new("taskset");
-    command.args(["-a", "-c", "-p", "0", &id.to_string()]);
+    command.args(all.then_some("-a")).args(["-c", "-p", "0", &id.to_string()]);
     let output = crate::process::run("taskset", &mut command, Duration::from_secs(10))?;
     if output.status.success() { Ok(()) } else { Err(Failure::new(output.stderr)) }
 }

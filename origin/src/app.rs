@@ -434,9 +434,11 @@ fn limits(config: &Config) -> store::Limits {
 /// What viewers may hold, by the configuration and what the system lets this process open.
 fn held(config: &config::Http) -> http::Limits {
     let all_connections = files::for_viewers();
-    if all_connections / 4 * 3 < config.connections {
+    // The rest is for the CDN.
+    let direct = all_connections / 4 * 3;
+    if direct < config.connections {
         warn!(
-            connections = all_connections,
+            connections = direct,
             wanted = config.connections,
             "the system lets this process open few files: fewer viewers find room"
         );

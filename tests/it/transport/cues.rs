@@ -61,7 +61,13 @@ pub(crate) fn session(rate: FrameRate) -> Result {
     let sections = [out(7, times[0], ticks)?, out(8, times[1], ticks)?];
     let read = scte35::read(&sections.each_ref().map(|section| STANDARD.encode(section)))?;
     for (read, at) in read.iter().zip(times) {
-        assert_eq!(read.command["pts_time"].as_f64(), Some(at as f64 / 90_000.0), "{read:?}");
+        // It tells microseconds.
+        let seconds = read.command["pts_time"].as_f64().context("pts_time")?;
+        assert_eq!(
+            (seconds * 90_000.0).round() as i64,
+            i64::try_from(at).context("ticks")?,
+            "{read:?}"
+        );
     }
     let message = |of: usize, stream: Stream<'_>| Message {
         pid: stream.pid,

@@ -18,6 +18,8 @@
 //! Cues stand in their Period as events, and the manifest changes with each that is told; or they stand in
 //! the segments.
 //!
+//! What has both its ends, an excerpt, is a static manifest (`whole`).
+//!
 //! Nothing is decided here; what exists and what it is called is the timeline's.
 
 mod events;
@@ -26,6 +28,7 @@ mod low_latency;
 mod manifest;
 mod period;
 mod segment_timeline;
+mod whole;
 
 pub use events::Events;
 pub use manifest::manifest;
@@ -37,6 +40,9 @@ pub const KEY_FRAMES: &str = ".keys";
 /// What an operator can choose about manifests.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
+    /// What leads from the manifest to the folder of the channel's runs, with a slash at the end; nothing
+    /// where it lies in that itself.
+    pub base: String,
     /// Scheme and authority under which players reach the origin, without a slash at the end:
     /// `https://live.example.org`. Some players do not resolve a relative clock address.
     pub public_url: Option<String>,
@@ -51,6 +57,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
+            base: String::new(),
             public_url: None,
             clock: "/time".into(),
             language: "und".into(),

@@ -34,6 +34,9 @@ pub use multivariant::multivariant;
 /// What an operator can choose about playlists.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
+    /// What leads from the multivariant playlist to the folder of the channel's runs, with a slash at the
+    /// end; nothing where it lies in that itself.
+    pub base: String,
     /// Language of the sound, as a BCP 47 tag; `und` where nobody said.
     pub language: String,
     /// What is told of cues.
@@ -42,7 +45,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { language: "und".into(), markers: Markers::default() }
+        Self { base: String::new(), language: "und".into(), markers: Markers::default() }
     }
 }
 

@@ -18,10 +18,12 @@ use crate::time::{Rounding, Span, Timescale, Timestamp, rescale};
 
 mod absence;
 mod bandwidth;
+mod excerpt;
 mod window;
 pub use crate::grid::splices::Moved;
 pub use crate::scte35::{Cue, CueEvent, End, EndsBy, INBAND_SCHEME};
 pub use bandwidth::Bandwidth;
+pub use excerpt::NoExcerpt;
 pub use window::{Removed, STAYS_NAMED, Timeline};
 
 /// A playlist never lists fewer segments than this, however short the window: players start three
@@ -121,6 +123,16 @@ impl Run {
         match k.checked_sub(self.first_k) {
             Some(after) => self.start.saturating_add(length(after)),
             None => self.start.saturating_sub(length(self.first_k.abs_diff(k))),
+        }
+    }
+
+    /// Number of the segment that is on at an instant, in video ticks, as far as that can be computed;
+    /// `None` before the stretch.
+    fn number_at(&self, grid: &Grid, ticks: i64) -> Option<u64> {
+        let after = u64::try_from(ticks.checked_sub(self.start)?).ok()?;
+        match grid.cut {
+            Cut::Grid => Some(grid.number_at(ticks)),
+            Cut::Source => Some(self.first_k.saturating_add(after / grid.segment_ticks.max(1))),
         }
     }
 
@@ -228,6 +240,8 @@ pub enum State {
     Live,
     /// The channel was without a source for longer than `hold`: no segment will follow.
     Ended,
+    /// An excerpt that has both its ends: nothing is added, and nothing leaves.
+    Whole,
 }
 
 /// One rendition's segments inside the window.
@@ -244,6 +258,11 @@ pub struct Track {
 pub struct ListedRun {
     /// The run.
     pub run: Arc<Run>,
+    /// Number of its first segment: the run's own, as long as any of it is in the window, but where an
+    /// excerpt begins within it.
+    pub first_k: u64,
+    /// Start of that segment, in video ticks.
+    pub start: i64,
     /// Number of its newest segment that every rendition has media for.
     pub last_k: u64,
     /// End of that segment in the first rendition.
@@ -283,6 +302,8 @@ pub struct Snapshot {
     pub cues: Arc<[Cue]>,
     /// Ids of cues that were told lately and are not any more.
     pub gone_cues: Arc<[String]>,
+    /// Where an excerpt that goes on begins within its first run.
+    pub begins: Option<Beginning>,
     /// Grows by one with every snapshot of the channel.
     pub version: u64,
 }
@@ -339,7 +360,16 @@ impl Snapshot {
                 Some(listed) if stretch(&listed.run) == stretch(&segment.run) => {
                     (listed.last_k, listed.end) = (last_k, end);
                 }
-                _ => runs.push(ListedRun { run: Arc::clone(&segment.run), last_k, end }),
+                _ => {
+                    let run = Arc::clone(&segment.run);
+                    let (mut first_k, mut start) = (run.first_k, run.start);
+                    if let Some(begins) = self.begins.filter(|begins| begins.first_k > first_k)
+                        && runs.is_empty()
+                    {
+                        (first_k, start) = (begins.first_k, begins.start);
+                    }
+                    runs.push(ListedRun { run, first_k, start, last_k, end });
+                }
             }
         }
         runs

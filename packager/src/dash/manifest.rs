@@ -8,6 +8,7 @@ use super::Options;
 use super::events;
 use super::low_latency::service_description;
 use super::period::{REFERENCE_TIME, periods};
+use super::whole;
 use crate::time::{Rounding, Span, Timescale, Timestamp};
 use crate::timeline::{Lengths, Snapshot, State};
 
@@ -22,8 +23,19 @@ const DELAY_SEGMENTS: u64 = 3;
 /// How far behind the beginning of all a player begins at the least: clocks are read over a network.
 const BEGINS_BEHIND: Span = Span::millis(250);
 
-/// Renders the MPD of a channel. Addresses are relative to `/live/{channel}/`.
+/// Renders the MPD of a channel, or of an excerpt. Addresses are relative to `/live/{channel}/`, or to where
+/// [`Options::base`] leads from.
 pub fn manifest(snapshot: &Snapshot, options: &Options) -> String {
+    let mpd = match snapshot.state {
+        State::Live | State::Ended => channel(snapshot, options),
+        State::Whole => whole::mpd(snapshot, options),
+    };
+    let mpd = events::with_signals(&mpd.to_string(), snapshot, options.events);
+    format!("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n{mpd}\n")
+}
+
+/// The MPD of a channel that goes on, or has ended.
+fn channel(snapshot: &Snapshot, options: &Options) -> MPD {
     let format = &snapshot.format;
     let segments = |count: u64| {
         let ticks = format.grid.segment_ticks.saturating_mul(count);
@@ -37,7 +49,7 @@ pub fn manifest(snapshot: &Snapshot, options: &Options) -> String {
     };
     let service = service_description(format, segments(DELAY_SEGMENTS), REFERENCE_TIME);
     let low_latency = lengths != Some(Lengths::Uneven);
-    let mpd = MPD {
+    MPD {
         xmlns: Some("urn:mpeg:dash:schema:mpd:2011".into()),
         profiles: Some("urn:mpeg:dash:profile:isoff-live:2011".into()),
         mpdtype: Some("dynamic".into()),
@@ -55,9 +67,7 @@ pub fn manifest(snapshot: &Snapshot, options: &Options) -> String {
         periods: periods(snapshot, options),
         UTCTiming: vec![clock(options)],
         ..MPD::default()
-    };
-    let mpd = events::with_signals(&mpd.to_string(), snapshot, options.events);
-    format!("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n{mpd}\n")
+    }
 }
 
 /// What is left of `delay` while a channel is younger than that, so that no player that plays this far
@@ -67,7 +77,7 @@ pub fn manifest(snapshot: &Snapshot, options: &Options) -> String {
 fn young(snapshot: &Snapshot, delay: Duration) -> Duration {
     let runs = snapshot.listed_runs();
     let (Some(first), Some(last)) = (runs.first(), runs.last()) else { return delay };
-    let start = Timestamp::new(first.run.start, snapshot.format.grid.video_scale());
+    let start = Timestamp::new(first.start, snapshot.format.grid.video_scale());
     let age = duration(since_epoch(last.end)).saturating_sub(duration(since_epoch(start)));
     // The edge is the time at which the newest segment can be had, and no earlier.
     let most = age.saturating_sub(duration(snapshot.format.publish_delay));

@@ -1,5 +1,7 @@
-//! Periods: one per stretch of a run, with a set of pictures, a set of sound and a set of key frames. A
+//! Periods of a channel that goes on: one per stretch of a run, with a set of pictures, a set of sound and a set of key frames. A
 //! rung that has been off for long is left out.
+
+use std::ops::Range;
 
 use dash_mpd_core::{
     AdaptationSet, AudioChannelConfiguration, Period, ProducerReferenceTime, Representation,
@@ -35,40 +37,55 @@ pub(super) fn periods(snapshot: &Snapshot, options: &Options) -> Vec<Period> {
 fn period(
     snapshot: &Snapshot,
     options: &Options,
-    ListedRun { run, last_k, end }: &ListedRun,
+    ListedRun { run, first_k, start, last_k, end }: &ListedRun,
     next: Option<&ListedRun>,
 ) -> Period {
     let grid = &snapshot.format.grid;
-    let start = Timestamp::new(run.start, grid.video_scale());
+    let begin = *start;
+    let start = Timestamp::new(begin, grid.video_scale());
     let ended = next.is_some() || snapshot.state == State::Ended;
     // The next Period's start tells a Period's end, except after a hole and at the end of all.
-    let follows = next.is_some_and(|next| next.run.first_k == last_k + 1);
+    let follows = next.is_some_and(|next| next.first_k == last_k + 1);
     let end = end.ticks_in(start.scale, Rounding::Nearest);
     let length = Span::new(end.abs_diff(start.ticks), start.scale);
-    let events =
-        events::stream(snapshot, options.events, run.start, next.map(|next| next.run.start));
-    let template = Template { snapshot, start, grid, run, end: ended.then_some(*last_k) };
-    let pictures = pictures(snapshot, options, &template);
-    let keys = pictures.as_ref().map(|pictures| key_frames::set(pictures, grid));
+    let events = events::stream(snapshot, options.events, begin, next.map(|next| next.run.start));
+    let template = Template {
+        snapshot,
+        base: &options.base,
+        start,
+        grid,
+        run,
+        first_k: *first_k,
+        end: ended.then_some(*last_k),
+        named: None,
+    };
     Period {
         id: Some(id(run, run.stretch)),
         start: Some(duration(since_epoch(start))),
         duration: (ended && !follows).then(|| duration(length)),
         event_streams: events.into_iter().collect(),
-        adaptations: [pictures, sound(snapshot, options, &template), keys]
-            .into_iter()
-            .flatten()
-            .collect(),
+        adaptations: sets(snapshot, options, &template),
         ..Period::default()
     }
 }
 
 /// The id of a stretch of a run.
-fn id(run: &Run, stretch: u32) -> String {
+pub(super) fn id(run: &Run, stretch: u32) -> String {
     match stretch {
         0 => run.id.to_string(),
         later => format!("{}.{later}", run.id),
     }
+}
+
+/// The sets of a Period: of pictures, of sound, and of key frames.
+pub(super) fn sets(
+    snapshot: &Snapshot,
+    options: &Options,
+    template: &Template<'_>,
+) -> Vec<AdaptationSet> {
+    let pictures = pictures(snapshot, options, template);
+    let keys = pictures.as_ref().map(|pictures| key_frames::set(pictures, template.grid));
+    [pictures, sound(snapshot, options, template), keys].into_iter().flatten().collect()
 }
 
 /// The set of all rungs on offer; `None` for a channel of sound alone.
@@ -175,14 +192,20 @@ fn representation(snapshot: &Snapshot, rendition: &Rendition) -> Representation 
 }
 
 /// What the segment templates of a Period are made from.
-struct Template<'a> {
-    snapshot: &'a Snapshot,
+pub(super) struct Template<'a> {
+    pub(super) snapshot: &'a Snapshot,
+    /// See [`Options::base`].
+    pub(super) base: &'a str,
     /// Where the Period begins: the boundary before the run's first segment.
-    start: Timestamp,
-    grid: &'a Grid,
-    run: &'a Run,
+    pub(super) start: Timestamp,
+    pub(super) grid: &'a Grid,
+    pub(super) run: &'a Run,
+    /// Number of the Period's first segment.
+    pub(super) first_k: u64,
     /// The last number, once it is known: a player would compute one too many.
-    end: Option<u64>,
+    pub(super) end: Option<u64>,
+    /// Positions of the segments that are named one by one, where the Period has both its ends.
+    pub(super) named: Option<Range<usize>>,
 }
 
 impl Template<'_> {
@@ -190,19 +213,24 @@ impl Template<'_> {
     /// be played while their segment is written.
     fn resync(&self, index: usize) -> Vec<Resync> {
         let scale = whole_segment_scale(self.run.scale(index), self.grid);
-        let even = self.run.lengths == Lengths::Even;
+        let even = self.run.lengths == Lengths::Even && self.named.is_none();
         even.then(|| resync(self.grid, scale)).into_iter().collect()
     }
 
     /// What latency counts from, where it is low.
     fn reference_time(&self, id: u32, options: &Options) -> Vec<ProducerReferenceTime> {
-        let even = self.run.lengths == Lengths::Even;
+        let even = self.run.lengths == Lengths::Even && self.named.is_none();
         even.then(|| producer_reference_time(id, clock(options))).into_iter().collect()
     }
 
     /// The template of the set whose first rendition is the one at `index`.
     fn of(&self, index: usize) -> SegmentTemplate {
         let scale = self.run.scale(index);
+        if let Some(named) = &self.named {
+            let segments = self.snapshot.tracks.get(index).map_or(&[][..], |t| &t.segments);
+            let segments = segments.get(named.clone()).unwrap_or_default();
+            return segment_timeline::whole(self.addresses(scale), segments);
+        }
         match self.run.lengths {
             Lengths::Even => self.numbered(whole_segment_scale(scale, self.grid)),
             Lengths::Uneven => {
@@ -216,10 +244,13 @@ impl Template<'_> {
     fn addresses(&self, scale: Timescale) -> SegmentTemplate {
         let offset = self.start.ticks_in(scale, Rounding::Nearest);
         SegmentTemplate {
-            media: Some(format!("{}/$RepresentationID$/$Number$.m4s", self.run.id)),
-            initialization: Some(format!("{}/$RepresentationID$/init.mp4", self.run.id)),
+            media: Some(format!("{}{}/$RepresentationID$/$Number$.m4s", self.base, self.run.id)),
+            initialization: Some(format!(
+                "{}{}/$RepresentationID$/init.mp4",
+                self.base, self.run.id
+            )),
             timescale: Some(scale.get().into()),
-            startNumber: Some(self.run.first_k),
+            startNumber: Some(self.first_k),
             endNumber: self.end,
             presentationTimeOffset: Some(offset.max(0).unsigned_abs()),
             ..SegmentTemplate::default()

@@ -36,5 +36,23 @@ pub(super) fn template(
     }
 }
 
+/// The same of a Period that has both its ends: all of these segments. Nobody reads it twice, so equal
+/// lengths in a row are one `S`.
+pub(super) fn whole(addresses: SegmentTemplate, segments: &[Arc<Segment>]) -> SegmentTemplate {
+    let mut rows: Vec<S> = Vec::new();
+    let mut next = None;
+    for segment in segments {
+        let start = segment.start.max(0).unsigned_abs();
+        match rows.last_mut() {
+            Some(row) if next == Some(start) && row.d == segment.duration => {
+                row.r = Some(row.r.unwrap_or(0).saturating_add(1));
+            }
+            _ => rows.push(S { t: Some(start), d: segment.duration, ..S::default() }),
+        }
+        next = Some(start.saturating_add(segment.duration));
+    }
+    SegmentTemplate { SegmentTimeline: Some(SegmentTimeline { segments: rows }), ..addresses }
+}
+
 #[cfg(test)]
 mod tests;

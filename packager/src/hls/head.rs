@@ -7,7 +7,7 @@ use super::decimal::seconds;
 use super::delta::{self, Left};
 use crate::grid::{Grid, PART_HOLD_BACK};
 use crate::time::{Rounding, Span, Timescale};
-use crate::timeline::{Snapshot, Track};
+use crate::timeline::{Snapshot, State, Track};
 
 /// `EXT-X-MAP` in playlists with more than I-frames needs 6 (RFC 8216bis §8).
 pub(super) const VERSION: usize = 6;
@@ -19,15 +19,16 @@ pub(super) const SKIP_UNTIL: u64 = 6;
 
 /// What a playlist is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
-    /// Segments, and parts while they are new.
-    LowLatency,
-    /// Segments of a channel that has ended.
-    Plain,
-    /// The key frames of a channel that goes on.
-    Keys,
-    /// The key frames of one that has ended.
-    EndedKeys,
+pub(super) struct Kind {
+    state: State,
+    /// Key frames alone, and no parts.
+    keys: bool,
+}
+
+impl Kind {
+    pub(super) fn of(state: State, keys: bool) -> Self {
+        Self { state, keys }
+    }
 }
 
 /// Writes the head of the playlist of `track`, of which some is left out.
@@ -41,14 +42,18 @@ pub(super) fn write(
     let grid = &snapshot.format.grid;
     let version = if left.skipped > 0 { delta::version(left.skip) } else { VERSION };
     writeln!(text, "#EXTM3U\n#EXT-X-VERSION:{version}\n#EXT-X-INDEPENDENT-SEGMENTS")?;
-    if matches!(kind, Kind::Keys | Kind::EndedKeys) {
+    if kind.keys {
         writeln!(text, "#EXT-X-I-FRAMES-ONLY")?;
     }
     writeln!(text, "#EXT-X-TARGETDURATION:{}", grid.target_duration())?;
-    if matches!(kind, Kind::LowLatency | Kind::Keys) {
+    if kind.state == State::Whole {
+        writeln!(text, "#EXT-X-PLAYLIST-TYPE:VOD")?;
+    }
+    let live = kind.state == State::Live;
+    if live {
         server_control(text, grid)?;
     }
-    if kind == Kind::LowLatency {
+    if live && !kind.keys {
         writeln!(text, "#EXT-X-PART-INF:PART-TARGET={}", seconds(part_target(grid), CEIL))?;
     }
     let first = track.segments.first().map(|segment| (segment.k, segment.run.discontinuity));
@@ -56,7 +61,21 @@ pub(super) fn write(
     let (k, discontinuity) = first.or(open).unwrap_or((1, 0));
     writeln!(text, "#EXT-X-MEDIA-SEQUENCE:{k}")?;
     writeln!(text, "#EXT-X-DISCONTINUITY-SEQUENCE:{discontinuity}")?;
+    if live && snapshot.begins.is_some() {
+        start_over(text, snapshot, track)?;
+    }
     if left.skipped > 0 { delta::write(text, snapshot, left) } else { Ok(()) }
+}
+
+/// Has players of an excerpt that goes on begin where it does (§4.4.2.2), unless that is as near to the
+/// end as they play anyway.
+fn start_over(text: &mut String, snapshot: &Snapshot, track: &Track) -> std::fmt::Result {
+    let least = HOLD_BACK * u64::from(snapshot.format.grid.target_duration());
+    let segment = snapshot.format.grid.segment().ticks_in(Timescale::ONE, Rounding::Ceil);
+    match track.segments.len() as u64 * segment > least + segment {
+        true => writeln!(text, "#EXT-X-START:TIME-OFFSET=0,PRECISE=YES"),
+        false => Ok(()),
+    }
 }
 
 const CEIL: Rounding = Rounding::Ceil;

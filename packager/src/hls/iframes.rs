@@ -4,33 +4,39 @@
 //! It has the dates, discontinuities and server control of the media playlist, and no parts. It lists a
 //! segment when the media playlist lists it whole, and so a gap.
 
-use super::Markers;
 use super::delta::{self, Left, Skip};
 use super::head::{self, Kind};
 use super::segments::{Rows, Writer};
+use super::{Markers, Options};
 use crate::timeline::{Snapshot, State};
 
 /// Renders the I-frame playlist of the rendition at `index`, or as much of it as `skip` leaves. URIs
 /// are relative to `/live/{channel}/{rendition}/`. Empty where there is no such rendition, or it has
 /// no pictures.
-pub fn iframes(snapshot: &Snapshot, index: usize, skip: Skip) -> String {
+pub fn iframes(snapshot: &Snapshot, index: usize, skip: Skip, options: &Options) -> String {
     let mut text = String::new();
     // Writing into a String can't fail.
-    let _ = write(&mut text, snapshot, index, skip);
+    let _ = write(&mut text, snapshot, index, skip, &options.base);
     text
 }
 
-fn write(text: &mut String, snapshot: &Snapshot, index: usize, skip: Skip) -> std::fmt::Result {
+fn write(
+    text: &mut String,
+    snapshot: &Snapshot,
+    index: usize,
+    skip: Skip,
+    base: &str,
+) -> std::fmt::Result {
     let rendition = snapshot.renditions.get(index).filter(|r| r.video().is_some());
     let (Some(rendition), Some(track)) = (rendition, snapshot.tracks.get(index)) else {
         return Ok(());
     };
     let live = snapshot.state == State::Live;
     let skipped = if live { delta::skippable(snapshot, index, skip) } else { 0 };
-    let kind = if live { Kind::Keys } else { Kind::EndedKeys };
+    let kind = Kind::of(snapshot.state, true);
     let left = Left { skip, skipped, markers: &Markers::NONE };
     head::write(text, snapshot, track, kind, left)?;
-    let mut writer = Writer::new(snapshot, rendition, index, Rows::Keys);
+    let mut writer = Writer::new(snapshot, base, rendition, index, Rows::Keys);
     for (position, segment) in snapshot.listed_whole(index).0.iter().enumerate() {
         if position < skipped {
             writer.pass(segment);

@@ -6,14 +6,14 @@
 //! ```
 //! Our own writer: m3u8-rs knows neither parts nor skips nor hints. A rendition lists what it has
 //! itself, without waiting for the others. A channel that has ended is a plain playlist: nothing
-//! comes that a player could be early for.
+//! comes that a player could be early for; and an excerpt that has both its ends is one that never changes.
 
 use std::fmt::Write;
 
 use super::delta::{self, Left, Skip};
 use super::head::{self, Kind};
 use super::segments::{Rows, Writer};
-use super::{Markers, Options, dateranges, interstitials, parts, report};
+use super::{Options, dateranges, interstitials, parts, report};
 use crate::timeline::{Snapshot, State};
 
 /// Renders the media playlist of the rendition at `index`, or as much of it as `skip` leaves. URIs
@@ -21,7 +21,7 @@ use crate::timeline::{Snapshot, State};
 pub fn media(snapshot: &Snapshot, index: usize, skip: Skip, options: &Options) -> String {
     let mut text = String::new();
     // Writing into a String can't fail.
-    let _ = write(&mut text, snapshot, index, skip, &options.markers);
+    let _ = write(&mut text, snapshot, index, skip, options);
     text
 }
 
@@ -30,7 +30,7 @@ fn write(
     snapshot: &Snapshot,
     index: usize,
     skip: Skip,
-    markers: &Markers,
+    Options { base, markers, .. }: &Options,
 ) -> std::fmt::Result {
     let (Some(rendition), Some(track)) =
         (snapshot.renditions.get(index), snapshot.tracks.get(index))
@@ -39,7 +39,7 @@ fn write(
     };
     let live = snapshot.state == State::Live;
     let skipped = if live { delta::skippable(snapshot, index, skip) } else { 0 };
-    let kind = if live { Kind::LowLatency } else { Kind::Plain };
+    let kind = Kind::of(snapshot.state, false);
     head::write(text, snapshot, track, kind, Left { skip, skipped, markers })?;
     if markers.date_ranges {
         dateranges::write(text, snapshot)?;
@@ -48,7 +48,8 @@ fn write(
         interstitials::write(text, snapshot, list)?;
     }
     let rows = if live { Rows::with_parts(snapshot, index) } else { Rows::Plain };
-    let mut writer = Writer::new(snapshot, rendition, index, rows).telling(snapshot, markers.style);
+    let mut writer =
+        Writer::new(snapshot, base, rendition, index, rows).telling(snapshot, markers.style);
     let (whole, closing) = snapshot.listed_whole(index);
     for (position, segment) in whole.iter().enumerate() {
         if position < skipped {
@@ -66,6 +67,6 @@ fn write(
     if let Some(open) = &track.open {
         writer.open(text, open)?;
     }
-    parts::hint(text, snapshot, rendition, track)?;
+    parts::hint(text, snapshot, (base, rendition), track)?;
     report::write(text, snapshot, index)
 }

@@ -49,14 +49,14 @@ fn nanos(ticks: i64, scale: Timescale) -> i64 {
 /// Writes the parts of segment `k`.
 pub(super) fn write(
     text: &mut String,
-    rendition: &Rendition,
+    (base, rendition): (&str, &Rendition),
     (run, scale, k): (&Run, Timescale, u64),
     parts: &[Part],
 ) -> std::fmt::Result {
     for (n, part) in parts.iter().enumerate() {
         let duration = seconds(Span::new(part.duration.into(), scale), Rounding::Nearest);
         let (id, name) = (&run.id, &rendition.name);
-        write!(text, "#EXT-X-PART:DURATION={duration},URI=\"../{id}/{name}/{k}.{n}.m4s\"")?;
+        write!(text, "#EXT-X-PART:DURATION={duration},URI=\"../{base}{id}/{name}/{k}.{n}.m4s\"")?;
         if part.independent {
             write!(text, ",INDEPENDENT=YES")?;
         }
@@ -69,12 +69,12 @@ pub(super) fn write(
 pub(super) fn hint(
     text: &mut String,
     snapshot: &Snapshot,
-    rendition: &Rendition,
+    (base, rendition): (&str, &Rendition),
     track: &Track,
 ) -> std::fmt::Result {
     let Some((run, k, n)) = next(snapshot, rendition, track) else { return Ok(()) };
     let (id, name) = (&run.id, &rendition.name);
-    writeln!(text, "#EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"../{id}/{name}/{k}.{n}.m4s\"")
+    writeln!(text, "#EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"../{base}{id}/{name}/{k}.{n}.m4s\"")
 }
 
 /// Run, segment and position of the part that comes next.

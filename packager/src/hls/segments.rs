@@ -41,25 +41,42 @@ impl Rows {
 }
 
 pub(super) struct Writer<'a> {
+    /// See [`super::Options::base`].
+    base: &'a str,
     rendition: &'a Rendition,
     index: usize,
     rows: Rows,
     dates_everywhere: bool,
     cues: Option<CueOut<'a>>,
-    /// Run of the segment before, and whether that is a gap.
-    last: Option<(&'a Run, bool)>,
+    /// The segment before.
+    last: Option<Last<'a>>,
+}
+
+/// What matters of the segment before.
+#[derive(Clone, Copy)]
+struct Last<'a> {
+    run: &'a Run,
+    k: u64,
+    gap: bool,
+}
+
+impl<'a> Last<'a> {
+    fn of(segment: &'a Segment) -> Self {
+        Self { run: &segment.run, k: segment.k, gap: segment.gap }
+    }
 }
 
 impl<'a> Writer<'a> {
     pub(super) fn new(
         snapshot: &Snapshot,
+        base: &'a str,
         rendition: &'a Rendition,
         index: usize,
         rows: Rows,
     ) -> Self {
         let window = snapshot.format.window.ticks_in(Timescale::MILLIS, Rounding::Ceil);
         let dates_everywhere = window <= DATES_EVERYWHERE * 1000;
-        Self { rendition, index, rows, dates_everywhere, cues: None, last: None }
+        Self { base, rendition, index, rows, dates_everywhere, cues: None, last: None }
     }
 
     /// The same, with tags of breaks before their segments.
@@ -69,7 +86,7 @@ impl<'a> Writer<'a> {
 
     /// Leaves out a segment.
     pub(super) fn pass(&mut self, segment: &'a Segment) {
-        self.last = Some((&segment.run, segment.gap));
+        self.last = Some(Last::of(segment));
     }
 
     /// Writes a finished segment.
@@ -79,14 +96,19 @@ impl<'a> Writer<'a> {
         self.begin(text, &segment.run, (k, segment.start))?;
         let near = matches!(self.rows, Rows::PartsAfter(from) if parts::end_nanos(segment, self.index) > from);
         if near && !segment.gap {
-            parts::write(text, self.rendition, (&segment.run, scale, k), &segment.parts)?;
+            parts::write(
+                text,
+                (self.base, self.rendition),
+                (&segment.run, scale, k),
+                &segment.parts,
+            )?;
         }
         self.length(text, &segment.run, segment.duration, segment.gap)?;
         if self.rows == Rows::Keys && !segment.gap && segment.first_sample() > 0 {
             writeln!(text, "#EXT-X-BYTERANGE:{}@0", segment.first_sample())?;
         }
-        writeln!(text, "../{run}/{name}/{k}.m4s")?;
-        self.last = Some((&segment.run, segment.gap));
+        writeln!(text, "../{}{run}/{name}/{k}.m4s", self.base)?;
+        self.last = Some(Last::of(segment));
         Ok(())
     }
 
@@ -94,7 +116,12 @@ impl<'a> Writer<'a> {
     pub(super) fn closing(&self, text: &mut String, segment: &'a Segment) -> std::fmt::Result {
         let scale = segment.run.scale(self.index);
         self.begin(text, &segment.run, (segment.k, segment.start))?;
-        parts::write(text, self.rendition, (&segment.run, scale, segment.k), &segment.parts)
+        parts::write(
+            text,
+            (self.base, self.rendition),
+            (&segment.run, scale, segment.k),
+            &segment.parts,
+        )
     }
 
     /// Writes what there is of the segment that is being made: its parts, or all of a gap.
@@ -104,11 +131,11 @@ impl<'a> Writer<'a> {
         match open.gap {
             Some(duration) => {
                 self.length(text, &open.run, duration, true)?;
-                writeln!(text, "../{run}/{name}/{k}.m4s")
+                writeln!(text, "../{}{run}/{name}/{k}.m4s", self.base)
             }
             None => {
                 let scale = open.run.scale(self.index);
-                parts::write(text, self.rendition, (&open.run, scale, k), &open.parts)
+                parts::write(text, (self.base, self.rendition), (&open.run, scale, k), &open.parts)
             }
         }
     }
@@ -122,16 +149,23 @@ impl<'a> Writer<'a> {
 
     /// Writes what stands before a segment: it holds for its parts too.
     fn begin(&self, text: &mut String, run: &Run, (k, start): (u64, i64)) -> std::fmt::Result {
-        let same_run = self.last.is_some_and(|(last, _)| last.id == run.id);
-        if self.last.is_some() && !same_run {
+        let same_run = self.last.is_some_and(|last| last.run.id == run.id);
+        // A number is passed over where a hole in an excerpt is closed up.
+        let follows = self.last.is_none_or(|last| last.k.saturating_add(1) == k);
+        if self.last.is_some() && !(same_run && follows) {
             writeln!(text, "#EXT-X-DISCONTINUITY")?;
         }
         if !same_run {
             let (id, name) = (&run.id, &self.rendition.name);
-            writeln!(text, "#EXT-X-MAP:URI=\"../{id}/{name}/init.mp4\"")?;
+            writeln!(text, "#EXT-X-MAP:URI=\"../{}{id}/{name}/init.mp4\"", self.base)?;
         }
-        let after_a_gap = self.last.is_some_and(|(_, gap)| gap);
-        if self.dates_everywhere || !same_run || k.is_multiple_of(DATE_EVERY) || after_a_gap {
+        let after_a_gap = self.last.is_some_and(|last| last.gap);
+        if self.dates_everywhere
+            || !same_run
+            || !follows
+            || k.is_multiple_of(DATE_EVERY)
+            || after_a_gap
+        {
             let date = iso(Timestamp::new(start, run.scale(self.index)));
             writeln!(text, "#EXT-X-PROGRAM-DATE-TIME:{date}")?;
         }

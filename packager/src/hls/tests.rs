@@ -30,8 +30,46 @@ fn playlists_are_the_golden_ones() {
     assert_golden("update-720p.m3u8", &media(&snapshot, 0, update, &options));
     assert_golden("update-v2-720p.m3u8", &media(&snapshot, 0, Skip::DateRanges, &options));
     assert_golden("before-update-720p.m3u8", &media(&low_latency(10), 0, whole, &options));
-    assert_golden("key-frames-720p.m3u8", &iframes(&snapshot, 0, whole));
+    assert_golden("key-frames-720p.m3u8", &iframes(&snapshot, 0, whole, &options));
     assert_golden("ntsc-audio.m3u8", &media(&ntsc(), 3, Skip::Nothing, &options));
+}
+
+/// An excerpt of two runs with a hole between them, which is closed up.
+fn whole() -> crate::timeline::Snapshot {
+    example::two_runs().whole(FIRST_K + 1..FIRST_K + 8).unwrap()
+}
+
+#[test]
+fn an_excerpt_with_both_ends_is_a_playlist_that_never_changes() {
+    let options = Options { base: "../../live/demo/".into(), ..Options::default() };
+    let text = media(&whole(), 0, Skip::Segments, &options);
+    assert_golden("whole-720p.m3u8", &text);
+    let playlist = parse_media(&text);
+    assert!(playlist.end_list && !text.contains("EXT-X-SERVER-CONTROL"));
+    assert_eq!(playlist.playlist_type, Some(m3u8_rs::MediaPlaylistType::Vod));
+    let cuts: Vec<_> = playlist.segments.iter().map(|segment| segment.discontinuity).collect();
+    assert_eq!(cuts, [false, false, false, true, false]);
+    let keys = parse_media(&iframes(&whole(), 0, Skip::Nothing, &options));
+    assert_eq!(keys.segments.len(), 5);
+    assert!(keys.end_list && keys.segments[0].uri.starts_with("../../../live/demo/"));
+}
+
+#[test]
+fn players_of_an_excerpt_that_goes_on_begin_where_it_does() {
+    use crate::time::Timestamp;
+    let mut example = Example::new(600);
+    example.run(FIRST_K);
+    example.push_all(FIRST_K..FIRST_K + 12);
+    let live = example.snapshot();
+    let from = |k| Timestamp::new(example.grid.boundary(k), example.grid.video_scale());
+    let options = Options { base: "../../".into(), ..Options::default() };
+    let text = media(&live.excerpt(from(FIRST_K + 2), None).unwrap(), 0, Skip::Nothing, &options);
+    assert!(text.contains("\n#EXT-X-START:TIME-OFFSET=0,PRECISE=YES\n"), "{text}");
+    assert!(text.contains("URI=\"../../../1a200000001/720p/"), "{text}");
+    assert_eq!(parse_media(&text).media_sequence, FIRST_K + 2);
+    let near = media(&live.excerpt(from(FIRST_K + 9), None).unwrap(), 0, Skip::Nothing, &options);
+    assert!(!near.contains("EXT-X-START"), "{near}");
+    assert!(!media(&live, 0, Skip::Nothing, &options).contains("EXT-X-START"));
 }
 
 /// A window of more than an hour, with a hole in it.
@@ -235,7 +273,7 @@ fn a_finished_segment_is_listed_whole_with_the_first_part_of_the_next() {
     let whole = text(&mut example);
     assert_eq!(lines(&whole, "#EXTINF").len(), 2, "{whole}");
     assert_eq!(parts(&whole), parts(&closing) + 1);
-    let keys = iframes(&example.snapshot(), 0, Skip::Nothing);
+    let keys = iframes(&example.snapshot(), 0, Skip::Nothing, &Options::default());
     assert_eq!(lines(&keys, "#EXTINF").len(), 2, "{keys}");
 }
 
@@ -260,7 +298,10 @@ fn a_channel_that_has_ended_has_a_plain_playlist() {
     for tag in ["PART", "PRELOAD-HINT", "SERVER-CONTROL", "RENDITION-REPORT", "SKIP"] {
         assert!(!text.contains(&format!("#EXT-X-{tag}")), "{text}");
     }
-    assert!(iframes(&example::ended(), 0, Skip::Segments).ends_with("#EXT-X-ENDLIST\n"));
+    assert!(
+        iframes(&example::ended(), 0, Skip::Segments, &Options::default())
+            .ends_with("#EXT-X-ENDLIST\n")
+    );
 }
 
 #[test]
@@ -304,7 +345,9 @@ fn what_is_switched_off_is_listed_as_a_gap_from_its_beginning() {
         let last = format!("\"../720p/index.m3u8\",LAST-MSN={},LAST-PART=5", k - 1);
         let other = media(&example.snapshot(), 1, Skip::Nothing, &Options::default());
         assert!(other.contains(&last), "{other}");
-        assert!(iframes(&example.snapshot(), 0, Skip::Nothing).ends_with(&end));
+        assert!(
+            iframes(&example.snapshot(), 0, Skip::Nothing, &Options::default()).ends_with(&end)
+        );
         seen.insert(text);
     }
     assert_eq!(seen.len(), 1, "nothing changes until the next segment");

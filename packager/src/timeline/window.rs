@@ -469,6 +469,7 @@ impl Timeline {
             promise: self.promise.clone(),
             cues: Arc::clone(&self.cues),
             gone_cues: self.gone_cues.iter().map(|(_, id)| id.clone()).collect(),
+            begins: None,
             version: self.version,
         };
         let listed = snapshot.listed_runs();

@@ -2,7 +2,8 @@
 //!
 //! It shows stream keys and so listens on loopback by default. Every request must name this machine
 //! in `Host` (`host`), so that a web page elsewhere can't read it through a rebound DNS name; the
-//! pages run no script. One kind of request changes something: a cue is handed in (`cues`).
+//! pages run no script. Two kinds of requests change something: a cue is handed in (`cues`), and assets are
+//! made, renamed and deleted (`assets`).
 
 use std::sync::Arc;
 
@@ -13,7 +14,7 @@ use axum::http::header::{
 use axum::http::{HeaderValue, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{Html, IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Json, Router};
 use ingest::secret::Secret;
 use packager::media::Name;
@@ -21,11 +22,13 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 mod api;
+mod assets;
 mod cues;
 mod host;
 mod page;
 
 use crate::admission::{Admission, Capacity};
+use crate::assets::Assets;
 use crate::channel::Channels;
 use crate::http::{Caps, Entrance, Limits};
 use crate::telemetry::metrics::{HttpMetrics, Metrics};
@@ -53,6 +56,8 @@ const HELD: Limits = Limits {
 pub struct Context {
     /// The channels.
     pub channels: Arc<Channels>,
+    /// Recordings and clips.
+    pub assets: Arc<Assets>,
     /// How each is published to, in the order of the configuration.
     pub doors: Vec<Door>,
     /// The program's metrics.
@@ -112,6 +117,12 @@ pub fn router(context: Context, draining: CancellationToken) -> Router {
         .route("/api/v1/channels", get(channels))
         .route("/api/v1/channels/{channel}", get(channel))
         .route("/api/v1/channels/{channel}/cues", get(cues::known).post(cues::take))
+        .route("/api/v1/channels/{channel}/clips", post(assets::make))
+        .route("/api/v1/assets", get(assets::list))
+        .route(
+            "/api/v1/assets/{asset}",
+            get(assets::show).patch(assets::rename).delete(assets::delete),
+        )
         .route("/api/v1/capacity", get(capacity))
         .layer(middleware::from_fn_with_state(Arc::clone(&admin), guard))
         .with_state(admin)

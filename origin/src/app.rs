@@ -36,6 +36,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
 
 use crate::admission::Admission;
+use crate::assets::{self, Assets};
 use crate::channel::{self, Channel, Channels};
 use crate::clock::{Ahead, Clock, SystemClock};
 use crate::config::{self, Config};
@@ -331,9 +332,21 @@ impl Server {
         let viewers = Arc::new(Viewers::new(channels.keys(), metrics.viewers.clone()));
         let (audience, stop_audience) = (Arc::clone(&viewers), stop_rest.clone());
         tasks.spawn(async move { audience.keep(stop_audience).await });
+        let assets = Arc::new(Assets::new(
+            Arc::clone(&channels),
+            stores.clone(),
+            Arc::clone(&clock) as Arc<dyn Clock>,
+        ));
+        for channel in config.channels.iter().filter(|channel| channel.record) {
+            if let Some(channel) = channels.get(&channel.name) {
+                let (assets, channel) = (Arc::clone(&assets), Arc::clone(channel));
+                tasks.spawn(assets::record(assets, channel, stop_rest.clone()));
+            }
+        }
         let context = http::Context {
             channels: Arc::clone(&channels),
             stores,
+            assets: Arc::clone(&assets),
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
             metrics: Arc::clone(&metrics),
             viewers: Arc::clone(&viewers),
@@ -355,6 +368,7 @@ impl Server {
         front.spawn(http::serve(entrances, context, held(&config.http), stop_http.clone()));
         let context = admin::Context {
             channels,
+            assets,
             doors: config.channels.iter().map(door_of).collect(),
             metrics,
             viewers,

@@ -78,6 +78,13 @@ pub enum Command {
     /// time and the segment where it is cut. Ends with 0; or with 1 where nothing was done, and with 2
     /// where there is no server.
     Cue(Cue),
+    /// Keep what a channel has shown as a clip, under /vod
+    ///
+    /// Asks the running server at its admin address, and prints the asset that it is. Ends with 0; or with
+    /// 1 where nothing was done, and with 2 where there is no server.
+    Clip(Clip),
+    /// List, rename and delete recordings and clips
+    Assets(Assets),
     /// Run as a media worker; the server starts these itself
     #[command(hide = true)]
     Worker,
@@ -151,6 +158,98 @@ pub struct Cue {
     /// Address of the server's admin listener
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9997")]
     pub admin: SocketAddr,
+}
+
+/// A clip.
+#[derive(Clone, Debug, Args)]
+pub struct Clip {
+    /// The channel
+    #[arg(value_name = "CHANNEL")]
+    pub channel: String,
+    /// When it begins, in UTC, such as 2026-11-26T19:00:00Z, or in seconds since 1970 [default: with the
+    /// window]
+    #[arg(long, value_name = "TIME")]
+    pub start: Option<String>,
+    /// When it ends [default: with what is there]
+    #[arg(long, value_name = "TIME")]
+    pub end: Option<String>,
+    /// What people call it
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    pub title: String,
+    /// Its name in URLs [default: one is made up]
+    #[arg(long, value_name = "NAME")]
+    pub id: Option<String>,
+    /// Address of the server's admin listener
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9997")]
+    pub admin: SocketAddr,
+}
+
+/// What is asked of assets.
+#[derive(Clone, Debug, Args)]
+pub struct Assets {
+    /// What to do
+    #[command(subcommand)]
+    pub what: AssetsCommand,
+    /// Address of the server's admin listener
+    #[arg(long, value_name = "ADDRESS", global = true, default_value = "127.0.0.1:9997")]
+    pub admin: SocketAddr,
+}
+
+/// What can be done with assets.
+#[derive(Clone, Debug, Subcommand)]
+pub enum AssetsCommand {
+    /// Print all of them, the newest first
+    List,
+    /// Give one another title
+    Rename {
+        /// Its name in URLs
+        #[arg(value_name = "ID", value_parser = asset_id)]
+        id: String,
+        /// The title
+        #[arg(value_name = "TEXT")]
+        title: String,
+    },
+    /// Delete one; what is in a channel's window stays there
+    Delete {
+        /// Its name in URLs
+        #[arg(value_name = "ID", value_parser = asset_id)]
+        id: String,
+    },
+}
+
+/// A name that can stand in a path.
+fn asset_id(text: &str) -> Result<String, packager::media::InvalidName> {
+    packager::media::Name::parse(text).map(|name| name.to_string())
+}
+
+impl Clip {
+    /// What is asked of the server: a path, and a body.
+    pub fn order(&self) -> (String, serde_json::Value) {
+        let fields = [
+            ("start", self.start.clone()),
+            ("end", self.end.clone()),
+            ("title", Some(self.title.clone())),
+            ("id", self.id.clone()),
+        ];
+        let fields =
+            fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?.into())));
+        let body: serde_json::Map<_, _> = fields.collect();
+        (format!("/api/v1/channels/{}/clips", self.channel), body.into())
+    }
+}
+
+impl AssetsCommand {
+    /// What is asked of the server: a method, a path, and a body.
+    pub fn order(&self) -> (&'static str, String, Option<serde_json::Value>) {
+        match self {
+            Self::List => ("GET", "/api/v1/assets".to_owned(), None),
+            Self::Rename { id, title } => {
+                let body = serde_json::json!({ "title": title });
+                ("PATCH", format!("/api/v1/assets/{id}"), Some(body))
+            }
+            Self::Delete { id } => ("DELETE", format!("/api/v1/assets/{id}"), None),
+        }
+    }
 }
 
 /// What is to happen.
@@ -307,6 +406,23 @@ mod tests {
         assert_eq!((cue.admin.port(), fields.to_string().as_str()), (9997, expected));
         assert!(parse("cue news --section 0xFC").is_ok() && parse("cue news").is_err());
         assert!(parse("cue news out --section 0xFC").is_err());
+        let Command::Clip(clip) =
+            parse("clip news --start 1795633201 --end 2026-11-26T19:00:00Z --title Goal")
+                .unwrap()
+                .command
+        else {
+            panic!("a clip")
+        };
+        let (path, body) = clip.order();
+        assert_eq!(path, "/api/v1/channels/news/clips");
+        let expected = r#"{"end":"2026-11-26T19:00:00Z","start":"1795633201","title":"Goal"}"#;
+        assert_eq!(body.to_string(), expected);
+        let Command::Assets(assets) = parse("assets rename goal-1 Second").unwrap().command else {
+            panic!("assets")
+        };
+        let body = serde_json::json!({ "title": "Second" });
+        assert_eq!(assets.what.order(), ("PATCH", "/api/v1/assets/goal-1".to_owned(), Some(body)));
+        assert!(parse("assets delete ../x").is_err() && parse("assets").is_err());
         assert!(parse("demo --ladder 181p").is_err());
         assert!(parse("demo --http nowhere").is_err());
         assert!(parse("dance").is_err());

@@ -174,6 +174,8 @@ pub struct Channel {
     pub slate_after: Duration,
     /// What is made of its cues.
     pub cues: Cues,
+    /// Whether what its window holds is kept as an asset when it ends.
+    pub record: bool,
 }
 
 /// A source that a channel takes by itself: a transport stream.
@@ -341,6 +343,7 @@ impl Channel {
             // A link's hiccups are over by then, and a viewer begins to doubt.
             slate_after: Duration::from_secs(5),
             cues: Cues::default(),
+            record: false,
         }
     }
 }

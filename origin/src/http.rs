@@ -22,7 +22,7 @@ use axum::http::{HeaderMap, Method, Request, Response, Uri};
 use packager::hls::Skip;
 use packager::media::Name;
 use packager::time::{self, Timescale, Timestamp};
-use packager::timeline::Snapshot;
+use packager::timeline::{Snapshot, State};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -32,6 +32,7 @@ mod beacon;
 mod body;
 mod class;
 mod error;
+mod excerpts;
 mod hold;
 mod media;
 mod negotiate;
@@ -55,13 +56,15 @@ use self::answer_id::AnswerIds;
 use self::body::Payload;
 use self::class::Class;
 use self::error::Error;
+use self::excerpts::{Ends, View, Views, Vods};
 use self::hold::Hold;
 use self::playlist::Reloads;
 use self::reload::Directives;
 use self::render::{Renders, Resource};
-use self::route::Route;
+use self::route::{Piece, Route, Sheet};
 use self::serve::{Answering, Handler, Visitor};
 use self::text::Text;
+use crate::assets::Assets;
 use crate::channel::{Channel, Channels};
 use crate::clock::Clock;
 use crate::store::ChannelStore;
@@ -78,6 +81,8 @@ pub struct Context {
     pub channels: Arc<Channels>,
     /// The media of each channel.
     pub stores: BTreeMap<Name, Arc<ChannelStore>>,
+    /// Recordings and clips.
+    pub assets: Arc<Assets>,
     /// For `/time` and `Date`.
     pub clock: Arc<dyn Clock>,
     /// Where requests are counted.
@@ -109,6 +114,8 @@ pub(crate) async fn serve(
 struct Origin {
     context: Context,
     texts: BTreeMap<Name, Texts>,
+    views: BTreeMap<Name, Views>,
+    vods: Vods,
     ids: AnswerIds,
     cancel: CancellationToken,
 }
@@ -151,7 +158,15 @@ impl Origin {
             (name.clone(), Texts { options, ..Texts::default() })
         };
         let texts = context.channels.keys().map(texts_of).collect();
-        Arc::new(Self { context, texts, ids: AnswerIds::new(), cancel })
+        let views = context.channels.keys().map(|name| (name.clone(), Views::default())).collect();
+        Arc::new(Self {
+            context,
+            texts,
+            views,
+            vods: Vods::default(),
+            ids: AnswerIds::new(),
+            cancel,
+        })
     }
 
     /// The response to a request, whatever came of it.
@@ -236,26 +251,30 @@ impl Origin {
                 let status = self.channel(name)?.status.borrow().clone();
                 json(&*status)
             }
-            Route::Multivariant(name) => {
-                is(Class::Multivariant);
-                self.manifest(name, Class::Multivariant, Resource::Multivariant, held).await
+            Route::Live(name, sheet) => {
+                is(sheet.class());
+                let channel = self.channel(name)?;
+                let snapshot = playlist::ready(channel, held).await?;
+                let texts = self.texts.get(name).ok_or(Error::Gone)?;
+                self.sheet((channel, texts), sheet, None, snapshot, (query, held)).await
             }
-            Route::Manifest(name) => {
-                is(Class::Manifest);
-                self.manifest(name, Class::Manifest, Resource::Manifest, held).await
+            Route::Excerpt(name, ends, sheet) => {
+                is(sheet.class());
+                // Boxed, so that the many who wait for a channel's own playlist are small.
+                Box::pin(self.excerpt(name, *ends, sheet, (query, held))).await
             }
-            Route::Playlist { channel, rendition } => {
-                is(Class::Playlist);
-                self.playlist((channel, rendition), query, Resource::Playlist, held).await
-            }
-            Route::KeyFrames { channel, rendition } => {
-                is(Class::Playlist);
-                self.playlist((channel, rendition), query, Resource::KeyFrames, held).await
+            Route::NoInstant => Err(Error::Instant),
+            Route::Vod(asset, sheet) => {
+                is(Class::Whole { manifest: *sheet == Sheet::Manifest, seconds: excerpts::KEPT });
+                Box::pin(self.vod(asset, sheet)).await
             }
             Route::Media(wanted) => {
                 is(Class::Video);
                 let channel = self.channel(&wanted.channel)?;
                 let store = self.context.stores.get(&wanted.channel).ok_or(Error::Gone)?;
+                if let Some(held) = Box::pin(self.held(store, wanted)).await? {
+                    return Ok(held);
+                }
                 // Boxed, so that the many who wait for a playlist are small.
                 let clock = &*self.context.clock;
                 let found = media::find(channel, store, wanted, headers, clock, held);
@@ -277,67 +296,123 @@ impl Origin {
         self.context.channels.get(name).map(Arc::as_ref).ok_or(Error::Gone)
     }
 
-    async fn manifest(
+    /// A playlist or manifest of an excerpt of a channel.
+    async fn excerpt(
         &self,
         name: &Name,
-        class: Class,
-        resource: Resource,
-        held: Hold<'_>,
+        ends: Ends,
+        sheet: &Sheet,
+        asked: (Option<&str>, Hold<'_>),
     ) -> Result<Found, Error> {
-        let snapshot = playlist::ready(self.channel(name)?, held).await?;
-        self.rendered(name, class, resource, &snapshot)
+        let channel = self.channel(name)?;
+        ends.check(self.context.clock.now_millis())?;
+        let snapshot = playlist::ready(channel, asked.1).await?;
+        let views = self.views.get(name).ok_or(Error::Gone)?;
+        let options = self.texts.get(name).map(|texts| &texts.options).ok_or(Error::Gone)?;
+        let view = views.view(ends, options);
+        let cut = view.cut(&snapshot)?;
+        if cut.state != State::Whole {
+            return self.sheet((channel, &view.texts), sheet, Some(&view), cut, asked).await;
+        }
+        let seconds = excerpts::kept_for(&cut, &snapshot);
+        let Texts { options, renders, .. } = &view.texts;
+        let text = renders.text(sheet.resource(&cut)?, &cut, options);
+        let manifest = *sheet == Sheet::Manifest;
+        Ok(Found::text(Class::Whole { manifest, seconds }, text))
+    }
+
+    /// A playlist or manifest of an asset.
+    async fn vod(&self, asset: &Name, sheet: &Sheet) -> Result<Found, Error> {
+        let (channel, timeline) = self.context.assets.timeline(asset.as_str()).await?;
+        let options = self.texts.get(&channel).map(|texts| &texts.options).ok_or(Error::Gone)?;
+        let texts = self.vods.texts(&timeline, || options.based(&format!("../../live/{channel}/")));
+        let text = texts.renders.text(sheet.resource(&timeline)?, &timeline, &texts.options);
+        let manifest = *sheet == Sheet::Manifest;
+        Ok(Found::text(Class::Whole { manifest, seconds: excerpts::KEPT }, text))
+    }
+
+    /// Media that only an asset has any more.
+    async fn held(
+        &self,
+        store: &ChannelStore,
+        wanted: &route::Media,
+    ) -> Result<Option<Found>, Error> {
+        let Some((class, media)) = media::held(store, wanted) else { return Ok(None) };
+        let media = match wanted.piece {
+            Piece::KeyFrame { k } => {
+                let assets = &self.context.assets;
+                let timeline = assets.holding(&wanted.channel, wanted.run.as_str(), k).await?;
+                let name = wanted.rendition.as_str();
+                let (index, ..) = timeline.track(name).ok_or(Error::Gone)?;
+                media::key_frame(&timeline, index, store, wanted).await?
+            }
+            _ => media,
+        };
+        Ok(Some(Found { class, content_type: None, entity: Entity::Media(media) }))
+    }
+
+    /// A playlist or manifest of what goes on: a channel, of which `snapshot` is the newest, or a `view` of
+    /// it.
+    async fn sheet(
+        &self,
+        (channel, texts): (&Channel, &Texts),
+        sheet: &Sheet,
+        view: Option<&View>,
+        snapshot: Arc<Snapshot>,
+        (query, held): (Option<&str>, Hold<'_>),
+    ) -> Result<Found, Error> {
+        match sheet {
+            Sheet::Multivariant | Sheet::Manifest => {
+                let Texts { options, renders, .. } = texts;
+                let mut options = Cow::Borrowed(options);
+                if channel.status.borrow().clock_ahead_ms > 0 {
+                    options.to_mut().dash.clock = format!("/live/{}/time", channel.name);
+                }
+                let text = renders.text(sheet.resource(&snapshot)?, &snapshot, &options);
+                Ok(Found::text(sheet.class(), text))
+            }
+            Sheet::Playlist(rendition) | Sheet::KeyFrames(rendition) => {
+                self.playlist((channel, texts), (sheet, rendition), view, snapshot, (query, held))
+                    .await
+            }
+        }
     }
 
     /// A playlist of a rendition, as the delivery directives of the request want it.
     async fn playlist(
         &self,
-        (channel, rendition): (&Name, &Name),
-        query: Option<&str>,
-        resource: fn(usize, Skip) -> Resource,
-        held: Hold<'_>,
+        (channel, texts): (&Channel, &Texts),
+        (sheet, rendition): (&Sheet, &Name),
+        view: Option<&View>,
+        snapshot: Arc<Snapshot>,
+        (query, held): (Option<&str>, Hold<'_>),
     ) -> Result<Found, Error> {
         let Directives { mut wanted, skip } = Directives::parse(query)?;
-        let live = self.channel(channel)?;
-        let snapshot = playlist::ready(live, held).await?;
-        let (index, about, _) = snapshot.track(rendition.as_str()).ok_or(Error::Gone)?;
-        let keys = matches!(resource(index, skip), Resource::KeyFrames(..));
-        if keys && about.video().is_none() {
-            return Err(Error::Gone);
-        }
         let have = wanted.map(|wanted| wanted.msn);
-        let texts = self.texts.get(channel).ok_or(Error::Gone)?;
+        let resource = sheet.resource(&snapshot)?;
         let render = |snapshot: &Arc<Snapshot>, index| {
+            // What was cut out of an earlier snapshot goes on in a later one.
+            let cut = view.and_then(|view| view.cut(snapshot).ok());
+            let snapshot = cut.as_ref().unwrap_or(snapshot);
             let skip = skip.usable(snapshot, index, have);
-            texts.renders.text(resource(index, skip), snapshot, &texts.options)
+            texts.renders.text(resource.of(index, skip), snapshot, &texts.options)
         };
+        let (index, ..) = snapshot.track(rendition.as_str()).ok_or(Error::Gone)?;
         let Some(wanted) = &mut wanted else {
-            return Ok(Found::text(Class::Playlist, render(&snapshot, index)));
+            let skip = skip.usable(&snapshot, index, have);
+            let text = texts.renders.text(resource.of(index, skip), &snapshot, &texts.options);
+            return Ok(Found::text(Class::Playlist, text));
         };
-        if keys {
+        if matches!(sheet, Sheet::KeyFrames(_)) {
             // It has no parts: who waits for one of these waits for the segment.
             wanted.part = None;
         }
         // Not held while it waits.
         drop(snapshot);
-        let key = (resource(index, skip), *wanted);
-        let waited = texts.reloads.wait(key, live, rendition.as_str(), held, render);
+        let key = (resource.of(index, skip), *wanted);
+        let waited = texts.reloads.wait(key, channel, rendition.as_str(), held, render);
         let (class, text) = waited.await?;
         Ok(Found::text(class, text))
-    }
-
-    fn rendered(
-        &self,
-        name: &Name,
-        class: Class,
-        resource: Resource,
-        snapshot: &Arc<Snapshot>,
-    ) -> Result<Found, Error> {
-        let Texts { options, renders, .. } = self.texts.get(name).ok_or(Error::Gone)?;
-        let mut options = Cow::Borrowed(options);
-        if self.channel(name)?.status.borrow().clock_ahead_ms > 0 {
-            options.to_mut().dash.clock = format!("/live/{name}/time");
-        }
-        Ok(Found::text(class, renders.text(resource, snapshot, &options)))
     }
 
     fn list(&self) -> Vec<Listed> {
@@ -346,6 +421,33 @@ impl Origin {
             Listed { name: name.to_string(), state: status.state, since: status.since }
         };
         self.context.channels.iter().map(listed).collect()
+    }
+}
+
+impl Sheet {
+    /// The class of one that goes on.
+    fn class(&self) -> Class {
+        match self {
+            Self::Multivariant => Class::Multivariant,
+            Self::Manifest => Class::Manifest,
+            Self::Playlist(_) | Self::KeyFrames(_) => Class::Playlist,
+        }
+    }
+
+    /// What is rendered for it, all of it.
+    fn resource(&self, snapshot: &Snapshot) -> Result<Resource, Error> {
+        let index = |name: &Name| snapshot.track(name.as_str()).ok_or(Error::Gone);
+        Ok(match self {
+            Self::Multivariant => Resource::Multivariant,
+            Self::Manifest => Resource::Manifest,
+            Self::Playlist(name) => Resource::Playlist(index(name)?.0, Skip::Nothing),
+            Self::KeyFrames(name) => {
+                let (index, rendition, _) = index(name)?;
+                // Sound has none.
+                rendition.video().ok_or(Error::Gone)?;
+                Resource::KeyFrames(index, Skip::Nothing)
+            }
+        })
     }
 }
 

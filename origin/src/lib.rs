@@ -7,12 +7,14 @@
 //! ```
 //! [`guardian`] holds the listening sockets and keeps this running; [`app`] is the composition root: it
 //! alone knows every part. `http` and `admin` read channels and the store; `channel` writes the store;
-//! nothing below them knows of HTTP. [`viewers`] sums what players report, and [`cdn_check`] is a
+//! nothing below them knows of HTTP. [`assets`] are what is kept of a channel beyond its window. [`viewers`] sums what players report, and [`cdn_check`] is a
 //! client: it looks at any server from outside and shares nothing with this one but a header's name.
 
 pub mod admin;
 pub mod admission;
 pub mod app;
+pub mod asking;
+pub mod assets;
 mod backoff;
 pub mod cdn_check;
 pub mod channel;

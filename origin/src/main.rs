@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use origin::app;
+use origin::asking;
 use origin::cdn_check;
 use origin::cli::{Cli, Command, check};
 use origin::config::Config;
@@ -41,11 +42,25 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             return Ok(if report.passes() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
         }
         Command::Cue(what) => {
-            let answer = cue::send(what.admin, &what.order())?;
-            println!("{}", answer.text);
-            return Ok(if answer.done { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+            return Ok(answered(&cue::send(what.admin, &what.order())?));
+        }
+        Command::Clip(what) => {
+            let (path, body) = what.order();
+            return Ok(answered(&asking::ask(what.admin, ("POST", &path), Some(&body))?));
+        }
+        Command::Assets(what) => {
+            let (method, path, body) = what.what.order();
+            return Ok(answered(&asking::ask(what.admin, (method, &path), body.as_ref())?));
         }
         Command::Worker => return Ok(app::worker()),
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Prints what a server has said to an operator.
+fn answered(answer: &asking::Answer) -> ExitCode {
+    if !answer.text.is_empty() {
+        println!("{}", answer.text);
+    }
+    if answer.done { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

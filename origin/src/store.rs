@@ -15,6 +15,8 @@
 //! open is read back ([`Left`]), other segments of its stay fetchable for the grace too, and numbers,
 //! the channel's format and whether it was on the air are remembered.
 //!
+//! What an asset is made of stays beyond its time (`holds`, `assets`).
+//!
 //! It knows nothing of HTTP, and never lists a directory to answer a read.
 
 use std::collections::HashMap;
@@ -32,16 +34,20 @@ use packager::scte35::Cue;
 use packager::time::Timestamp;
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _, SeekFrom};
 
+mod assets;
 mod channel;
 mod follower;
 mod fs;
+mod holds;
 mod journal;
 mod live_edge;
 mod recovery;
 mod writer;
 
+pub use assets::Asset;
 pub use channel::ChannelStore;
 pub use follower::{Follower, Lost};
+pub use holds::Hold;
 pub use journal::{CuesRecord, StoredFormat, StoredRendition};
 pub use recovery::Left;
 

@@ -50,7 +50,10 @@ function openHls(video, url, { note, raised, ads }, config) {
   }
   hls.loadSource(url);
   hls.attachMedia(video);
-  return { date: () => hls.playingDate?.getTime() };
+  return {
+    date: () => hls.playingDate?.getTime(),
+    live: () => (video.currentTime = hls.liveSyncPosition),
+  };
 }
 
 /** Where the element is on the programme's own line of time: of an advertisement hls.js tells no date. */
@@ -78,7 +81,7 @@ const LIBRARIES = {
     CUES.forEach((scheme) => player.on(scheme, told, null, { mode }));
     player.initialize(video, url, true);
     // Our Periods are placed on the epoch.
-    return { date: () => video.currentTime * 1000 };
+    return { date: () => video.currentTime * 1000, live: () => player.seekToOriginalLive() };
   },
   shaka: (video, url, to) => openShaka(video, url, to, {}),
   // A live service that says what latency it is meant for is always led back to that: who wants to search
@@ -148,6 +151,8 @@ class Attention {
   date = () => undefined;
   /** Searches at a rate. */
   search;
+  /** Goes to where viewers are who have just come. */
+  live;
   #latencies = [];
 
   constructor(video) {
@@ -163,6 +168,11 @@ class Attention {
     video.addEventListener("ended", () => (this.#seen.ended = true));
     video.addEventListener("error", () => this.note(true, video.error?.message ?? "media error"));
     setInterval(() => this.#look(), LOOK_MS);
+  }
+
+  /** Goes back by so many seconds. */
+  back(seconds) {
+    this.#video.currentTime -= seconds;
   }
 
   note(fatal, text) {
@@ -303,4 +313,13 @@ function report(number) {
 
 function search(number, rate) {
   attentions[number].search(rate);
+}
+
+function seek(number, back) {
+  const attention = attentions[number];
+  if (back === null) {
+    attention.live();
+  } else {
+    attention.back(back);
+  }
 }

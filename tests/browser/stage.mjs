@@ -6,6 +6,7 @@
 //   {"play": "hls" | "plain-hls" | "dash" | "shaka", "url": MANIFEST}   opens a player; its number
 //   {"report": NUMBER}                                    what that player has seen (attend.js)
 //   {"search": NUMBER, "rate": RATE}                      has it search, or play on at rate 1
+//   {"seek": NUMBER, "back": SECONDS | null}              has it go back, or to the live edge
 //   {"offer": [{"URI": MANIFEST, "DURATION": SECONDS}]}   what is to be played in place of breaks; the address
 //                                                         of the X-ASSET-LIST that says so
 //   {"asked": true}                                       what of those addresses players have asked for
@@ -62,6 +63,7 @@ try {
       play: ({ play, url }) => call("play", play, url),
       report: ({ report }) => call("report", report),
       search: ({ search, rate }) => call("search", search, rate),
+      seek: ({ seek, back }) => call("seek", seek, back),
       offer({ offer }) {
         offered = offer;
         return `http://127.0.0.1:${server.address().port}${ASSETS}`;

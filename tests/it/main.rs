@@ -13,6 +13,7 @@ mod clocks;
 mod corpus;
 mod cues;
 mod doors;
+mod dvr;
 mod edges;
 mod examine;
 mod faults;

@@ -36,6 +36,7 @@ const ORIGIN_MAY_NAME: &[(&str, &[&str])] = &[
         &[
             "admin",
             "admission",
+            "assets",
             "backoff",
             "channel",
             "cli",
@@ -51,7 +52,9 @@ const ORIGIN_MAY_NAME: &[(&str, &[&str])] = &[
     ),
     ("cli", &["cdn_check", "config", "cue", "telemetry"]),
     ("crash", &[]),
-    ("cue", &[]),
+    ("asking", &[]),
+    ("cue", &["asking"]),
+    ("assets", &["channel", "clock", "store"]),
     ("cdn_check", &["http"]),
     ("config", &["network"]),
     ("network", &[]),
@@ -63,8 +66,11 @@ const ORIGIN_MAY_NAME: &[(&str, &[&str])] = &[
     ("viewers", &["network", "telemetry"]),
     ("store", &["clock", "crash", "telemetry"]),
     ("channel", &["admission", "backoff", "clock", "config", "crash", "store", "telemetry"]),
-    ("http", &["channel", "clock", "network", "store", "telemetry", "viewers"]),
-    ("admin", &["admission", "channel", "clock", "http", "store", "telemetry", "viewers"]),
+    ("http", &["assets", "channel", "clock", "network", "store", "telemetry", "viewers"]),
+    (
+        "admin",
+        &["admission", "assets", "channel", "clock", "http", "store", "telemetry", "viewers"],
+    ),
 ];
 
 /// Modules of `origin` that may name `ingest`, and what of it (`""` is all). A stream key is the

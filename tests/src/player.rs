@@ -157,7 +157,15 @@ impl Player {
     /// # Errors
     /// If the browser does not come up.
     pub fn start(stage: &Stage, library: Library, origin: &str, channel: &str) -> Result<Self> {
-        let url = format!("{origin}/live/{channel}/{}", library.manifest());
+        Self::open(stage, library, &format!("{origin}/live/{channel}/"))
+    }
+
+    /// Starts to play what lies in the folder at `folder`, with a slash at its end.
+    ///
+    /// # Errors
+    /// If the browser does not come up.
+    pub fn open(stage: &Stage, library: Library, folder: &str) -> Result<Self> {
+        let url = format!("{folder}{}", library.manifest());
         let number = stage.ask(&json!({ "play": library.name(), "url": url }))?;
         let number = number.as_u64().context("number of a player")?;
         Ok(Self { stage: stage.clone(), library, number })
@@ -184,6 +192,36 @@ impl Player {
     pub fn search(&self, rate: f64) -> Result {
         self.stage.ask(&json!({ "search": self.number, "rate": rate }))?;
         Ok(())
+    }
+
+    /// Has it go back by so much in what it plays. hls.js and dash.js can.
+    ///
+    /// # Errors
+    /// If the browser is gone.
+    pub fn go_back(&self, by: Duration) -> Result {
+        self.stage.ask(&json!({ "seek": self.number, "back": by.as_secs_f64() }))?;
+        Ok(())
+    }
+
+    /// Has it go to where viewers are who have just come. hls.js and dash.js can.
+    ///
+    /// # Errors
+    /// If the browser is gone.
+    pub fn go_live(&self) -> Result {
+        self.stage.ask(&json!({ "seek": self.number, "back": null }))?;
+        Ok(())
+    }
+
+    /// Waits until it has played everything.
+    ///
+    /// # Errors
+    /// If it has not within `bound`, with its report.
+    pub fn wait_ended(&self, bound: Duration) -> Result<Report> {
+        until(&format!("the end in {:?}", self.library), bound, || {
+            let report = self.report()?;
+            let over = report.ended || !report.fatal.is_empty();
+            Ok(Look::at(over.then(|| report.clone()), format!("{report:?}")))
+        })
     }
 
     /// Waits until its picture moves; gives how long that took from its start.

@@ -100,7 +100,7 @@ struct Problem {
     answer: Option<Answer>,
 }
 
-fn problem(status: StatusCode, error: impl ToString) -> Response {
+pub(super) fn problem(status: StatusCode, error: impl ToString) -> Response {
     (status, Json(Problem { error: error.to_string(), answer: None })).into_response()
 }
 
@@ -208,7 +208,7 @@ fn status(error: &Refused) -> StatusCode {
 }
 
 /// Whether a request is from no page at all, or from one of ours: a browser tells.
-fn own(headers: &HeaderMap) -> bool {
+pub(super) fn own(headers: &HeaderMap) -> bool {
     let Some(origin) = headers.get(ORIGIN) else { return true };
     let authority = origin.to_str().ok().and_then(|origin| origin.split_once("://"));
     let host = headers.get(HOST).and_then(|host| host.to_str().ok());

@@ -1,5 +1,6 @@
 //! The admin listener through its service.
 
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use axum::body::Body;
@@ -66,9 +67,13 @@ impl Fixture {
         let metrics = Arc::new(Metrics::new("1.2.3"));
         let channels: Channels = channels.into();
         let viewers = Arc::new(Viewers::new(channels.keys(), metrics.viewers.clone()));
+        let channels = Arc::new(channels);
+        let clock = Arc::new(crate::clock::ManualClock::at_millis(0));
+        let assets = Assets::new(Arc::clone(&channels), BTreeMap::new(), clock);
         let context = Context {
             viewers: Arc::clone(&viewers),
-            channels: Arc::new(channels),
+            channels,
+            assets: Arc::new(assets),
             doors: vec![
                 Door {
                     channel: news,

@@ -25,9 +25,9 @@ const DEFAULT_TLS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED
 const SEGMENT: (u64, u64) = (1_000, 6_000);
 /// Parts the grid can have, in milliseconds; half a segment is the other bound.
 const PART: (u64, u64) = (200, 1_000);
-/// A window below this is shorter than what players start behind the edge; above, it is a
-/// recording, and the playlists grow beyond what players reload gladly.
-const WINDOW: (u64, u64) = (10_000, 24 * 3_600_000);
+/// A window below this is shorter than what players start behind the edge; above, lists
+/// and the index of a channel grow beyond reason, and what is to be kept is better kept as a recording.
+const WINDOW: (u64, u64) = (10_000, 7 * 24 * 3_600_000);
 /// How long a channel may go on without its source.
 const HOLD: (u64, u64) = (1_000, 24 * 3_600_000);
 /// A slate within less would be seen at every hiccup of a link.
@@ -405,6 +405,7 @@ impl<'w, 'a, 't> Section<'w, 'a, 't> {
         self.duration("hold", &mut channel.hold, HOLD);
         self.duration("slate_after", &mut channel.slate_after, SLATE_AFTER);
         self.read("slate", &mut channel.slate, |text| value::slate(text).map(Some));
+        self.read("record", &mut channel.record, value::record);
         self.cues(&mut channel.cues);
         if channel.part.ticks * 2 > channel.segment.ticks {
             let at =

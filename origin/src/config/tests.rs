@@ -159,7 +159,7 @@ listen = "0.0.0.0:8189"
         "line 25: channel[3].name: a channel has a name",
         "line 27: channel[3].key_env: there is a `key` too",
         "line 29: channel[3].part: a part is at most half a segment, here 500ms",
-        "line 30: channel[3].window: \"1s\" is not within 10s and 24h",
+        "line 30: channel[3].window: \"1s\" is not within 10s and 168h",
         "line 31: channel[3].passphrase: a passphrase has 10 to 79 characters",
         "line 33: srt.latency: \"10s\" is not within 80ms and 8s",
         "line 34: webrtc: not supported yet",

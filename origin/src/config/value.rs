@@ -223,6 +223,15 @@ pub(super) fn repeat(text: &str) -> Result<bool> {
     }
 }
 
+/// Whether what a channel's window holds is kept when it ends: `window` or `never`.
+pub(super) fn record(text: &str) -> Result<bool> {
+    match text {
+        "window" => Ok(true),
+        "never" => Ok(false),
+        _ => Err(format!("expected \"window\" or \"never\", found {text:?}")),
+    }
+}
+
 /// The number of a program in a transport stream. 0 is the network's (ISO/IEC 13818-1 §2.4.4.5).
 pub(super) fn program(text: &str) -> Result<u16> {
     count(text, 1..=u16::MAX.into())

@@ -2,6 +2,7 @@
 //! conformance HT-01…HT-03, HT-05, HT-18). No other module writes these headers.
 
 use axum::http::HeaderValue;
+use packager::timeline::NoExcerpt;
 
 use super::error::Error;
 
@@ -32,6 +33,13 @@ pub(super) enum Class {
     },
     /// DASH manifest.
     Manifest,
+    /// A playlist or manifest of what has both its ends and never changes.
+    Whole {
+        /// Whether it is DASH's.
+        manifest: bool,
+        /// For how long it may be kept.
+        seconds: u32,
+    },
     /// Init segment, segment or part that is complete, of a picture.
     Video,
     /// Init segment, segment or part that is complete, of sound.
@@ -80,6 +88,9 @@ const APPEARED_TARGETS: u32 = 6;
 /// One content for ever: the name is never used twice.
 const IMMUTABLE: &str = "public, max-age=31536000, immutable";
 
+const PLAYLIST: &str = "application/vnd.apple.mpegurl";
+const MANIFEST: &str = "application/dash+xml";
+
 impl Class {
     /// The row of this class.
     pub(super) const fn rule(self) -> Rule {
@@ -90,13 +101,17 @@ impl Class {
             Self::Time => Rule { etag: false, gzip: false, ..text("text/plain", "no-store") },
             Self::Beacon => Rule { etag: false, gzip: false, ..text("text/plain", "no-store") },
             Self::Status => text("application/json", "max-age=1"),
-            Self::Multivariant => text("application/vnd.apple.mpegurl", "max-age=30"),
-            Self::Playlist => text("application/vnd.apple.mpegurl", "max-age=1"),
+            Self::Multivariant => text(PLAYLIST, "max-age=30"),
+            Self::Playlist => text(PLAYLIST, "max-age=1"),
             Self::Appeared { target } => Rule {
                 cache_control: CacheControl::Seconds(target.saturating_mul(APPEARED_TARGETS)),
-                ..text("application/vnd.apple.mpegurl", "")
+                ..text(PLAYLIST, "")
             },
-            Self::Manifest => text("application/dash+xml", "max-age=1"),
+            Self::Manifest => text(MANIFEST, "max-age=1"),
+            Self::Whole { manifest, seconds } => Rule {
+                cache_control: CacheControl::Seconds(seconds),
+                ..text(if manifest { MANIFEST } else { PLAYLIST }, "")
+            },
             Self::Video => media("video/mp4"),
             Self::Audio => media("audio/mp4"),
         }
@@ -113,6 +128,7 @@ impl Class {
             Self::Multivariant => "multivariant",
             Self::Playlist | Self::Appeared { .. } => "playlist",
             Self::Manifest => "manifest",
+            Self::Whole { .. } => "whole",
             Self::Video | Self::Audio => "media",
         }
     }
@@ -145,9 +161,13 @@ pub(super) const fn error_cache_control(error: &Error) -> &'static str {
         Error::NotYet | Error::ShuttingDown | Error::Interrupted | Error::Crowded => "no-store",
         // It never comes (back), but a mistake of an operator should not be remembered for long.
         Error::Gone | Error::NoRoute | Error::Method | Error::UriTooLong => "max-age=10",
+        Error::Excerpt(NoExcerpt::Gone | NoExcerpt::Nothing) => "max-age=10",
         // What is too far ahead now is not in a moment.
         Error::Range { .. }
         | Error::Directives(_)
+        | Error::Instant
+        | Error::TooLong
+        | Error::Excerpt(_)
         | Error::Stalled
         | Error::BeaconMethod
         | Error::Media

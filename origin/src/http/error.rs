@@ -3,7 +3,9 @@
 use std::io;
 
 use axum::http::StatusCode;
+use packager::timeline::NoExcerpt;
 
+use crate::assets;
 use crate::viewers;
 
 /// Why there is no resource in the answer. The text is public; a cause goes to the log only.
@@ -61,12 +63,30 @@ pub(super) enum Error {
     /// What the request says about the version it wants can't be meant (RFC 8216bis §6.2.5).
     #[error("{0}")]
     Directives(&'static str),
+    /// What stands in the path for an instant is none.
+    #[error("an instant is seconds since 1970, or a date in UTC: 2026-11-26T19:00:00Z")]
+    Instant,
+    /// The excerpt is longer than any window.
+    #[error("an excerpt has seven days at the most")]
+    TooLong,
+    /// There is no such excerpt.
+    #[error("there is no such excerpt: {0}")]
+    Excerpt(#[from] NoExcerpt),
     /// The request waited for a playlist to grow, and it did not.
     #[error("nothing new for three target durations")]
     Stalled,
     /// The store could not be read.
     #[error("the server has trouble reading its store")]
     Read(#[source] io::Error),
+}
+
+impl From<assets::Error> for Error {
+    fn from(error: assets::Error) -> Self {
+        match error {
+            assets::Error::Store(cause) => Self::Read(cause),
+            _ => Self::Gone,
+        }
+    }
 }
 
 impl Error {
@@ -82,7 +102,9 @@ impl Error {
             Self::TooMany => StatusCode::TOO_MANY_REQUESTS,
             Self::UriTooLong => StatusCode::URI_TOO_LONG,
             Self::Range { .. } => StatusCode::RANGE_NOT_SATISFIABLE,
-            Self::Directives(_) => StatusCode::BAD_REQUEST,
+            Self::Directives(_) | Self::Instant | Self::TooLong => StatusCode::BAD_REQUEST,
+            Self::Excerpt(NoExcerpt::Backwards) => StatusCode::BAD_REQUEST,
+            Self::Excerpt(_) => StatusCode::NOT_FOUND,
             Self::ShuttingDown | Self::Interrupted | Self::Crowded | Self::Stalled => {
                 StatusCode::SERVICE_UNAVAILABLE
             }

@@ -130,7 +130,7 @@ fn growing(
 }
 
 /// The key frame of a listed segment.
-async fn key_frame(
+pub(super) async fn key_frame(
     snapshot: &Snapshot,
     index: usize,
     store: &ChannelStore,
@@ -143,7 +143,9 @@ async fn key_frame(
     let rendition = rendition.ok_or(Error::Gone)?;
     let duration = u32::try_from(segment.duration).unwrap_or(u32::MAX);
     let (run, name) = (wanted.run.as_str(), wanted.rendition.as_str());
-    let part = store.part(run, name, k, 0).ok_or(Error::Gone)?;
+    let first = segment.parts.first().map(|part| u64::from(part.bytes));
+    let part = store.part(run, name, k, 0).or_else(|| store.held(run, name, k, first));
+    let part = part.ok_or(Error::Gone)?;
     let part = part.whole().await.map_err(unreadable)?;
     let made = cmaf::key_frame(rendition, k, &part, duration);
     let cmaf::Chunk { head, samples } = made.ok().flatten().ok_or(Error::Gone)?;
@@ -155,6 +157,20 @@ async fn key_frame(
         body: store::MediaBody::Memory(pieces),
         open: false,
     })
+}
+
+/// What only an asset has any more; of a key frame the segment.
+pub(super) fn held(store: &ChannelStore, wanted: &Media) -> Option<(Class, store::Media)> {
+    let (run, name) = (wanted.run.as_str(), wanted.rendition.as_str());
+    let media = match wanted.piece {
+        Piece::Init => store.held_init(run, name),
+        Piece::Segment { k } | Piece::KeyFrame { k } => store.held(run, name, k, None),
+        // Nothing lists parts of what is so old.
+        Piece::Part { .. } => None,
+    };
+    // The one name that a rendition of sound has (DESIGN §4).
+    let class = if name == "audio" { Class::Audio } else { Class::Video };
+    Some((class, media?))
 }
 
 /// What an earlier process, or an earlier presentation, left of a channel without a timeline.

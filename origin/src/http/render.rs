@@ -25,6 +25,17 @@ pub(super) enum Resource {
     Manifest,
 }
 
+impl Resource {
+    /// The same of a rendition, or an update of it.
+    pub(super) fn of(self, index: usize, skip: hls::Skip) -> Self {
+        match self {
+            Self::Playlist(..) => Self::Playlist(index, skip),
+            Self::KeyFrames(..) => Self::KeyFrames(index, skip),
+            other => other,
+        }
+    }
+}
+
 /// How manifests are written.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
@@ -32,6 +43,15 @@ pub struct Options {
     pub hls: hls::Options,
     /// Of DASH manifests.
     pub dash: dash::Options,
+}
+
+impl Options {
+    /// The same, for manifests from where `base` leads to the folder of the channel.
+    pub(super) fn based(&self, base: &str) -> Self {
+        let mut options = self.clone();
+        (options.hls.base, options.dash.base) = (base.to_owned(), base.to_owned());
+        options
+    }
 }
 
 /// The rendered texts of one channel.
@@ -59,7 +79,9 @@ impl Renders {
             Text::new(match resource {
                 Resource::Multivariant => hls::multivariant(snapshot, &options.hls),
                 Resource::Playlist(index, skip) => hls::media(snapshot, index, skip, &options.hls),
-                Resource::KeyFrames(index, skip) => hls::iframes(snapshot, index, skip),
+                Resource::KeyFrames(index, skip) => {
+                    hls::iframes(snapshot, index, skip, &options.hls)
+                }
                 Resource::Manifest => dash::manifest(snapshot, &options.dash),
             })
         });

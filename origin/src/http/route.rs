@@ -10,6 +10,9 @@
 
 use packager::dash::KEY_FRAMES;
 use packager::media::{Name, RunId};
+use packager::time::{Rounding, Timescale, parse_iso};
+
+use super::excerpts::Ends;
 
 /// Names that later capabilities use in a rendition's place.
 const RESERVED: [&str; 6] = ["from", "to", "time", "vod", "whip", "whep"];
@@ -19,6 +22,9 @@ const MAX_ASSET_DEPTH: usize = 4;
 
 /// Longest number in decimal that surely fits 64 bits.
 const MAX_DIGITS: usize = 19;
+
+/// Longest number of seconds: until the year 5138.
+const MAX_SECONDS_DIGITS: usize = 11;
 
 /// A resource of the HTTP origin.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,26 +45,29 @@ pub(super) enum Route {
     Status(Name),
     /// Where viewers of a channel report.
     Beacon(Name),
-    /// HLS multivariant playlist.
-    Multivariant(Name),
-    /// DASH manifest.
-    Manifest(Name),
-    /// HLS media playlist of a rendition.
-    Playlist {
-        /// The channel.
-        channel: Name,
-        /// The rendition.
-        rendition: Name,
-    },
-    /// HLS I-frame playlist of a rendition.
-    KeyFrames {
-        /// The channel.
-        channel: Name,
-        /// The rendition.
-        rendition: Name,
-    },
+    /// A playlist or manifest of a channel.
+    Live(Name, Sheet),
+    /// The same of an excerpt of it.
+    Excerpt(Name, Ends, Sheet),
+    /// A playlist or manifest of an asset.
+    Vod(Name, Sheet),
+    /// A path that would be one of an excerpt, but for its instants.
+    NoInstant,
     /// Init segment, segment or part.
     Media(Media),
+}
+
+/// A playlist or manifest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Sheet {
+    /// HLS multivariant playlist.
+    Multivariant,
+    /// DASH manifest.
+    Manifest,
+    /// HLS media playlist of a rendition.
+    Playlist(Name),
+    /// HLS I-frame playlist of a rendition.
+    KeyFrames(Name),
 }
 
 /// Where an immutable piece of media lies.
@@ -103,7 +112,7 @@ impl Route {
     pub(super) fn parse(path: &str) -> Option<Self> {
         let path = path.strip_prefix('/')?;
         // More segments than any route has are as good as none.
-        let mut segments = [""; 6];
+        let mut segments = [""; 8];
         let mut count = 0usize;
         for segment in path.split('/') {
             *segments.get_mut(count)? = segment;
@@ -116,19 +125,14 @@ impl Route {
             ["favicon.svg"] => Some(Self::Asset("favicon.svg".to_owned())),
             ["watch", channel] => Some(Self::Watch(name(channel)?)),
             ["assets", rest @ ..] => asset(rest).then(|| Self::Asset(path.to_owned())),
-            ["live", channel, "index.m3u8"] => Some(Self::Multivariant(name(channel)?)),
-            ["live", channel, "manifest.mpd"] => Some(Self::Manifest(name(channel)?)),
+            ["vod", asset, rest @ ..] => Some(Self::Vod(name(asset)?, sheet(rest)?)),
+            ["live", channel, "from", from, "to", to, rest @ ..] => {
+                excerpt(channel, from, Some(to), rest)
+            }
+            ["live", channel, "from", from, rest @ ..] => excerpt(channel, from, None, rest),
             ["live", channel, "time"] => Some(Self::ChannelTime(name(channel)?)),
             ["live", channel, "cmcd"] => Some(Self::Beacon(name(channel)?)),
             ["live", channel, "status.json"] => Some(Self::Status(name(channel)?)),
-            ["live", channel, rendition, "index.m3u8"] => Some(Self::Playlist {
-                channel: name(channel)?,
-                rendition: rendition_name(rendition)?,
-            }),
-            ["live", channel, rendition, "iframes.m3u8"] => Some(Self::KeyFrames {
-                channel: name(channel)?,
-                rendition: rendition_name(rendition)?,
-            }),
             ["live", channel, run, folder, file] => {
                 let (rendition, piece) = match folder.strip_suffix(KEY_FRAMES) {
                     Some(rendition) => (rendition, key_frame(file)?),
@@ -141,9 +145,41 @@ impl Route {
                     piece,
                 }))
             }
+            ["live", channel, rest @ ..] => Some(Self::Live(name(channel)?, sheet(rest)?)),
             _ => None,
         }
     }
+}
+
+/// What of the manifests below a folder.
+fn sheet(rest: &[&str]) -> Option<Sheet> {
+    match rest {
+        ["index.m3u8"] => Some(Sheet::Multivariant),
+        ["manifest.mpd"] => Some(Sheet::Manifest),
+        [rendition, "index.m3u8"] => Some(Sheet::Playlist(rendition_name(rendition)?)),
+        [rendition, "iframes.m3u8"] => Some(Sheet::KeyFrames(rendition_name(rendition)?)),
+        _ => None,
+    }
+}
+
+fn excerpt(channel: &str, from: &str, to: Option<&str>, rest: &[&str]) -> Option<Route> {
+    let (channel, sheet) = (name(channel)?, sheet(rest)?);
+    let (from, to) = (instant(from), to.map(instant));
+    Some(match (from, to) {
+        (Some(from), None) => Route::Excerpt(channel, Ends { from, to: None }, sheet),
+        (Some(from), Some(Some(to))) => Route::Excerpt(channel, Ends { from, to: Some(to) }, sheet),
+        _ => Route::NoInstant,
+    })
+}
+
+/// An instant in milliseconds since the epoch: seconds since then, or a date in UTC.
+fn instant(text: &str) -> Option<i64> {
+    if text.len() <= MAX_SECONDS_DIGITS
+        && let Some(seconds) = number(text)
+    {
+        return i64::try_from(seconds).ok()?.checked_mul(1_000);
+    }
+    Some(parse_iso(text)?.ticks_in(Timescale::MILLIS, Rounding::Floor))
 }
 
 fn name(text: &str) -> Option<Name> {
@@ -213,6 +249,11 @@ mod tests {
     fn reads_every_url_of_the_contract() {
         let demo = || Name::parse("demo").unwrap();
         let rendition = Name::parse("720p").unwrap();
+        let live = |sheet| Some(Route::Live(demo(), sheet));
+        let from = |to, sheet| {
+            let from = 1_795_633_201_000;
+            Some(Route::Excerpt(demo(), Ends { from, to }, sheet))
+        };
         let cases = [
             ("/", Some(Route::Start)),
             ("/watch/demo", Some(Route::Watch(demo()))),
@@ -220,14 +261,36 @@ mod tests {
             ("/live/news/time", name("news").map(Route::ChannelTime)),
             ("/channels.json", Some(Route::ChannelList)),
             ("/assets/index-4f.js", Some(Route::Asset("assets/index-4f.js".into()))),
-            ("/live/demo/index.m3u8", Some(Route::Multivariant(demo()))),
-            ("/live/demo/manifest.mpd", Some(Route::Manifest(demo()))),
+            ("/live/demo/index.m3u8", live(Sheet::Multivariant)),
+            ("/live/demo/manifest.mpd", live(Sheet::Manifest)),
             ("/live/demo/status.json", Some(Route::Status(demo()))),
+            ("/live/demo/720p/iframes.m3u8", live(Sheet::KeyFrames(rendition.clone()))),
+            ("/live/demo/720p/index.m3u8", live(Sheet::Playlist(rendition.clone()))),
+            ("/live/demo/from/1795633201/index.m3u8", from(None, Sheet::Multivariant)),
+            ("/live/demo/from/2026-11-25T19:00:01Z/manifest.mpd", from(None, Sheet::Manifest)),
             (
-                "/live/demo/720p/iframes.m3u8",
-                Some(Route::KeyFrames { channel: demo(), rendition: rendition.clone() }),
+                "/live/demo/from/1795633201/720p/iframes.m3u8",
+                from(None, Sheet::KeyFrames(rendition.clone())),
             ),
-            ("/live/demo/720p/index.m3u8", Some(Route::Playlist { channel: demo(), rendition })),
+            (
+                "/live/demo/from/1795633201/to/2026-11-25T19:00:02.500Z/manifest.mpd",
+                from(Some(1_795_633_202_500), Sheet::Manifest),
+            ),
+            (
+                "/live/demo/from/1795633201/to/1795633202/720p/index.m3u8",
+                from(Some(1_795_633_202_000), Sheet::Playlist(rendition)),
+            ),
+            ("/vod/demo/index.m3u8", Some(Route::Vod(demo(), Sheet::Multivariant))),
+            ("/vod/demo/manifest.mpd", Some(Route::Vod(demo(), Sheet::Manifest))),
+            (
+                "/vod/demo/audio/index.m3u8",
+                name("audio").map(|n| Route::Vod(demo(), Sheet::Playlist(n))),
+            ),
+            ("/live/demo/from/yesterday/index.m3u8", Some(Route::NoInstant)),
+            ("/live/demo/from/1795633201/to/now/manifest.mpd", Some(Route::NoInstant)),
+            ("/live/demo/from/-1/manifest.mpd", Some(Route::NoInstant)),
+            ("/live/demo/from/01/manifest.mpd", Some(Route::NoInstant)),
+            ("/live/demo/from/179563320100/manifest.mpd", Some(Route::NoInstant)),
             ("/live/demo/0199aabbccd/720p/init.mp4", media(Piece::Init)),
             (
                 "/live/demo/0199aabbccd/720p/1100000000.m4s",
@@ -252,6 +315,11 @@ mod tests {
             "/live/de%6do/index.m3u8",
             "/live/../index.m3u8",
             "/live/demo/vod/index.m3u8",
+            "/live/demo/from/index.m3u8",
+            "/live/demo/from/1795633201/index.m3u8/",
+            "/live/demo/from/1795633201/to/index.m3u8",
+            "/live/demo/from/1795633201/to/1795633202/to/index.m3u8",
+            "/live/demo/from/1795633201/0199aabbccd/720p/7.m4s",
             "/live/demo/0199AABBCCD/720p/init.mp4",
             "/live/demo/0199aabbccd/720p/07.m4s",
             "/live/demo/0199aabbccd/720p/+7.m4s",
@@ -283,7 +351,7 @@ mod tests {
 
         #[test]
         fn takes_any_near_miss_without_a_panic(
-            path in "/(live|watch|assets)(/([a-z0-9.%-]{0,5}|0199aabbccd|720p)){0,6}(/|\\.m4s|init.mp4)?"
+            path in "/(live|watch|assets)(/([a-z0-9.%-]{0,5}|0199aabbccd|720p|from|to)){0,8}(/|\\.m4s|init.mp4)?"
         ) {
             let _ = Route::parse(&path);
         }

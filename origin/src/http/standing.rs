@@ -47,7 +47,7 @@ pub(super) fn standing(
     let Some(newest) = newest(track) else {
         return match snapshot.state {
             State::Live => Standing::NotYet,
-            State::Ended => Standing::Never,
+            State::Ended | State::Whole => Standing::Never,
         };
     };
     if let Some(open) = track.open.as_ref().filter(|open| open.k == k) {

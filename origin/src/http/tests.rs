@@ -3,10 +3,12 @@
 
 mod beacon;
 mod blocking;
+mod excerpts;
 mod fixture;
 mod held;
 mod open;
 mod updates;
+mod vod;
 
 use axum::http::header::{
     ACCEPT_ENCODING, ACCEPT_RANGES, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,

@@ -3,7 +3,7 @@
 //! The methods that change it hand a job to the writing thread, wait a moment for it and go on;
 //! the ones that read look into the index. It decides nothing about segments.
 
-use std::collections::{BTreeSet, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -12,10 +12,12 @@ use std::time::Instant;
 
 use packager::cmaf::Chunk;
 use packager::media::{Name, Rendition, RunId};
-use packager::timeline::{Promise, Run, Segment};
+use packager::timeline::{Promise, Run, Segment, Snapshot};
 use tokio::sync::oneshot;
 
+use super::assets::{self, Asset};
 use super::fs::{Directory, Files};
+use super::holds::Holds;
 use super::journal::{
     CuesRecord, Journal, Record, RunRecord, SegmentKey, SegmentRecord, State, StoredFormat,
     StoredRendition,
@@ -37,6 +39,7 @@ const QUEUE_JOBS: usize = 256;
 pub struct ChannelStore {
     directory: Directory,
     shared: Arc<Shared>,
+    assets: Mutex<BTreeMap<String, Asset>>,
     recovered: Recovered,
     left: Mutex<Option<Left>>,
     limits: Limits,
@@ -61,7 +64,13 @@ impl ChannelStore {
         let journal_path = directory.journal();
         let mut journal =
             Journal::open(journal_path.clone()).map_err(io("open the journal", &journal_path))?;
-        let runs = directory.runs().map_err(io("read", path))?;
+        let assets = assets::read_all(&directory).map_err(io("read the assets in", path))?;
+        let mut holds = Holds::default();
+        for asset in &assets {
+            holds.hold(&asset.id, asset.holds.clone());
+        }
+        let found = directory.runs().map_err(io("read", path))?;
+        let runs = recovery::without_held(&found, journal.state(), &holds);
         for segment in recovery::unrecorded(journal.state(), &directory, &runs) {
             tracing::warn!(channel = %name, key = ?segment.key, "a segment was not in the journal");
             journal
@@ -97,7 +106,7 @@ impl ChannelStore {
             }
             if going_on.as_ref() == Some(run) {
                 adopted.runs.insert(run.to_string());
-            } else if !has_media {
+            } else if !has_media && !holds.has_run(run.as_str()) {
                 directory.remove_run(run).map_err(io("delete an old run in", path))?;
             }
         }
@@ -106,7 +115,7 @@ impl ChannelStore {
             let (state, run) = (journal.state(), files.run.as_str());
             state.runs.contains_key(run) || state.last_run.as_deref() < Some(run)
         };
-        let last_k = runs.iter().filter(is_counted).filter_map(Files::last_k).max();
+        let last_k = found.iter().filter(is_counted).filter_map(Files::last_k).max();
         let last_run = runs.iter().map(|files| files.run.to_string()).max();
         journal
             .reconcile(last_k, last_run, &adopted.runs)
@@ -127,7 +136,9 @@ impl ChannelStore {
         let removed = adopted.segments.into_iter().map(|(key, name)| (due, key, name)).collect();
         let shared = Arc::new(Shared {
             channel: name.clone(),
+            directory: directory.clone(),
             index: RwLock::new(index),
+            holds: RwLock::new(holds),
             removed: Mutex::new(removed),
             current: Mutex::default(),
             counters: Counters::default(),
@@ -143,6 +154,7 @@ impl ChannelStore {
         Ok(Self {
             directory,
             shared,
+            assets: Mutex::new(assets.into_iter().map(|asset| (asset.id.clone(), asset)).collect()),
             recovered,
             left: Mutex::new(left),
             limits,
@@ -331,6 +343,99 @@ impl ChannelStore {
         })
     }
 
+    /// A segment that is listed nowhere any more and is part of an asset: its file, or of that the first
+    /// `len` bytes.
+    pub fn held(&self, run: &str, rendition: &str, k: u64, len: Option<u64>) -> Option<Media> {
+        if !self.holds(run, k) || self.shared.read().find(run, rendition, k, None).is_some() {
+            return None;
+        }
+        let path = self.directory.segment(&RunId::parse(run)?, &Name::parse(rendition).ok()?, k);
+        let whole = std::fs::metadata(&path).ok()?.len();
+        let len = len.map_or(whole, |len| len.min(whole));
+        let etag = Some(format!("\"{run}-{rendition}-{k}-{len}\""));
+        Some(Media { len, etag, body: MediaBody::File { path, offset: 0 }, open: false })
+    }
+
+    /// The init segment of a run of which only assets are left.
+    pub fn held_init(&self, run: &str, rendition: &str) -> Option<Media> {
+        if !self.held_any(run) || self.init(run, rendition).is_some() {
+            return None;
+        }
+        let path = self.directory.init(&RunId::parse(run)?, &Name::parse(rendition).ok()?);
+        let len = std::fs::metadata(&path).ok()?.len();
+        let etag = Some(format!("\"{run}-{rendition}-init-{len}\""));
+        Some(Media { len, etag, body: MediaBody::File { path, offset: 0 }, open: false })
+    }
+
+    /// Whether a segment is part of an asset.
+    pub fn holds(&self, run: &str, k: u64) -> bool {
+        self.shared.holds.read().unwrap_or_else(PoisonError::into_inner).has(run, k)
+    }
+
+    fn held_any(&self, run: &str) -> bool {
+        self.shared.holds.read().unwrap_or_else(PoisonError::into_inner).has_run(run)
+    }
+
+    /// The channel's assets, by id.
+    pub fn assets(&self) -> Vec<Asset> {
+        self.assets.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    /// Makes an asset of an excerpt; its holds are not those of `asset` but the excerpt's. Does blocking
+    /// I/O: when this returns it survives a power cut.
+    ///
+    /// # Errors
+    /// The file system says no, and nothing is held.
+    pub fn keep_asset(&self, mut asset: Asset, excerpt: &Snapshot) -> std::io::Result<Asset> {
+        asset.holds = assets::holds(excerpt);
+        let hold = |holds: &mut Holds| holds.hold(&asset.id, asset.holds.clone());
+        hold(&mut self.shared.holds.write().unwrap_or_else(PoisonError::into_inner));
+        if let Err(error) = assets::write(&self.directory, &asset, excerpt) {
+            self.shared.release(&asset.id, self.limits.grace);
+            return Err(error);
+        }
+        let mut known = self.assets.lock().unwrap_or_else(PoisonError::into_inner);
+        known.insert(asset.id.clone(), asset.clone());
+        Ok(asset)
+    }
+
+    /// Gives an asset another title; `None` if there is none. Does blocking I/O.
+    ///
+    /// # Errors
+    /// The file system says no.
+    pub fn rename_asset(&self, id: &str, title: &str) -> std::io::Result<Option<Asset>> {
+        let mut known = self.assets.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(asset) = known.get_mut(id) else { return Ok(None) };
+        let renamed = Asset { title: title.to_owned(), ..asset.clone() };
+        assets::describe(&self.directory, &renamed)?;
+        *asset = renamed.clone();
+        Ok(Some(renamed))
+    }
+
+    /// Deletes an asset; false if there is none. What it held and no playlist lists goes after
+    /// [`Limits::grace`]. Does blocking I/O.
+    ///
+    /// # Errors
+    /// The file system says no.
+    pub fn remove_asset(&self, id: &str) -> std::io::Result<bool> {
+        let mut known = self.assets.lock().unwrap_or_else(PoisonError::into_inner);
+        if !known.contains_key(id) {
+            return Ok(false);
+        }
+        assets::remove(&self.directory, id)?;
+        known.remove(id);
+        self.shared.release(id, self.limits.grace);
+        Ok(true)
+    }
+
+    /// The timeline of an asset. Does blocking I/O.
+    ///
+    /// # Errors
+    /// It can't be read.
+    pub fn asset_timeline(&self, id: &str) -> std::io::Result<Snapshot> {
+        assets::read(&self.directory, id)
+    }
+
     /// Numbers for monitors.
     pub fn stats(&self) -> Stats {
         let (memory_bytes, (segments, lost_segments)) = {
@@ -470,7 +575,10 @@ impl Adopted {
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) channel: Name,
+    directory: Directory,
     index: RwLock<Index>,
+    /// What is kept beyond its time.
+    pub(super) holds: RwLock<Holds>,
     /// Removed segments with the instant their time is up; the oldest first.
     removed: Mutex<VecDeque<(Instant, Key, Name)>>,
     current: Mutex<Option<RunId>>,
@@ -496,6 +604,34 @@ impl Shared {
     pub(super) fn take_due(&self, now: Instant) -> Option<(Key, Name)> {
         let mut removed = self.removed.lock().unwrap_or_else(PoisonError::into_inner);
         removed.pop_front_if(|(due, ..)| *due <= now).map(|(_, key, name)| (key, name))
+    }
+
+    /// Whether a segment stays beyond its time.
+    pub(super) fn is_held(&self, run: &RunId, k: u64) -> bool {
+        self.holds.read().unwrap_or_else(PoisonError::into_inner).has(run.as_str(), k)
+    }
+
+    /// Whether anything of a run does.
+    pub(super) fn holds_run(&self, run: &RunId) -> bool {
+        self.holds.read().unwrap_or_else(PoisonError::into_inner).has_run(run.as_str())
+    }
+
+    /// Lets go of what a holder held: what is not in the index any more, and so has had its time, is
+    /// deleted after the grace. The rest goes its way.
+    fn release(&self, holder: &str, grace: std::time::Duration) {
+        let free = self.holds.write().unwrap_or_else(PoisonError::into_inner).release(holder);
+        let due = Instant::now() + grace;
+        let mut removed = self.removed.lock().unwrap_or_else(PoisonError::into_inner);
+        for (run, k) in free {
+            let names = self.read().names(&run);
+            let names = if names.is_empty() { self.directory.renditions(&run) } else { names };
+            for (rendition, name) in names.into_iter().enumerate() {
+                let key = Key { run: run.clone(), rendition, k };
+                if !self.read().has(&key) {
+                    removed.push_back((due, key, name));
+                }
+            }
+        }
     }
 
     /// Whether a run is not the channel's current one.

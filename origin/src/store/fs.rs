@@ -3,6 +3,7 @@
 //! ```text
 //! <root>/lock
 //! <root>/<channel>/journal
+//! <root>/<channel>/assets/<asset>.{json,timeline}
 //! <root>/<channel>/<run>/<rendition>/init.mp4
 //! <root>/<channel>/<run>/<rendition>/<k>.m4s
 //! <root>/<channel>/<run>/<rendition>/promised/<k>.m4s
@@ -37,6 +38,16 @@ impl Directory {
 
     pub(super) fn journal(&self) -> PathBuf {
         self.0.join("journal")
+    }
+
+    /// Where its assets are described.
+    pub(super) fn assets(&self) -> PathBuf {
+        self.0.join("assets")
+    }
+
+    /// The init segment of a rendition.
+    pub(super) fn init(&self, run: &RunId, rendition: &Name) -> PathBuf {
+        self.run(run).join(rendition.as_str()).join("init.mp4")
     }
 
     fn run(&self, run: &RunId) -> PathBuf {
@@ -81,7 +92,17 @@ impl Directory {
 
     /// Reads the init segment of a rendition.
     pub(super) fn read_init(&self, run: &RunId, rendition: &Name) -> io::Result<Bytes> {
-        fs::read(self.run(run).join(rendition.as_str()).join("init.mp4")).map(Bytes::from)
+        fs::read(self.init(run, rendition)).map(Bytes::from)
+    }
+
+    /// The renditions of a run that something is left of, in the order of their names.
+    pub(super) fn renditions(&self, run: &RunId) -> Vec<Name> {
+        let folders = fs::read_dir(self.run(run)).into_iter().flatten();
+        let names =
+            folders.filter_map(|folder| Name::parse(folder.ok()?.file_name().to_str()?).ok());
+        let mut names: Vec<_> = names.collect();
+        names.sort();
+        names
     }
 
     /// Deletes a run's directories once no segment is left in them.
@@ -153,6 +174,16 @@ pub(super) fn write_whole(path: &Path, pieces: &[Bytes]) -> io::Result<()> {
     let mut file = File::create(&beside)?;
     append(&mut file, pieces)?;
     fs::rename(&beside, path)
+}
+
+/// Writes a file that is whole or not there, and has it on the disk.
+pub(super) fn write_synced(path: &Path, bytes: Bytes) -> io::Result<()> {
+    write_whole(path, &[bytes])?;
+    File::open(path)?.sync_data()?;
+    match path.parent() {
+        Some(directory) => File::open(directory)?.sync_all(),
+        None => Ok(()),
+    }
 }
 
 /// Deletes a file; one that is not there is deleted already.

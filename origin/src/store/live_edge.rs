@@ -223,6 +223,18 @@ impl Index {
         tracks.iter().map(|track| (track.name.clone(), track.init.clone())).collect()
     }
 
+    /// The names of a run's renditions; none if there is no such run.
+    pub(super) fn names(&self, run: &RunId) -> Vec<Name> {
+        let run = self.runs.get(run.as_str());
+        let tracks = run.map_or(&[][..], |run| run.renditions.as_slice());
+        tracks.iter().map(|track| track.name.clone()).collect()
+    }
+
+    /// Whether there is such a segment.
+    pub(super) fn has(&self, key: &Key) -> bool {
+        self.track(key).is_some_and(|track| track.segments.contains_key(&key.k))
+    }
+
     /// The name of a rendition.
     pub(super) fn name(&self, key: &Key) -> Option<Name> {
         self.track(key).map(|track| track.name.clone())

@@ -27,8 +27,9 @@ use packager::time::{Rounding, Timescale, Timestamp};
 use packager::timeline::{Format, OpenSegment, Promise, Run, Segment, Timeline, Track};
 
 use super::fs::{Directory, Files};
+use super::holds::Holds;
 use super::journal::{
-    RunRecord, SegmentRecord, State, StoredFormat, StoredRendition, StretchRecord,
+    RunRecord, SegmentKey, SegmentRecord, State, StoredFormat, StoredRendition, StretchRecord,
 };
 
 mod spooled;
@@ -111,6 +112,23 @@ impl Left {
 
 fn latest(instants: impl Iterator<Item = Timestamp>) -> Option<Timestamp> {
     instants.max_by_key(|at| at.ticks_in(Timescale::NANOS, Rounding::Ceil))
+}
+
+/// The files of runs without those that only assets hold: the journal has forgotten them, and rightly so.
+pub(super) fn without_held(runs: &[Files], state: &State, holds: &Holds) -> Vec<Files> {
+    let of_window = |run: &RunId, name: &Name, k: u64| {
+        let (run, rendition) = (run.to_string(), name.to_string());
+        !holds.has(&run, k) || state.segments.contains_key(&SegmentKey { run, rendition, k })
+    };
+    let without = |files: &Files| {
+        let run = &files.run;
+        let track = |(name, numbers): (&Name, &BTreeSet<u64>)| {
+            let kept = numbers.iter().copied().filter(|k| of_window(run, name, *k)).collect();
+            (name.clone(), kept)
+        };
+        Files { run: run.clone(), tracks: files.tracks.iter().map(track).collect() }
+    };
+    runs.iter().map(without).collect()
 }
 
 /// Closed segments whose records are not there. That a segment was closed is shown by the one behind
@@ -317,7 +335,7 @@ impl<'a> Recorded<'a> {
 }
 
 /// A rendition by its record and its init segment.
-fn rendition(stored: &StoredRendition, name: Name, init: &[u8]) -> Option<Rendition> {
+pub(super) fn rendition(stored: &StoredRendition, name: Name, init: &[u8]) -> Option<Rendition> {
     let config = read::init(init).ok()?.config;
     if config.codec_string() != stored.codec {
         return None;

@@ -310,14 +310,18 @@ impl Writer {
         let run_is_empty = self.shared.write().remove(key);
         let journal_key =
             SegmentKey { run: key.run.to_string(), rendition: name.to_string(), k: key.k };
-        // A file without a record is one that was open, or whose record is lost.
-        fs::remove_file(&self.directory.segment(&key.run, name, key.k))?;
+        // A file without a record is one that was open, or whose record is lost, or that was held.
+        if !self.shared.is_held(&key.run, key.k) {
+            fs::remove_file(&self.directory.segment(&key.run, name, key.k))?;
+        }
         fs::remove_file(&self.directory.promised(&key.run, name, key.k))?;
         crash::point("file-deleted");
         self.record(Record::Removed(journal_key))?;
         if run_is_empty && self.shared.is_over(&key.run) {
             self.shared.write().remove_run(&key.run);
-            self.directory.remove_run(&key.run)?;
+            if !self.shared.holds_run(&key.run) {
+                self.directory.remove_run(&key.run)?;
+            }
         }
         Ok(())
     }

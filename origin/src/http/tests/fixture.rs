@@ -24,6 +24,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::assets::Assets;
 use crate::channel::cues::Desk;
 use crate::channel::{Channel, Channels, Health, SourceStatus, Status};
 use crate::clock::{Clock, ManualClock};
@@ -89,6 +90,7 @@ impl Answer {
 
 pub(super) struct Fixture {
     pub(super) cancel: CancellationToken,
+    pub(super) assets: Arc<Assets>,
     pub(super) metrics: Arc<Metrics>,
     clock: Arc<ManualClock>,
     origin: Arc<Origin>,
@@ -148,9 +150,13 @@ impl Fixture {
         let channels: Channels = channels.into();
         let viewers = Arc::new(Viewers::new(channels.keys(), metrics.viewers.clone()));
         let clock = Arc::new(ManualClock::at_millis(NOW_MILLIS));
+        let channels = Arc::new(channels);
+        let now = Arc::clone(&clock) as Arc<dyn Clock>;
+        let assets = Arc::new(Assets::new(Arc::clone(&channels), stores.clone(), now));
         let context = Context {
-            channels: Arc::new(channels),
+            channels,
             stores: stores.clone(),
+            assets: Arc::clone(&assets),
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
             metrics: Arc::clone(&metrics),
             viewers,
@@ -162,6 +168,7 @@ impl Fixture {
             origin: Origin::new(context, cancel.clone()),
             caps: Caps::new(LIMITS, metrics.http.clone()),
             cancel,
+            assets,
             metrics,
             timeline,
             renditions,
@@ -335,6 +342,22 @@ impl Fixture {
     /// How many different playlists are waited for.
     pub(super) fn waited_for(&self) -> usize {
         self.origin.texts.values().map(|texts| texts.reloads.entries()).sum()
+    }
+
+    /// Waits until a path is not answered any more: files are deleted once a second.
+    pub(super) async fn until_gone(&self, path: &str) {
+        for _ in 0..1_000 {
+            if self.get(path).await.status == StatusCode::NOT_FOUND {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        panic!("{path} is still there");
+    }
+
+    /// How many excerpts are kept.
+    pub(super) fn views(&self) -> usize {
+        self.origin.views.values().map(crate::http::excerpts::Views::len).sum()
     }
 
     /// What a request costs while it is being answered, in bytes, beside its connection.

@@ -347,6 +347,10 @@ fn excerpt(
     let (first, last) = listed.first().zip(listed.last()).ok_or(Error::NotOnAir)?;
     let from = from.unwrap_or_else(|| Timestamp::new(first.start, first.run.scale(0)));
     let end = Timestamp::new(last.end(), last.run.scale(0));
+    let nanos = |at: Timestamp| at.ticks_in(Timescale::NANOS, Rounding::Nearest);
+    if to.is_none() && nanos(from) >= nanos(end) {
+        return Err(NoExcerpt::ToCome.into());
+    }
     let excerpt = snapshot.excerpt(from, Some(to.unwrap_or(end)))?;
     if excerpt.state == State::Whole {
         Ok(excerpt)

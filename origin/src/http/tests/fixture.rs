@@ -12,11 +12,10 @@ use axum::http::header::{AsHeaderName, HeaderName};
 use axum::http::{HeaderMap, Method, Request, Response, StatusCode};
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
-use packager::cmaf::Chunk;
+use packager::cmaf::{self, Chunk};
+use packager::codec::h264;
 use packager::grid::Grid;
-use packager::media::{
-    AudioConfig, Config, Name, Rendition, RunId, Track, VideoCodec, VideoConfig,
-};
+use packager::media::{AudioConfig, Config, Name, Rendition, RunId, Track, VideoConfig};
 use packager::time::{FrameRate, Span, Timescale};
 use packager::timeline::{Format, Part, Promise, Run, Timeline};
 use tokio::net::TcpListener;
@@ -120,7 +119,7 @@ impl Fixture {
         let format = Format { grid, window: WINDOW, publish_delay: Span::millis(150) };
         let renditions: Arc<[Rendition]> = vec![video(rate), audio()].into();
         let mut timeline = Timeline::new(Arc::new(format), Arc::clone(&renditions), None);
-        let run = timeline.begin_run(RunId::parse(RUN).unwrap(), FIRST_K, inits(RUN));
+        let run = timeline.begin_run(RunId::parse(RUN).unwrap(), FIRST_K, inits(&renditions));
         let root = tempfile::tempdir().unwrap();
         let store = Store::open(root.path(), limits).unwrap();
         let names = ["demo", "idle"].map(|name| Name::parse(name).unwrap());
@@ -201,7 +200,8 @@ impl Fixture {
     /// Begins another run.
     pub(super) async fn begin_run(&mut self, first_k: u64) {
         let id = "0199aabbccf";
-        self.run = self.timeline.begin_run(RunId::parse(id).unwrap(), first_k, inits(id));
+        self.run =
+            self.timeline.begin_run(RunId::parse(id).unwrap(), first_k, inits(&self.renditions));
         self.store.begin_run(&self.run, &self.renditions).await;
     }
 
@@ -459,19 +459,18 @@ fn status(state: Health) -> Status {
     Status { state, since: 1_767_323_045_000, source: Some(source), ..Status::default() }
 }
 
-fn inits(run: &str) -> Vec<Bytes> {
-    ["96p", "audio"].map(|name| Bytes::from(format!("[init of {name} in {run}]"))).to_vec()
+fn inits(renditions: &[Rendition]) -> Vec<Bytes> {
+    renditions.iter().map(cmaf::init).collect()
 }
 
+/// x264 of Debian's FFmpeg 5.1: 1280x720, high profile.
+const AVC: &str = "0164001fffe1001a6764001facd9405005bb0110000003001000000303c0f18319600100\
+    0468ef8fcbfdf8f800";
+
 fn video(rate: FrameRate) -> Rendition {
-    let config = VideoConfig {
-        codec: VideoCodec::H264,
-        record: Bytes::from_static(b"avcC"),
-        codec_string: "avc1.64000a".into(),
-        width: 170,
-        height: 96,
-        rate: Some(rate),
-    };
+    let digits = AVC.as_bytes().chunks(2).map(|pair| std::str::from_utf8(pair).unwrap());
+    let record = digits.map(|digits| u8::from_str_radix(digits, 16).unwrap()).collect();
+    let config = VideoConfig { rate: Some(rate), ..h264::config(record).unwrap() };
     Rendition {
         name: Name::parse("96p").unwrap(),
         track: Track { timescale: rate.timescale(), config: Config::Video(config) },

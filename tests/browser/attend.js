@@ -81,7 +81,12 @@ const LIBRARIES = {
     CUES.forEach((scheme) => player.on(scheme, told, null, { mode }));
     player.initialize(video, url, true);
     // Our Periods are placed on the epoch.
-    return { date: () => video.currentTime * 1000, live: () => player.seekToOriginalLive() };
+    return {
+      date: () => video.currentTime * 1000,
+      live: () => player.seekToOriginalLive(),
+      // It leads an element back that somebody has moved behind its back.
+      back: (seconds) => player.seekToPresentationTime(video.currentTime - seconds),
+    };
   },
   shaka: (video, url, to) => openShaka(video, url, to, {}),
   // A live service that says what latency it is meant for is always led back to that: who wants to search

@@ -13,7 +13,6 @@ mod clocks;
 mod corpus;
 mod cues;
 mod doors;
-mod dvr;
 mod edges;
 mod examine;
 mod faults;

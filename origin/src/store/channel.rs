@@ -97,16 +97,15 @@ impl ChannelStore {
         let mut index = Index::new(Caps { age, bytes: limits.live_edge_bytes });
         let mut adopted = Adopted::default();
         for Files { run, .. } in &runs {
-            let has_media = adopted.take(journal.state(), &directory, run, &mut index);
-            if has_media
+            let goes_on = going_on.as_ref() == Some(run);
+            let stays = adopted.take(journal.state(), &directory, run, goes_on, &mut index);
+            if stays
                 && let Some(promise) = left.as_ref().and_then(|left| left.promise.as_ref())
                 && promise.run == *run
             {
                 adopted.take_promised(promise, &directory, &mut index);
             }
-            if going_on.as_ref() == Some(run) {
-                adopted.runs.insert(run.to_string());
-            } else if !has_media && !holds.has_run(run.as_str()) {
+            if !stays && !holds.has_run(run.as_str()) {
                 directory.remove_run(run).map_err(io("delete an old run in", path))?;
             }
         }
@@ -516,12 +515,14 @@ struct Adopted {
 }
 
 impl Adopted {
-    /// Puts the closed segments of a run into the index; false if it has none.
+    /// Puts a run with its closed segments into the index; false if it has none, and does not go on
+    /// either.
     fn take(
         &mut self,
         state: &State,
         directory: &Directory,
         run: &RunId,
+        goes_on: bool,
         index: &mut Index,
     ) -> bool {
         let id = run.as_str();
@@ -546,7 +547,7 @@ impl Adopted {
             index.adopt(&key, segment.parts.iter().map(|(_, bytes, ..)| (*bytes).into()).collect());
             self.segments.push((key, name.clone()));
         }
-        if self.segments.len() == before {
+        if self.segments.len() == before && !goes_on {
             index.remove_run(run);
             return false;
         }

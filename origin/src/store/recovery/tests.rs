@@ -452,9 +452,8 @@ async fn a_run_that_had_not_begun_in_every_rendition_is_passed_over() {
     assert_eq!(last, [FIRST_K + 2, FIRST_K + 2]);
 }
 
-#[tokio::test]
-async fn a_process_goes_on_inside_the_open_segment_with_the_same_bytes() {
-    let (before, root) = two_runs().await;
+/// Goes on inside the segment that was open when everything died.
+async fn go_on(before: Arc<Snapshot>, root: tempfile::TempDir) {
     let store = Store::open(root.path(), limits()).unwrap();
     let channel = store.channel(&name("news")).unwrap();
     let left = channel.take_left().unwrap();
@@ -496,6 +495,24 @@ async fn a_process_goes_on_inside_the_open_segment_with_the_same_bytes() {
     let left = store.channel(&name("news")).unwrap().take_left().unwrap();
     assert_eq!(told(&left.tracks), told(&timeline.snapshot().tracks));
     assert!(left.tracks.iter().all(|track| track.open.is_none()));
+}
+
+#[tokio::test]
+async fn a_process_goes_on_inside_the_open_segment_with_the_same_bytes() {
+    let (before, root) = two_runs().await;
+    go_on(before, root).await;
+}
+
+#[tokio::test]
+async fn a_process_goes_on_inside_the_first_segment_of_a_run() {
+    let mut channel = Channel::new().await;
+    for k in FIRST_K..FIRST_K + 5 {
+        channel.make(k, 10_000).await;
+    }
+    channel.next_run(FIRST_K + 5).await;
+    channel.make(FIRST_K + 5, 900).await;
+    let (before, root) = channel.die();
+    go_on(before, root).await;
 }
 
 #[tokio::test]

@@ -8,11 +8,11 @@ use packager::scte35::section::checksum;
 
 use crate::{Context, Result};
 
-/// Where ffmpeg puts its map, and the picture.
+/// Where ffmpeg puts its map.
 const MAP: u16 = 0x1000;
-const PICTURE: u16 = 0x100;
-/// stream_type of SCTE-35.
+/// stream_type of SCTE-35, and of the pictures that there are: H.264 and H.265.
 const CUES: u8 = 0x86;
+const PICTURES: [u8; 2] = [0x1b, 0x24];
 /// Bytes of a section behind its head, at the most, that fit into one packet with their pointer.
 const LONGEST: usize = PACKET - 4 - 1;
 
@@ -40,6 +40,8 @@ pub struct Message<'a> {
 #[derive(Clone, Debug)]
 pub struct Splicer<'a> {
     streams: &'a [Stream<'a>],
+    /// The PID of the pictures, once a map has come.
+    pictures: Option<u16>,
     /// Sections sent in each, for the counters of their packets.
     sent: Vec<u8>,
 }
@@ -47,20 +49,21 @@ pub struct Splicer<'a> {
 impl<'a> Splicer<'a> {
     /// One that declares these streams.
     pub fn new(streams: &'a [Stream<'a>]) -> Self {
-        Self { streams, sent: vec![0; streams.len()] }
+        Self { streams, pictures: None, sent: vec![0; streams.len()] }
     }
 
     /// Whether a picture begins with this packet.
-    pub fn begins_picture(packet: &[u8]) -> bool {
-        pid(packet) == PICTURE && begins(packet)
+    pub fn begins_picture(&self, packet: &[u8]) -> bool {
+        self.pictures == Some(pid(packet)) && begins(packet)
     }
 
     /// Passes a packet on.
     ///
     /// # Errors
     /// A map does not fit into a packet.
-    pub fn pass(&self, packet: &[u8], out: &mut Vec<u8>) -> Result {
+    pub fn pass(&mut self, packet: &[u8], out: &mut Vec<u8>) -> Result {
         if pid(packet) == MAP && begins(packet) {
+            self.pictures = pictures(&packet[5..]);
             out.extend(carry(MAP, packet[3] & 0x0f, &map(&packet[5..], self.streams))?);
         } else {
             out.extend(packet);
@@ -89,7 +92,7 @@ pub fn splice(bytes: &[u8], streams: &[Stream<'_>], messages: &[Message<'_>]) ->
     let (mut out, mut pictures) = (Vec::with_capacity(bytes.len() * 2), 0);
     let mut splicer = Splicer::new(streams);
     for packet in bytes.chunks_exact(PACKET) {
-        if Splicer::begins_picture(packet) {
+        if splicer.begins_picture(packet) {
             for message in messages.iter().filter(|one| one.before == pictures) {
                 splicer.send(message.pid, message.section, &mut out)?;
             }
@@ -109,11 +112,27 @@ fn begins(packet: &[u8]) -> bool {
     packet[1] & 0x40 != 0
 }
 
+/// The PID of the pictures in a map.
+fn pictures(section: &[u8]) -> Option<u16> {
+    let twelve = |at: usize| u16::from_be_bytes([section[at] & 0x0f, section[at + 1]]);
+    let mut streams = without_checksum(section).get(12 + usize::from(twelve(10))..)?;
+    while let [kind, high, low, long, length, rest @ ..] = streams {
+        if PICTURES.contains(kind) {
+            return Some(u16::from_be_bytes([high & 0x1f, *low]));
+        }
+        streams = rest.get(usize::from(u16::from_be_bytes([long & 0x0f, *length]))..)?;
+    }
+    None
+}
+
+fn without_checksum(section: &[u8]) -> &[u8] {
+    let length = usize::from(u16::from_be_bytes([section[1] & 0x0f, section[2]]));
+    &section[..length + 3 - 4]
+}
+
 /// A map with more streams in it.
 fn map(section: &[u8], streams: &[Stream<'_>]) -> Vec<u8> {
-    let length = usize::from(u16::from_be_bytes([section[1] & 0x0f, section[2]]));
-    // Without the checksum.
-    let mut map = section[..length + 3 - 4].to_vec();
+    let mut map = without_checksum(section).to_vec();
     for Stream { pid, descriptors } in streams {
         let [high, low] = pid.to_be_bytes();
         map.extend([CUES, 0xe0 | high, low, 0xf0, descriptors.len() as u8]);
@@ -133,4 +152,27 @@ fn carry(pid: u16, counter: u8, section: &[u8]) -> Result<[u8; PACKET]> {
     let room = (section.len() <= LONGEST).then(|| &mut packet[5..5 + section.len()]);
     room.context("a section that fits into a packet")?.copy_from_slice(section);
     Ok(packet)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A map of two streams, of which the first has a descriptor.
+    fn two(first: u8, second: u8) -> Vec<u8> {
+        let streams = [[first, 0xe1, 0x00, 0xf0, 2, 0x0a, 0], [second, 0xe1, 0x01, 0xf0, 0, 0, 0]];
+        let mut map = vec![2, 0xb0, 0, 0, 1, 0xc1, 0, 0, 0xe1, 0x00, 0xf0, 0];
+        map.extend(streams[0]);
+        map.extend(&streams[1][..5]);
+        map[2] = (map.len() + 4 - 3) as u8;
+        map.extend(checksum(&map).to_be_bytes());
+        map
+    }
+
+    #[test]
+    fn pictures_are_found_whichever_stream_they_are() {
+        assert_eq!(pictures(&two(0x0f, 0x1b)), Some(0x101));
+        assert_eq!(pictures(&two(0x24, 0x0f)), Some(0x100));
+        assert_eq!(pictures(&two(0x0f, 0x0f)), None);
+    }
 }

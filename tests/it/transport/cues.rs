@@ -17,9 +17,9 @@ const REGISTERED: Stream<'_> = Stream { pid: 0x1f0, descriptors: b"\x05\x04CUEI"
 const PLAIN: Stream<'_> = Stream { pid: 0x1f1, descriptors: &[] };
 /// Seconds of the recording: where each section stands, where the first break begins, and the end of it
 /// all.
-const STAND: [u64; 2] = [1, 4];
+const STAND: [u64; 2] = [1, 9];
 const BEGINS: u64 = 5;
-const ENDS: u64 = 12;
+const ENDS: u64 = 20;
 
 /// A break of so many ticks at a time, that ends by itself.
 fn out(event_id: u32, at: i64, ticks: u64) -> Result<Bytes> {
@@ -41,10 +41,11 @@ fn out(event_id: u32, at: i64, ticks: u64) -> Result<Bytes> {
 /// sent.
 pub(crate) fn session(rate: FrameRate) -> Result {
     let frames = |seconds: u64| seconds * u64::from(rate.num) / u64::from(rate.den);
-    // Each break and the programme between them last as long as a segment, so that each of the four splices
-    // is as far from a boundary of the grid as the first, wherever that is.
+    // Each break and the programme between them last as long as two segments, which is the least between
+    // two splices, so that each of the four is as far from a boundary of the grid as the first, wherever
+    // that is.
     let grid = Grid::choose(rate, 48_000, Span::millis(2_000), Span::millis(1_000));
-    let length = grid.segment_ticks / u64::from(rate.frame_ticks());
+    let length = 2 * grid.segment_ticks / u64::from(rate.frame_ticks());
     let ticks = length * 90_000 * u64::from(rate.den) / u64::from(rate.num);
     // Between two key frames of the recording, which has one a second.
     let first = frames(BEGINS) + 7;
@@ -76,7 +77,7 @@ pub(crate) fn session(rate: FrameRate) -> Result {
     let source = format!("source = {:?}\nrepeat = \"once\"", cued.display().to_string());
     let server = Server::start(&[ChannelConfig::tiny("a").patient().with(&source)])?;
     server.wait_playable("a", Duration::from_secs(15))?;
-    let known = until("two breaks that have ended", Duration::from_secs(30), || {
+    let known = until("two breaks that have ended", Duration::from_secs(60), || {
         let text = server.client.text(&server.admin_url("/api/v1/channels/a/cues"))?;
         let known: serde_json::Value = serde_json::from_str(&text).context("cues")?;
         let cues = known["cues"].as_array().map(Vec::as_slice).unwrap_or_default();

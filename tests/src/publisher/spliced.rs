@@ -115,7 +115,7 @@ fn pass(mut pipe: ChildStdout, mut into: ChildStdin, wire: &Mutex<Wire>) -> Resu
     let (mut packet, mut out) = ([0; PACKET], Vec::new());
     while pipe.read_exact(&mut packet).is_ok() {
         out.clear();
-        if Splicer::begins_picture(&packet) {
+        if splicer.begins_picture(&packet) {
             let mut wire = wire.lock().unwrap_or_else(PoisonError::into_inner);
             wire.first = wire.first.or_else(|| time(&packet));
             for section in wire.waiting.drain(..) {

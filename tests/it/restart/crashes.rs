@@ -18,7 +18,7 @@ use harness::reader::hls;
 use harness::server::{ChannelConfig, Server};
 use harness::wait::{Look, until};
 use harness::witness::{Watch, Witness};
-use harness::{Failure, Result};
+use harness::{Context, Failure, Result};
 use packager::time::FrameRate;
 use sha2::{Digest, Sha256};
 
@@ -144,6 +144,11 @@ impl Lives {
         self.dead < self.points.len()
     }
 
+    /// Whether it has died that is to be seen off.
+    fn has_died(&self) -> bool {
+        deaths(&self.server) > self.dead
+    }
+
     /// Sees one off: has it die where it is to, or kills it before `longest` is over. Meanwhile `look`s.
     fn next(&mut self, longest: Duration, mut look: impl FnMut(&Server)) -> Result {
         let (server, point) = (&self.server, &self.points[self.dead]);
@@ -246,17 +251,23 @@ fn killed_again_and_again(channel: ChannelConfig, kills: usize, seed: u64) -> Re
             points[later - 1] = format!("part-written:{}", 1 + dice.below(20));
         }
     }
-    // With a window as short as can be some files are old enough to be deleted by then.
+    // Some files are old enough to be deleted by then, and the window is longer than a server is away:
+    // what was filled in meanwhile is listed all at once.
     points.push("file-deleted:1".to_owned());
-    let mut lives = Lives::start(&[channel.with("window = \"10s\"")], points, seed)?;
+    let mut lives = Lives::start(&[channel.with("window = \"20s\"")], points, seed)?;
     let encoder = Encoder::start(lives.server.publish_url("a", None));
     lives.server.wait_playable("a", PLAYABLE_WITHIN)?;
     let watch = Watch::new(&lives.server.url(""), "a").with_kills(DEAD_FOR);
     let witness = Witness::start(watch);
     while lives.is_next() {
         lives.next(SEGMENT, |_| ())?;
-        // A segment after the other is begun by a server that was up.
-        lives.server.wait_playable("a", UP_WITHIN)?;
+        // A segment after the other is begun by a server that was up, or that has died again by now.
+        let playlist = lives.server.url("/live/a/index.m3u8");
+        until("answer, or the next death", UP_WITHIN, || {
+            let answer = Client::afresh().get(&playlist);
+            let answers = answer.is_ok_and(|answer| answer.status == 200);
+            Ok(Look::at((answers || lives.has_died()).then_some(()), "neither"))
+        })?;
     }
     lives.server.wait_more("a", 2)?;
     witness.finish()?.clean()?;
@@ -264,8 +275,8 @@ fn killed_again_and_again(channel: ChannelConfig, kills: usize, seed: u64) -> Re
     lives.server.stop()
 }
 
-/// How long a server may be away that dies again and again.
-const DEAD_FOR: Duration = Duration::from_secs(9);
+/// How long a server may be away that dies again and again, and once in between before it answers.
+const DEAD_FOR: Duration = Duration::from_secs(16);
 
 /// Four servers side by side, of whose two hundred deaths 64 are inside of writing: each waits for
 /// seconds most of the time before it is started again.
@@ -275,12 +286,20 @@ fn f_03_two_hundred_deaths_lose_nothing_that_was_listed() -> Result {
     let ladder = || ChannelConfig::tiny("a").with_ladder(&["96p"]);
     let channels =
         [ladder(), ChannelConfig::pass_through("a"), ladder(), ChannelConfig::pass_through("a")];
-    let each =
-        |(seed, channel)| std::thread::spawn(move || killed_again_and_again(channel, 49, seed));
-    let threads: Vec<_> = (1..).zip(channels).map(each).collect();
-    for (number, thread) in threads.into_iter().enumerate() {
-        let outcome = thread.join().map_err(|_| Failure::new("a server's thread panicked"))?;
-        outcome.map_err(|failure| Failure::new(format!("server {number}: {failure}")))?;
+    // A server's log is called as its thread.
+    let each = |(seed, channel)| {
+        let server = std::thread::Builder::new().name(format!("f_03-{seed}"));
+        server.spawn(move || killed_again_and_again(channel, 49, seed)).context("a thread")
+    };
+    let threads = (1..).zip(channels).map(each).collect::<Result<Vec<_>>>()?;
+    // All have ended before one is judged: else the others' servers would be left behind.
+    let outcomes: Vec<_> = threads.into_iter().map(std::thread::JoinHandle::join).collect();
+    let mut failures = String::new();
+    for (number, outcome) in (1..).zip(outcomes) {
+        let outcome = outcome.map_err(|_| Failure::new("a server's thread panicked"))?;
+        if let Err(failure) = outcome {
+            failures.push_str(&format!("server {number}: {failure}\n"));
+        }
     }
-    Ok(())
+    if failures.is_empty() { Ok(()) } else { Err(Failure::new(failures)) }
 }

@@ -69,7 +69,8 @@ fn hp_05(before: &Media<'_>, after: &Media<'_>, findings: &mut Findings) {
     let target = after.number("EXT-X-TARGETDURATION").unwrap_or(0);
     let enough = after.segments.len() >= MIN_SEGMENTS && length >= 3 * target * 1_000_000_000;
     findings.expect("HP-05", enough, || {
-        format!("{} segments of {length} ns are left", after.segments.len())
+        let (count, from, to) = (after.segments.len(), head(before), head(after));
+        format!("{count} segments of {length} ns are left; the head went from {from} to {to}, the end from {} to {}", before.end(), after.end())
     });
 }
 

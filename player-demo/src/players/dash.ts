@@ -1,10 +1,12 @@
-// dash.js behind the page's interface. Stock configuration; the one setting ever touched is
-// `abr.autoSwitchBitrate.video`, because dash.js would undo a viewer's choice otherwise.
+// dash.js behind the page's interface. Stock configuration, but that it looks for events as often as
+// pictures change, and `abr.autoSwitchBitrate.video`, because it would undo a viewer's choice otherwise.
 
 import { MediaPlayer, type MediaPlayerClass, type Representation } from "dashjs";
 import { AUTO, type Level, type Player, type PlayerEvents } from "./player";
 
 const VIDEO = "video";
+/** By itself dash.js looks every 100 ms, and tells of an ad break up to three pictures late. */
+const EVENTS_EVERY_MS = 20;
 
 const errors = MediaPlayer.errors;
 /** A segment that is missing or late, and a clock that does not answer. */
@@ -35,6 +37,7 @@ export class DashPlayer implements Player {
   constructor(video: HTMLVideoElement, url: string, events: PlayerEvents) {
     this.#video = video;
     this.#player = MediaPlayer().create();
+    this.#player.updateSettings({ streaming: { events: { eventControllerRefreshDelay: EVENTS_EVERY_MS } } });
     const on = MediaPlayer.events;
     this.#player.on(on.STREAM_INITIALIZED, () => events.levels());
     this.#player.on(on.QUALITY_CHANGE_RENDERED, ({ mediaType, newRepresentation }) => {

@@ -167,11 +167,14 @@ pub(crate) fn session(length: u64, smoothness: Smoothness, viewers: &[Viewer]) -
             assert!(!cues.is_empty(), "shaka-player has raised no cue");
             continue;
         }
-        // The page hears of it, at the splice's frame; when, is a matter of how busy the browser is.
+        // The page hears of it, at the splice's frame; when, is a matter of how busy the browser is too.
         let begins = told[channel].times[1] as f64;
         let raised = cues.iter().find(|cue| (cue.date_ms - begins).abs() < FRAME_MS);
         let raised = raised.context(format!("a cue at {begins}: {cues:?}"))?;
-        println!("the cue is raised {:.0} ms behind its frame", raised.shown_ms - begins);
+        let late = raised.shown_ms - begins;
+        println!("the cue is raised {late:.0} ms behind its frame");
+        let is_whole = matches!(smoothness, Smoothness::Whole);
+        assert!(!is_whole || late < FRAME_MS, "{late} ms behind its frame");
     }
     for (name, told) in &mut told {
         for (rendition, playlist) in

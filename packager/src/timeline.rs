@@ -27,8 +27,9 @@ pub use excerpt::NoExcerpt;
 pub use window::{Removed, STAYS_NAMED, Timeline};
 
 /// A playlist never lists fewer segments than this, however short the window: players start three
-/// target durations from the end (RFC 8216bis §6.2.2, APL 8.11).
-const MIN_SEGMENTS: u64 = 6;
+/// target durations from the end (RFC 8216bis §6.2.2), and Apple asks for six (APL 8.11). The newest may be
+/// listed by its parts alone, and does not count then.
+const MIN_SEGMENTS: u64 = 7;
 
 /// What is fixed when a channel first runs, and changed by its operator only: players read it once.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -231,25 +231,46 @@ fn a_sources_run_goes_on_from_any_part() {
     let begun = |disks: &&[Disk; 2]| disks.iter().all(|disk| disk.position().is_some());
     // Behind nearly every part of either rendition.
     assert!(states.len() > 50, "{}", states.len());
-    for before in states.iter().filter(begun) {
-        let mut disks = before.clone();
+    let go_on = |before: &[Disk; 2], seconds: i64| {
         let at = |rendition: usize| (all[rendition].clone(), before[rendition].position().unwrap());
-        let mut segmenter = SourceSegmenter::resume(grid, at(PICTURES), at(SOUND), base);
-        let now = start + (SECONDS + 3) * 90_000;
+        let starts = before[PICTURES].parts.iter().filter(|p| p.1 == 0).map(|p| (p.0, p.2));
+        let starts: Vec<_> = starts.filter(|p| before[PICTURES].closed.contains(&p.0)).collect();
+        let mut segmenter = SourceSegmenter::resume(grid, at(PICTURES), at(SOUND), &starts, base);
+        let now = start + (SECONDS + seconds) * 90_000;
         segmenter.fill(Timestamp::new(now, grid.video_scale()), LATE);
-        std::iter::from_fn(|| segmenter.poll()).for_each(|output| store(&mut disks, output));
-        assert!(disks[PICTURES].parts.last().unwrap().3 > now - 40_000, "filled up to now");
+        let filler: Vec<_> = std::iter::from_fn(|| segmenter.poll()).collect();
         segmenter.end_at(Timestamp::new(now + 7_000, grid.video_scale()));
-        std::iter::from_fn(|| segmenter.poll()).for_each(|output| store(&mut disks, output));
-        disks.iter().for_each(check);
-        assert_eq!(disks[0].closed.last(), disks[1].closed.last());
-        let first = |disk: &Disk, k| disk.parts.iter().find(|p| p.0 == k).map(|p| p.2);
-        for k in FIRST_K + 1..=*disks[0].closed.last().unwrap() {
-            let cut = first(&disks[PICTURES], k).unwrap();
-            let cut =
-                rescale(cut, grid.video_scale(), Timescale::new(48_000).unwrap(), Rounding::Ceil);
-            let sound = first(&disks[SOUND], k).unwrap();
-            assert!((cut..cut + 1_024).contains(&sound), "segment {k}: {cut} and {sound}");
+        let last: Vec<_> = std::iter::from_fn(|| segmenter.poll()).collect();
+        (filler, last, now)
+    };
+    for (number, before) in states.iter().filter(begun).enumerate() {
+        let (filler, last, now) = go_on(before, 3);
+        let mut disks = before.clone();
+        filler.iter().cloned().for_each(|output| store(&mut disks, output));
+        assert!(disks[PICTURES].parts.last().unwrap().3 > now - 40_000, "filled up to now");
+        last.into_iter().for_each(|output| store(&mut disks, output));
+        whole(&grid, &disks);
+        // The next process dies too, while it fills: of several segments the pictures are made first.
+        for made in (1..filler.len()).filter(|made| (made + number) % 9 == 0) {
+            let mut disks = before.clone();
+            filler[..made].iter().cloned().for_each(|output| store(&mut disks, output));
+            let (filler, last, _) = go_on(&disks, 5);
+            filler.into_iter().chain(last).for_each(|output| store(&mut disks, output));
+            whole(&grid, &disks);
         }
+    }
+}
+
+/// Both renditions of a source's run are there without a hole, and end together; sound is cut where the
+/// pictures are.
+fn whole(grid: &Grid, disks: &[Disk; 2]) {
+    disks.iter().for_each(check);
+    assert_eq!(disks[0].closed.last(), disks[1].closed.last());
+    let first = |disk: &Disk, k| disk.parts.iter().find(|p| p.0 == k).map(|p| p.2);
+    for k in FIRST_K + 1..=*disks[0].closed.last().unwrap() {
+        let cut = first(&disks[PICTURES], k).unwrap();
+        let cut = rescale(cut, grid.video_scale(), Timescale::new(48_000).unwrap(), Rounding::Ceil);
+        let sound = first(&disks[SOUND], k).unwrap();
+        assert!((cut..cut + 1_024).contains(&sound), "segment {k}: {cut} and {sound}");
     }
 }

@@ -92,7 +92,7 @@ fn how_a_resource_is_asked_for_changes_what_it_should_and_nothing_else() -> Resu
 
 #[test]
 fn hp_06_a_segment_that_left_the_playlist_stays_fetchable() -> Result {
-    // The shortest window there is: six segments.
+    // The shortest window there is: seven segments.
     let (server, _publisher) = playable(ChannelConfig::tiny("a").with("window = \"10s\""))?;
     let first = listed(&server)?.0.first().cloned().context("a segment")?;
     let before = server.client.get(&server.url(&first))?.ok(&first)?;

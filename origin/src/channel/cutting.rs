@@ -67,7 +67,10 @@ impl Cutting {
             (Cut::Source, Some(pictures), Some(sound), Some(run)) => {
                 let Run { first_k, start, lengths, .. } = **run;
                 let base = Beginning { first_k, start, lengths };
-                let mut segmenter = SourceSegmenter::resume(grid, pictures, sound, base);
+                let closed = left.tracks.get(PICTURES).map_or(&[][..], |track| &track.segments);
+                let starts: Vec<_> =
+                    closed.iter().map(|segment| (segment.k, segment.start)).collect();
+                let mut segmenter = SourceSegmenter::resume(grid, pictures, sound, &starts, base);
                 segmenter.follow(splices);
                 Self::Source(Box::new(segmenter))
             }

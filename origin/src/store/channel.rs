@@ -254,21 +254,21 @@ impl ChannelStore {
         self.shared.write().push(&key, pieces);
     }
 
-    /// Closes a segment: it has all its parts, or is a gap that never had any.
+    /// Closes a segment: it has all its parts, or is a gap that never had any. Who follows it is told
+    /// when it is in the journal, unless the disk is slow: a process that died before would go on with
+    /// it, and the whole of it be another one then.
     pub async fn close(&self, run: &RunId, rendition: usize, k: u64, segment: &Segment) {
         let key = Key { run: run.clone(), rendition, k };
-        let name = {
-            let mut index = self.shared.write();
-            index.close(&key, segment.end());
-            index.name(&key)
-        };
+        let name = self.shared.read().name(&key);
         let Some(name) = name else {
             tracing::error!(channel = %self.shared.channel, ?key, "no such rendition to close");
             return;
         };
         let journal_key = SegmentKey { run: run.to_string(), rendition: name.to_string(), k };
         let record = SegmentRecord::new(journal_key, segment);
+        let closed = key.clone();
         self.hand_over(|done| Job::Close { key, record, done }).await;
+        self.shared.write().close(&closed, segment.end());
     }
 
     /// Keeps a whole segment in memory, until [`Self::remove`]d like any other: it is listed nowhere.

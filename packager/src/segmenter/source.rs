@@ -120,11 +120,14 @@ impl SourceSegmenter {
     }
 
     /// A segmenter that goes on with a run where an earlier process stopped, its source lost. Its newest
-    /// stretch began at `base`. The init segments are there already.
+    /// stretch began at `base`; `starts` are numbers and starts of the pictures' segments, in order, of
+    /// which sound may be behind by several: filler is made of pictures first. The init segments are
+    /// there already.
     pub fn resume(
         grid: Grid,
         (pictures, mut at): (Rendition, Position),
         (sound, sound_at): (Rendition, Position),
+        starts: &[(u64, i64)],
         base: Beginning,
     ) -> Self {
         let (video, audio) = (grid.video_scale(), sound.track.timescale);
@@ -142,11 +145,10 @@ impl SourceSegmenter {
         segmenter.ready = ready;
         segmenter.cuts.base = (base.first_k, base.start);
         segmenter.pictures.go_on(&at);
-        if sound_at.k < at.k {
-            // The cut that the pictures have made and the sound has not.
-            let cut = rescale(at.segment, video, audio, Rounding::Ceil);
-            segmenter.held.cuts.push_back((at.k, cut));
-        }
+        // The cuts that the pictures have made and the sound has not.
+        let made = starts.iter().copied().filter(|(k, _)| *k < at.k).chain([(at.k, at.segment)]);
+        let cut = |(k, start)| (k, rescale(start, video, audio, Rounding::Ceil));
+        segmenter.held.cuts.extend(made.filter(|(k, _)| *k > sound_at.k).map(cut));
         segmenter.held.start = sound_at.next;
         segmenter.held.next = Some(sound_at.next);
         segmenter.sound.go_on(&sound_at);

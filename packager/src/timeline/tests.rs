@@ -152,6 +152,22 @@ fn a_part_that_comes_too_late_is_dropped() {
 }
 
 #[test]
+fn the_shortest_window_lists_six_segments_whole_and_the_newest_by_its_parts() {
+    let mut example = Example::new(1);
+    example.run(FIRST_K);
+    example.push_all(FIRST_K..FIRST_K + 20);
+    let (_, snapshot) = example.trimmed();
+    for rendition in 0..4 {
+        let (whole, closing) = snapshot.listed_whole(rendition);
+        assert!(closing.is_some());
+        assert_eq!(
+            whole.iter().map(|s| s.k - FIRST_K).collect::<Vec<_>>(),
+            [13, 14, 15, 16, 17, 18]
+        );
+    }
+}
+
+#[test]
 fn the_window_drops_the_same_numbers_in_every_rendition() {
     let mut example = Example::new(16);
     assert_eq!(example.snapshot().format.window_segments(), 10);

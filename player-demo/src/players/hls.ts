@@ -2,9 +2,10 @@
 // back to the latency that the playlist asks for: by itself it stays where it happened to start, and
 // where a hiccup, or a machine too busy to play in real time, has left it. A little behind it plays a
 // little faster; from further behind, where hls.js takes a viewer for one who looks back, it jumps, if
-// nobody has.
+// nobody has. It begins a little behind: while a page opens and a decoder starts, a buffer of three parts
+// is soon empty.
 
-import Hls, { ErrorDetails, ErrorTypes, Events, type ErrorData, type Level as HlsLevel } from "hls.js";
+import Hls, { ErrorDetails, ErrorTypes, Events, type ErrorData, type Level as HlsLevel, type LevelDetails } from "hls.js";
 import { markUnfinished } from "./parts";
 import { AUTO, type Level, type Player, type PlayerEvents } from "./player";
 import { renditionOf } from "./rendition";
@@ -19,6 +20,9 @@ const CATCH_UP_RATE = 1.1;
  * later minute more than another stall would.
  */
 const STALL_INCREASE = 0.3;
+/** Seconds that the target lies further back at first, and for how long from the first picture on. */
+const BEGINS_BEHIND = 1;
+const BEGINS_FOR_MS = 6_000;
 /** Seconds behind the target that are made up by playing faster, within half a minute. */
 const NEAR = 2;
 
@@ -44,6 +48,10 @@ export class HlsPlayer implements Player {
   #recoveredAt = Number.NEGATIVE_INFINITY;
   /** Whether somebody paused or sought since it was last near its target. */
   #looksBack = true;
+  /** When the first picture moved; `null` before. */
+  #playsSince: number | null = null;
+  /** The latency that was asked of hls.js, in seconds. */
+  #target = 0;
 
   constructor(video: HTMLVideoElement, url: string, events: PlayerEvents) {
     this.#events = events;
@@ -54,11 +62,16 @@ export class HlsPlayer implements Player {
     }
     this.#hls.on(Events.MANIFEST_PARSED, () => events.levels());
     this.#hls.on(Events.LEVELS_UPDATED, () => events.levels());
+    // Before hls.js looks for the first segment.
+    this.#hls.on(Events.LEVEL_UPDATED, (_, { details }) => this.#aim(details));
     this.#hls.on(Events.LEVEL_UPDATED, () => this.#comeBack());
     this.#hls.on(Events.FRAG_PARSED, (_, { frag, part }) => markUnfinished(this.#hls, frag, part));
     const looksBack = () => (this.#looksBack = true);
     this.#hls.on(Events.MEDIA_ATTACHED, () => ["pause", "seeking"].forEach((e) => video.addEventListener(e, looksBack)));
     this.#hls.on(Events.MEDIA_DETACHING, () => ["pause", "seeking"].forEach((e) => video.removeEventListener(e, looksBack)));
+    const begins = () => (this.#playsSince ??= performance.now());
+    this.#hls.on(Events.MEDIA_ATTACHED, () => video.addEventListener("playing", begins));
+    this.#hls.on(Events.MEDIA_DETACHING, () => video.removeEventListener("playing", begins));
     this.#hls.on(Events.ERROR, (_, data) => this.#onError(data));
     this.#hls.loadSource(url);
     this.#hls.attachMedia(video);
@@ -94,6 +107,19 @@ export class HlsPlayer implements Player {
 
   destroy(): void {
     this.#hls.destroy();
+  }
+
+  // How far behind a playlist in parts is played.
+  #aim({ live, partHoldBack }: LevelDetails): void {
+    if (!live || partHoldBack <= 0) {
+      return;
+    }
+    const begins = this.#playsSince === null || performance.now() - this.#playsSince < BEGINS_FOR_MS;
+    const target = partHoldBack + (begins ? BEGINS_BEHIND : 0);
+    if (target !== this.#target) {
+      this.#target = target;
+      this.#hls.targetLatency = target;
+    }
   }
 
   // With every part that the playlist gets.

@@ -10,8 +10,8 @@
 //!
 //! Going down, all within 25 s: at once the server is not ready any more, takes no new publisher and
 //! answers the requests that wait; answers that are being sent get a few seconds; then publishers are
-//! told, channels close their segments, and the store is flushed. Who asks a second time does not
-//! want to wait for that.
+//! told, channels close their segments, the store is flushed, and S3 gets the last of them. Who asks a
+//! second time does not want to wait for that.
 //!
 //! SIGHUP has the certificate read again at once; it is looked at every few seconds anyway.
 
@@ -56,6 +56,7 @@ mod edge;
 mod files;
 mod libsrt;
 mod sources;
+pub(crate) mod upstream;
 pub use demo::demo;
 use doorkeeper::Doorkeeper;
 
@@ -66,6 +67,8 @@ const SHUTDOWN_WITHIN: Duration = Duration::from_secs(15);
 const GONE_WITHIN: Duration = Duration::from_secs(25);
 /// How much of that viewers may take who are being answered.
 const VIEWERS_WITHIN: Duration = Duration::from_secs(5);
+/// How long S3 may take the last segments. With the above it is below [`GONE_WITHIN`].
+const UPLOADS_WITHIN: Duration = Duration::from_secs(7);
 /// A segment is at most 6 s by wish, and half as much again beside a displaced boundary.
 const LONGEST_SEGMENT: Duration = Duration::from_secs(9);
 
@@ -84,6 +87,20 @@ pub enum Error {
         /// Why not.
         source: store::Error,
     },
+    /// The durable store can't be used.
+    #[error("can't use {place}")]
+    Upstream {
+        /// Which.
+        place: String,
+        /// Why not, and what to do.
+        source: store::s3::Unusable,
+    },
+    /// There is no durable store to try out.
+    #[error("the configuration names no S3 store: [store] has kind = \"fs\"")]
+    NoUpstream,
+    /// The configuration can't be used.
+    #[error(transparent)]
+    Config(#[from] config::Error),
     /// The demo's edge does not run.
     #[error(transparent)]
     Edge(#[from] edge::Error),
@@ -112,10 +129,25 @@ pub fn serve(config: &Config, guarded: bool) -> Result<(), Error> {
         let mut asked = Asked::listen()?;
         let server = Server::start(config, sockets)?;
         announce::serving(&server, config);
-        asked.once(&server.reread).await;
+        tokio::select! {
+            () = asked.once(&server.reread) => {}
+            refusal = upstream::refusal(&server.store, &server.names) => return Err(refusal),
+        }
         asked.unless_again(server.stop()).await;
         Ok(())
     })
+}
+
+/// Tries out what the durable store of a configuration can do; one line for people.
+///
+/// # Errors
+/// The file has problems, names no such store, or that can't be used: the text says what to do.
+pub fn try_store(path: &std::path::Path) -> Result<String, Error> {
+    let config = Config::load(path)?;
+    match &config.store.s3 {
+        Some(s3) => upstream::try_out(s3),
+        None => Err(Error::NoUpstream),
+    }
 }
 
 /// Runs as a media worker, until the server that started it wants no more.
@@ -221,8 +253,9 @@ struct Server {
     stop_rest: CancellationToken,
     /// Has the certificate read again.
     reread: Arc<Notify>,
-    /// Held for its lock.
-    _store: Store,
+    /// The channels.
+    names: Vec<Name>,
+    store: Store,
 }
 
 impl Server {
@@ -241,6 +274,8 @@ impl Server {
         let program = std::env::current_exe()
             .map_err(|source| Error::System { what: "can't find my own program file", source })?;
         let clock = Arc::new(SystemClock::new());
+        let store = upstream::behind(store, config, &(Arc::clone(&clock) as Arc<dyn Clock>))?;
+        let replica = upstream::is_replica(config);
         let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION")));
         let (front, tasks) = (TaskTracker::new(), TaskTracker::new());
         let [draining, stop_http, stop_ingest, stop_rest] =
@@ -249,7 +284,8 @@ impl Server {
         let admission = Arc::new(Admission::new(doorkeeper::cores(config.admission.cores)));
         let doorkeeper = Doorkeeper::new(Arc::clone(&admission), &config.channels);
         let (hub, mut subscriptions) = Hub::with_admission(
-            config.channels.iter().map(|channel| hub::Access {
+            // A replica takes no publisher.
+            config.channels.iter().filter(|_| !replica).map(|channel| hub::Access {
                 channel: channel.name.clone(),
                 key: channel.key.clone(),
                 max_bitrate: channel.max_bitrate,
@@ -264,18 +300,44 @@ impl Server {
         let mut counted = Vec::new();
         for wishes in &config.channels {
             let name = &wishes.name;
-            let Some(subscription) = subscriptions.remove(name) else { continue };
-            let channel_store = store.channel(name).map_err(failed)?;
+            let channel_store = store.channel_kept(name, upstream::keep(wishes)).map_err(failed)?;
             let (snapshots, snapshot) = watch::channel(None);
             let (status_sender, status) = watch::channel(Arc::default());
             let (cues, orders) = channel::cues::Desk::new();
             let channel_metrics = metrics.channel(name.as_str());
             counted.push((Arc::clone(&channel_store), channel_metrics.store.clone()));
+            let channel = Channel { name: name.clone(), snapshot, status, cues };
+            channels.insert(name.clone(), Arc::new(channel));
+            stores.insert(name.clone(), Arc::clone(&channel_store));
+            if let Some(mirror) = channel_store.mirror().filter(|_| replica) {
+                let context = channel::replica::Context {
+                    config: wishes.clone(),
+                    clock: Arc::clone(&clock) as Arc<dyn Clock>,
+                    mirror,
+                    metrics: channel_metrics,
+                    snapshots,
+                    status: status_sender,
+                };
+                tasks.spawn(channel::replica::run(context, stop_ingest.clone()));
+                continue;
+            }
+            let Some(subscription) = subscriptions.remove(name) else { continue };
+            if let Some(mirror) = channel_store.mirror().filter(|_| upstream::writes(config)) {
+                let http::Options { hls, dash } = manifests(config, wishes);
+                let context = channel::written::Context {
+                    name: name.clone(),
+                    store: Arc::clone(&channel_store),
+                    mirror,
+                    hls,
+                    dash,
+                };
+                tasks.spawn(channel::written::run(context, stop_ingest.clone()));
+            }
             let own_clock = clock_of(&channel_store, Arc::clone(&clock) as Arc<dyn Clock>, name);
             let context = channel::Context {
                 config: wishes.clone(),
                 clock: Arc::new(own_clock),
-                store: Arc::clone(&channel_store),
+                store: channel_store,
                 metrics: channel_metrics,
                 admission: Arc::clone(&admission),
                 program: program.clone(),
@@ -283,10 +345,7 @@ impl Server {
                 status: status_sender,
                 orders,
             };
-            let channel = Channel { name: name.clone(), snapshot, status, cues };
             tasks.spawn(channel::run(context, subscription, stop_ingest.clone()));
-            stores.insert(name.clone(), channel_store);
-            channels.insert(name.clone(), Arc::new(channel));
         }
         let channels = Arc::new(channels);
 
@@ -304,7 +363,7 @@ impl Server {
             srt_stats: Arc::clone(&srt_stats),
             cancel: stop_ingest.clone(),
         };
-        for channel in &config.channels {
+        for channel in config.channels.iter().filter(|_| !replica) {
             if let Some(source) = &channel.source {
                 let name = channel.name.clone();
                 tasks.spawn(sources::keep(source.clone(), hands.clone(), name));
@@ -395,7 +454,8 @@ impl Server {
             stop_ingest,
             stop_rest,
             reread,
-            _store: store,
+            names: config.channels.iter().map(|channel| channel.name.clone()).collect(),
+            store,
         })
     }
 
@@ -418,6 +478,9 @@ impl Server {
         if tokio::time::timeout(SHUTDOWN_WITHIN, all).await.is_err() {
             let left = self.front.len() + self.tasks.len();
             warn!(left, "some tasks did not end in time");
+        }
+        if !self.store.finish(UPLOADS_WITHIN).await {
+            warn!("S3 does not have everything yet: the rest waits on disk for the next start");
         }
         info!("stopped");
     }

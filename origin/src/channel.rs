@@ -21,9 +21,11 @@ mod making;
 mod overload;
 mod packaging;
 mod passing;
+pub(crate) mod replica;
 mod stages;
 mod status;
 mod task;
+pub(crate) mod written;
 pub use incidents::Event;
 pub use status::{
     Health, LeftOut, Link, RenditionStatus, RepairKind, SourceStatus, StageLatency, Status,

@@ -66,6 +66,10 @@ pub enum Command {
         /// The configuration
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
+        /// Try out too what the S3 store of the configuration can do: writes, reads and deletes an
+        /// object there
+        #[arg(long)]
+        s3: bool,
     },
     /// Probe the CDN in front of a channel
     ///

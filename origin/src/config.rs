@@ -116,6 +116,71 @@ pub struct Store {
     pub path: PathBuf,
     /// Bytes of media a channel may keep in memory.
     pub memory: u64,
+    /// The durable store behind it, if there is one: `kind = "s3"`.
+    pub s3: Option<S3>,
+}
+
+/// `[store]` with `kind = "s3"`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct S3 {
+    /// The bucket.
+    pub bucket: String,
+    /// What every key begins with: empty, or with a slash at the end.
+    pub prefix: String,
+    /// Address of a store that is not AWS's.
+    pub endpoint: Option<String>,
+    /// Region that requests are signed for.
+    pub region: String,
+    /// Whether the bucket stands in the path; `None`: with an endpoint, yes, and else not.
+    pub path_style: Option<bool>,
+    /// A file of credentials, instead of the usual chain.
+    pub credentials: Option<PathBuf>,
+    /// Which of the credentials in shared files.
+    pub profile: Option<String>,
+    /// Server-side encryption.
+    pub encryption: Option<String>,
+    /// Id of the key of that.
+    pub encryption_key: Option<String>,
+    /// Storage class of media.
+    pub storage_class: Option<String>,
+    /// Bytes of objects that were read back to be kept in memory.
+    pub cache: u64,
+    /// Whether playlists and manifests are written there too.
+    pub playlists: bool,
+    /// What this server does with it.
+    pub role: Role,
+}
+
+impl Default for S3 {
+    fn default() -> Self {
+        Self {
+            bucket: String::new(),
+            prefix: String::new(),
+            endpoint: None,
+            // Of AWS the first, and what stores of one's own have where nobody set any.
+            region: "us-east-1".to_owned(),
+            path_style: None,
+            credentials: None,
+            profile: None,
+            encryption: None,
+            encryption_key: None,
+            storage_class: None,
+            // A window of a minute of a fat ladder, or ten of a thin one.
+            cache: 256 << 20,
+            playlists: false,
+            role: Role::Primary,
+        }
+    }
+}
+
+/// What a server does with the durable store.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Role {
+    /// It makes the channels, and sends what it makes.
+    #[default]
+    Primary,
+    /// It serves what another server has sent.
+    Replica,
 }
 
 /// `[admission]`
@@ -166,6 +231,10 @@ pub struct Channel {
     pub part: Span,
     /// How far back a live playlist reaches.
     pub window: Span,
+    /// How long S3 keeps what is not listed any more; `None`: for ever.
+    pub keep: Option<Duration>,
+    /// Bytes of the channel's segments that S3 keeps; `None`: any number.
+    pub keep_size: Option<u64>,
     /// How long the channel goes on without its source.
     pub hold: Duration,
     /// What it shows then, after the last picture; `None`: its name.
@@ -317,7 +386,7 @@ impl Default for Admin {
 impl Default for Store {
     fn default() -> Self {
         // 30 s of three rungs at 720p is some 20 MB; the rest is room for fatter ladders.
-        Self { path: PathBuf::from("data"), memory: 64 << 20 }
+        Self { path: PathBuf::from("data"), memory: 64 << 20, s3: None }
     }
 }
 
@@ -338,6 +407,8 @@ impl Channel {
             segment: Span::millis(2_000),
             part: Span::millis(300),
             window: Span::millis(600_000),
+            keep: None,
+            keep_size: None,
             hold: Duration::from_secs(90),
             slate: None,
             // A link's hiccups are over by then, and a viewer begins to doubt.

@@ -31,7 +31,12 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             app::serve(&config, how.guarded)?;
         }
         Command::Demo(options) => app::demo(&options)?,
-        Command::Check { config } => print!("{}", check::report(&config)?),
+        Command::Check { config, s3 } => {
+            print!("{}", check::report(&config)?);
+            if s3 {
+                println!("  {}", app::try_store(&config)?);
+            }
+        }
         Command::CdnCheck(what) => {
             let report = cdn_check::run(&what.url, what.viewers)?;
             if what.json {

@@ -16,6 +16,8 @@
 //! the channel's format and whether it was on the air are remembered.
 //!
 //! What an asset is made of stays beyond its time (`holds`, `assets`).
+//! Where there is S3 ([`s3`]), it gets every closed segment and an index of them; a segment leaves the
+//! spool when S3 has it, and is read back from there.
 //!
 //! It knows nothing of HTTP, and never lists a directory to answer a read.
 
@@ -41,11 +43,13 @@ mod fs;
 mod holds;
 mod journal;
 mod live_edge;
+mod outbox;
 mod recovery;
+pub mod s3;
 mod writer;
 
 pub use assets::Asset;
-pub use channel::ChannelStore;
+pub use channel::{ChannelStore, Far, TextKind};
 pub use follower::{Follower, Lost};
 pub use holds::Hold;
 pub use journal::{CuesRecord, StoredFormat, StoredRendition};
@@ -112,7 +116,19 @@ fn io<'a>(doing: &'static str, path: &'a Path) -> impl FnOnce(std::io::Error) ->
 pub struct Store {
     root: Arc<Root>,
     limits: Limits,
+    /// The durable store behind it, and what this process does with that.
+    upstream: Option<(Arc<s3::Upstream>, Role)>,
     channels: Mutex<HashMap<Name, Arc<ChannelStore>>>,
+}
+
+/// What a process does with S3.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Role {
+    /// It makes channels, and sends what it has made.
+    #[default]
+    Primary,
+    /// It serves what another one has sent.
+    Replica,
 }
 
 /// What channels share: the lock and the syncing thread, alive as long as any of them.
@@ -157,7 +173,41 @@ impl Store {
             .map_err(io("start the syncing thread of", root))?;
         let root =
             Root { path: root.to_owned(), _lock: lock, syncer: Some(syncer), thread: Some(thread) };
-        Ok(Self { root: Arc::new(root), limits, channels: Mutex::default() })
+        Ok(Self { root: Arc::new(root), limits, upstream: None, channels: Mutex::default() })
+    }
+
+    /// The same with S3 behind it. To be said before the first channel is asked for.
+    #[must_use]
+    pub fn with_upstream(self, upstream: Arc<s3::Upstream>, role: Role) -> Self {
+        Self { upstream: Some((upstream, role)), ..self }
+    }
+
+    /// The durable store behind it, and what this process does with that.
+    pub fn upstream(&self) -> Option<(&Arc<s3::Upstream>, Role)> {
+        self.upstream.as_ref().map(|(upstream, role)| (upstream, *role))
+    }
+
+    /// Whether any of these channels, which are open, was on the air when an earlier process ended.
+    pub fn was_on_air(&self, channels: &[Name]) -> bool {
+        let open = self.channels.lock().unwrap_or_else(PoisonError::into_inner);
+        channels.iter().filter_map(|name| open.get(name)).any(|store| store.recovered().live)
+    }
+
+    /// Waits until S3 has everything that it can be given before this process ends, but not longer
+    /// than `within`; at once where it is away. True if nothing is left in the spool.
+    pub async fn finish(&self, within: Duration) -> bool {
+        let Some((upstream, _)) = &self.upstream else { return true };
+        let channels: Vec<_> = {
+            let channels = self.channels.lock().unwrap_or_else(PoisonError::into_inner);
+            channels.values().cloned().collect()
+        };
+        for channel in channels {
+            channel.flush().await;
+            channel.nothing_follows();
+        }
+        let finished = upstream.finish(within).await;
+        upstream.end();
+        finished
     }
 
     /// The store of a channel, opened when first asked for: its journal is read, and what earlier
@@ -166,11 +216,25 @@ impl Store {
     /// # Errors
     /// The file system says no.
     pub fn channel(&self, name: &Name) -> Result<Arc<ChannelStore>, Error> {
+        self.channel_kept(name, s3::Keep::default())
+    }
+
+    /// The same, with a bound to what S3 keeps of it.
+    ///
+    /// # Errors
+    /// As [`Self::channel`].
+    pub fn channel_kept(&self, name: &Name, keep: s3::Keep) -> Result<Arc<ChannelStore>, Error> {
         let mut channels = self.channels.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(channel) = channels.get(name) {
             return Ok(Arc::clone(channel));
         }
-        let channel = Arc::new(ChannelStore::open(Arc::clone(&self.root), name, self.limits)?);
+        let behind = self.upstream.as_ref().map(|(upstream, role)| channel::Behind {
+            upstream: Arc::clone(upstream),
+            role: *role,
+            keep,
+        });
+        let root = Arc::clone(&self.root);
+        let channel = Arc::new(ChannelStore::open(root, name, self.limits, behind)?);
         channels.insert(name.clone(), Arc::clone(&channel));
         Ok(channel)
     }
@@ -272,7 +336,7 @@ pub enum MediaBody {
 }
 
 /// Numbers for monitors.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Stats {
     /// Segments that can be fetched.
     pub segments: u64,
@@ -287,6 +351,33 @@ pub struct Stats {
     pub late_writes: u64,
     /// Segments the byte cap dropped from memory before they were on disk.
     pub lost_segments: u64,
+    /// What there is of S3, if there is any.
+    pub upstream: Option<UpstreamStats>,
+}
+
+/// How a channel's way into S3 stands.
+#[derive(Clone, Debug, Default, PartialEq, serde::Serialize)]
+pub struct UpstreamStats {
+    /// Segments that wait.
+    pub backlog_segments: u64,
+    /// Bytes of them.
+    pub backlog_bytes: u64,
+    /// Milliseconds since the oldest of them was made; 0 if none waits.
+    pub backlog_ms: u64,
+    /// Newest number of which S3 has everything.
+    pub last_segment: Option<u64>,
+    /// Objects that S3 has taken since this process began.
+    pub uploads: u64,
+    /// Bytes of them.
+    pub uploaded_bytes: u64,
+    /// Attempts that failed.
+    pub failed: u64,
+    /// Segments that S3 will never have: given up for want of room, or lost with the disk.
+    pub missing_segments: u64,
+    /// Whether S3 is left alone for the moment, since it fails.
+    pub away: bool,
+    /// What is wrong, in words. For operators: it may name machines.
+    pub trouble: Option<String>,
 }
 
 #[cfg(test)]

@@ -305,6 +305,9 @@ pub struct Snapshot {
     pub gone_cues: Arc<[String]>,
     /// Where an excerpt that goes on begins within its first run.
     pub begins: Option<Beginning>,
+    /// Whether it is what a store tells of another server's timeline: nothing is known of the segment
+    /// that is being made, or of where the renditions are.
+    pub mirrored: bool,
     /// Grows by one with every snapshot of the channel.
     pub version: u64,
 }
@@ -332,10 +335,10 @@ impl Snapshot {
     /// buffer. One that is still busy with the last but one when the whole is listed never asks for the
     /// last, and its picture stands until the parts have left the playlist. So it is given the time of
     /// another part. The only segment is always whole: players give up on a playlist without one. Of a
-    /// channel that has ended all are whole.
+    /// channel that has ended all are whole, and of a mirrored one, whose newest may be the last for long.
     pub fn listed_whole(&self, index: usize) -> (&[Arc<Segment>], Option<&Arc<Segment>>) {
         let Some(track) = self.tracks.get(index) else { return (&[], None) };
-        let growing = self.state == State::Live && track.open.is_none();
+        let growing = self.state == State::Live && track.open.is_none() && !self.mirrored;
         match track.segments.split_last() {
             Some((last, before))
                 if growing && last.has_media() && !last.gap && !before.is_empty() =>

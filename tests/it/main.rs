@@ -28,6 +28,7 @@ mod publishers;
 mod readers;
 mod restart;
 mod rows;
+mod s3;
 mod soak;
 mod srt;
 mod timestamps;

@@ -92,6 +92,7 @@ const FENCED: &[(&str, &[&str])] = &[
     ("m3u8_rs", &["packager/src/hls", "tests/"]),
     ("dash_mpd_core", &["packager/src/dash", "tests/"]),
     ("axum", &["origin/src/http", "origin/src/admin"]),
+    ("aws_sdk_s3", &["origin/src/store/s3/bucket.rs", "origin/src/store/s3/credentials.rs"]),
     ("anyhow", &["origin/src/main.rs", "tests/"]),
 ];
 

@@ -10,6 +10,7 @@ pub fn rows() -> impl Iterator<Item = String> {
     let lettered = counted
         .into_iter()
         .flat_map(|(letter, last)| (1..=last).map(move |number| format!("{letter}{number}")));
+    let lettered = lettered.chain((1..=11).map(|number| format!("I-{number}")));
     lettered.chain((1..=18).chain([20, 21, 38]).map(|number| format!("FF-{number}")))
 }
 

@@ -63,6 +63,23 @@ impl Edge {
         Self { process, door: None, dir, address }.up(kind)
     }
 
+    /// Starts an nginx that turns to a replica where the origin does not answer, as its configuration
+    /// says how.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn with_replica(origin: SocketAddr, replica: SocketAddr) -> Result<Self> {
+        let backup = format!("    server {replica} backup;");
+        Self::start(
+            Kind::Nginx,
+            origin,
+            &[
+                ("max_fails=0;", "max_fails=1 fail_timeout=1s;"),
+                ("    # server 127.0.0.1:8090 backup;", backup.as_str()),
+            ],
+        )
+    }
+
     /// Starts an edge that speaks TLS and HTTP/2.
     ///
     /// # Errors

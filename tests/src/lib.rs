@@ -31,6 +31,7 @@ pub mod proxy;
 pub mod publisher;
 pub mod reader;
 pub mod rules;
+pub mod s3;
 pub mod server;
 pub mod splicer;
 pub mod wait;

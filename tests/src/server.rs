@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
@@ -100,6 +100,8 @@ impl ChannelConfig {
 pub struct Server {
     process: Process,
     dir: TempDir,
+    arguments: Vec<OsString>,
+    disk: Option<String>,
     /// Where viewers go.
     pub http: SocketAddr,
     /// Where broadcasters go.
@@ -139,18 +141,70 @@ impl Server {
         Self::start_as(channels, http, &[])
     }
 
+    /// The same with more lines in its `[store]` section, such as those of [`crate::s3::Store`].
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn start_storing(channels: &[ChannelConfig], store: &str) -> Result<Self> {
+        Self::start_wholly(channels, "", store, (&[], None))
+    }
+
+    /// The same on a disk of its own of so many bytes, such as `8m`, that is seen by it alone: from
+    /// outside below [`Self::spool`].
+    ///
+    /// # Errors
+    /// As [`Self::start`]; or if the system lets nobody have a file system of his own.
+    pub fn start_on_disk(channels: &[ChannelConfig], store: &str, size: &str) -> Result<Self> {
+        Self::start_wholly(channels, "", store, (&[], Some(size)))
+    }
+
+    /// Starts it again where it was, on the same ports, when it has been killed.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn start_again(&mut self) -> Result {
+        let log = self.dir.path().join("log-again");
+        let mut command = command(self.dir.path(), &self.arguments, self.disk.as_deref())?;
+        self.process = Process::spawn("headwater", &mut command, Stdout::Log, &log)?;
+        self.wait_ready()
+    }
+
+    /// Its spool, as it sees it.
+    ///
+    /// # Errors
+    /// If it does not run just now.
+    pub fn spool(&self) -> Result<PathBuf> {
+        let data = self.dir.path().join("data");
+        Ok(match &self.disk {
+            Some(_) => {
+                let root = PathBuf::from(format!("/proc/{}/root", self.serving_id()?));
+                root.join(data.strip_prefix("/").context("an absolute path")?)
+            }
+            None => data,
+        })
+    }
+
     fn start_as(
         channels: &[ChannelConfig],
         lines: &str,
         environment: &[(&str, &Path)],
     ) -> Result<Self> {
+        Self::start_wholly(channels, lines, "kind = \"fs\"\n", (environment, None))
+    }
+
+    fn start_wholly(
+        channels: &[ChannelConfig],
+        lines: &str,
+        storing: &str,
+        around: Around<'_>,
+    ) -> Result<Self> {
         let tables: String = channels.iter().map(ChannelConfig::toml).collect();
-        on_free_ports(environment, |Ports { http, rtmp, srt, admin }, dir| {
+        on_free_ports(around, |Ports { http, rtmp, srt, admin }, dir| {
             let config = dir.join("headwater.toml");
             let store = dir.join("data");
             let text = format!(
                 "[http]\nlisten = \"{http}\"\n{lines}\n[rtmp]\nlisten = \"{rtmp}\"\n\
-                 [srt]\nlisten = \"{srt}\"\n[admin]\nlisten = \"{admin}\"\n[store]\nkind = \"fs\"\npath = {store:?}\n{tables}"
+                 [srt]\nlisten = \"{srt}\"\n[admin]\nlisten = \"{admin}\"\n[store]\n{storing}path = {store:?}\n{tables}"
             );
             std::fs::write(&config, text).context("configuration of the server")?;
             Ok(vec!["serve".into(), "--config".into(), config.into()])
@@ -170,7 +224,7 @@ impl Server {
     /// # Errors
     /// As [`Self::start`].
     pub fn demo_with(more: &[&str]) -> Result<Self> {
-        on_free_ports(&[], |ports, _| {
+        on_free_ports((&[], None), |ports, _| {
             let mut arguments = vec!["demo".into()];
             arguments.extend(more.iter().map(Into::into));
             arguments.extend(ports.arguments());
@@ -184,7 +238,7 @@ impl Server {
     /// As [`Self::start`].
     pub fn demo_behind(cdn: &str, more: &[&str]) -> Result<Self> {
         let [edge] = free_ports()?;
-        let mut server = on_free_ports(&[], |ports, _| {
+        let mut server = on_free_ports((&[], None), |ports, _| {
             let mut arguments = vec!["demo".into(), "--cdn".into(), cdn.into()];
             arguments.extend(ports.arguments());
             arguments.extend(["--cdn-listen".into(), edge.to_string().into()]);
@@ -198,32 +252,35 @@ impl Server {
     fn launch(
         dir: TempDir,
         Ports { http, rtmp, srt, admin }: Ports,
-        arguments: &[OsString],
-        environment: &[(&str, &Path)],
+        arguments: Vec<OsString>,
+        (environment, disk): Around<'_>,
     ) -> Result<Self> {
-        // A hangup that is ignored where the tests run, as under nohup, is none that the program heeds.
-        let mut command = Command::new("env");
-        command.arg("--default-signal=HUP").arg(workspace::headwater()?);
+        let mut command = command(dir.path(), &arguments, disk)?;
         command.envs(environment.iter().copied());
-        command.args(arguments).current_dir(dir.path());
         let log = dir.path().join("log");
         let process = Process::spawn("headwater", &mut command, Stdout::Log, &log)?;
         // From here on its log is kept whatever happens.
         let client = Client::afresh();
-        let mut server = Self { process, dir, http, rtmp, srt, admin, edge: None, client };
-        let ready = server.admin_url("/readyz");
+        let disk = disk.map(str::to_owned);
+        let mut server =
+            Self { process, dir, arguments, disk, http, rtmp, srt, admin, edge: None, client };
+        server.wait_ready()?;
+        Ok(server)
+    }
+
+    fn wait_ready(&mut self) -> Result {
+        let ready = self.admin_url("/readyz");
         let waited = until("ready server", READY_WITHIN, || {
-            if let Some(status) = server.process.exited() {
+            if let Some(status) = self.process.exited() {
                 return Err(Failure::new(format!("the server ended with {status}")));
             }
-            Ok(match server.client.get(&ready) {
+            Ok(match self.client.get(&ready) {
                 Ok(answer) if answer.status == 200 => Look::There(()),
                 Ok(answer) => Look::NotYet(format!("/readyz answers {}", answer.status)),
                 Err(failure) => Look::NotYet(failure.to_string()),
             })
         });
-        waited.map_err(|failure| server.explain(&failure))?;
-        Ok(server)
+        waited.map_err(|failure| self.explain(&failure))
     }
 
     /// URL of a path at the viewers' door.
@@ -460,10 +517,28 @@ impl Ports {
     }
 }
 
+/// What is around a server: variables in its environment, and the size of a disk of its own.
+type Around<'a> = (&'a [(&'a str, &'a Path)], Option<&'a str>);
+
+/// How the program is started; with a disk of its own where it is to have one.
+fn command(dir: &Path, arguments: &[OsString], disk: Option<&str>) -> Result<Command> {
+    // A hangup that is ignored where the tests run, as under nohup, is none that the program heeds.
+    let mut command = Command::new(if disk.is_some() { "unshare" } else { "env" });
+    if let Some(size) = disk {
+        let mount =
+            "mkdir -p \"$1\" && mount -t tmpfs -o size=\"$0\" none \"$1\" && shift && exec \"$@\"";
+        command.args(["--user", "--map-root-user", "--mount", "sh", "-c", mount, size]);
+        command.arg(dir.join("data")).arg("env");
+    }
+    command.arg("--default-signal=HUP").arg(workspace::headwater()?);
+    command.args(arguments).current_dir(dir);
+    Ok(command)
+}
+
 /// Starts a server whose arguments are made of addresses and a folder; again with other ports if
 /// another program was faster to take one.
 fn on_free_ports(
-    environment: &[(&str, &Path)],
+    around: Around<'_>,
     arguments: impl Fn(Ports, &Path) -> Result<Vec<OsString>>,
 ) -> Result<Server> {
     let mut last = None;
@@ -472,7 +547,7 @@ fn on_free_ports(
         let dir = prefix.context("temporary folder")?;
         let ports = Ports::free()?;
         let arguments = arguments(ports, dir.path())?;
-        match Server::launch(dir, ports, &arguments, environment) {
+        match Server::launch(dir, ports, arguments, around) {
             Err(failure) if failure.to_string().contains("in use") => last = Some(failure),
             result => return result,
         }

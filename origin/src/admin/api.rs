@@ -7,6 +7,7 @@ use packager::time::{Rounding, Timescale};
 use serde::Serialize;
 
 use crate::channel::{Event, Link, Status};
+use crate::store::UpstreamStats;
 use crate::viewers::{Audience, Viewers};
 
 /// A channel.
@@ -22,6 +23,8 @@ pub(super) struct Channel {
     /// Publishers that were turned away since the server started, by a word for the reason.
     turned_away: BTreeMap<&'static str, u64>,
     grid: Option<Grid>,
+    /// How the way into S3 stands, where there is one.
+    s3: Option<UpstreamStats>,
     /// Those who watch and report.
     audience: Audience,
     /// What has happened lately, oldest first.
@@ -60,8 +63,8 @@ impl Channel {
             }
         });
         let (events, turned_away) = (status.events.clone(), status.turned_away.clone());
-        let name = channel.name.to_string();
-        Self { name, status, peer, link, turned_away, grid, audience, events }
+        let (name, s3) = (channel.name.to_string(), status.s3.clone());
+        Self { name, status, peer, link, turned_away, grid, s3, audience, events }
     }
 }
 

@@ -8,6 +8,7 @@ use std::time::Instant;
 use super::{Context, Door};
 use crate::admission::Capacity;
 use crate::channel::{Event, Health, Link, SourceStatus, Status};
+use crate::store::UpstreamStats;
 use crate::viewers::{Audience, Protocol};
 
 mod cues;
@@ -147,6 +148,28 @@ fn capacity(html: &mut String, capacity: &Capacity) -> fmt::Result {
     html.write_str("</p>")
 }
 
+/// What waits for S3, and what keeps it.
+fn upstream(html: &mut String, s3: &UpstreamStats) -> fmt::Result {
+    html.write_str("<dt>S3</dt><dd>")?;
+    match s3.backlog_segments {
+        0 => html.write_str("has everything")?,
+        n => write!(
+            html,
+            "{n} segments wait, {:.1} MB, the oldest for {:.1} s",
+            s3.backlog_bytes as f64 / 1e6,
+            s3.backlog_ms as f64 / 1e3
+        )?,
+    }
+    write!(html, "; {} objects sent", s3.uploads)?;
+    if s3.missing_segments > 0 {
+        write!(html, "; {} segments it will never have", s3.missing_segments)?;
+    }
+    if let Some(trouble) = &s3.trouble {
+        write!(html, "<br>{}", Escaped(trouble))?;
+    }
+    html.write_str("</dd>")
+}
+
 /// What goes on, as far as it is known.
 fn facts(html: &mut String, status: &Status) -> fmt::Result {
     html.write_str("<dl>")?;
@@ -182,6 +205,9 @@ fn facts(html: &mut String, status: &Status) -> fmt::Result {
             write!(html, "{comma}{} ({rate})", Escaped(&rendition.name))?;
         }
         html.write_str("</dd>")?;
+    }
+    if let Some(s3) = &status.s3 {
+        upstream(html, s3)?;
     }
     for left_out in &status.left_out {
         let (name, reason) = (Escaped(&left_out.name), Escaped(&left_out.reason));

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::admission::Admission;
 use crate::store::{self, ChannelStore};
-use crate::telemetry::metrics::{AdmissionMetrics, DoorMetrics, StoreMetrics};
+use crate::telemetry::metrics::{AdmissionMetrics, DoorMetrics, StoreMetrics, UpstreamMetrics};
 
 /// Scrapes come every few seconds; a second old is new enough.
 const EVERY: Duration = Duration::from_secs(1);
@@ -55,13 +55,16 @@ pub(super) async fn copy_stores(
     while cancel.run_until_cancelled(tick.tick()).await.is_some() {
         for ((store, metrics), before) in stores.iter().zip(&mut before) {
             let now = store.stats();
-            copy_store(metrics, *before, now);
+            copy_store(metrics, before, &now);
+            for time in store.take_upload_times() {
+                metrics.upstream.upload.observe(time.as_secs_f64());
+            }
             *before = now;
         }
     }
 }
 
-fn copy_store(metrics: &StoreMetrics, before: store::Stats, now: store::Stats) {
+fn copy_store(metrics: &StoreMetrics, before: &store::Stats, now: &store::Stats) {
     for (gauge, value) in [
         (&metrics.segments, now.segments),
         (&metrics.memory, now.memory_bytes),
@@ -73,6 +76,29 @@ fn copy_store(metrics: &StoreMetrics, before: store::Stats, now: store::Stats) {
         (&metrics.write_errors, before.write_errors, now.write_errors),
         (&metrics.late_writes, before.late_writes, now.late_writes),
         (&metrics.lost_segments, before.lost_segments, now.lost_segments),
+    ] {
+        counter.inc_by(now.saturating_sub(before));
+    }
+    if let Some(now) = &now.upstream {
+        let before = before.upstream.clone().unwrap_or_default();
+        copy_upstream(&metrics.upstream, &before, now);
+    }
+}
+
+fn copy_upstream(
+    metrics: &UpstreamMetrics,
+    before: &store::UpstreamStats,
+    now: &store::UpstreamStats,
+) {
+    let gauge = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+    metrics.backlog.set(gauge(now.backlog_bytes));
+    metrics.backlog_segments.set(gauge(now.backlog_segments));
+    metrics.backlog_age.set(now.backlog_ms as f64 / 1_000.0);
+    for (counter, before, now) in [
+        (&metrics.uploads, before.uploads, now.uploads),
+        (&metrics.uploaded_bytes, before.uploaded_bytes, now.uploaded_bytes),
+        (&metrics.failed, before.failed, now.failed),
+        (&metrics.missing, before.missing_segments, now.missing_segments),
     ] {
         counter.inc_by(now.saturating_sub(before));
     }
@@ -88,8 +114,8 @@ mod tests {
         let metrics = Metrics::new("test").channel("news").store;
         let first = store::Stats { write_errors: 2, memory_bytes: 9, ..Default::default() };
         let second = store::Stats { write_errors: 5, memory_bytes: 7, ..Default::default() };
-        copy_store(&metrics, store::Stats::default(), first);
-        copy_store(&metrics, first, second);
+        copy_store(&metrics, &store::Stats::default(), &first);
+        copy_store(&metrics, &first, &second);
         assert_eq!((metrics.write_errors.get(), metrics.memory.get()), (5, 7));
     }
 }

@@ -27,6 +27,8 @@ pub(crate) enum Cause {
     Encoder,
     /// The channel's numbers lie ahead of the clock.
     Clock,
+    /// S3 does not take what is made.
+    Upstream,
     /// A rung is off because the machine can't keep up with it.
     RungOff(Name),
 }
@@ -40,6 +42,7 @@ impl Cause {
             Self::Refused => "refused",
             Self::Encoder => "encoder",
             Self::Clock => "clock",
+            Self::Upstream => "s3",
             Self::RungOff(_) => "rung off",
         }
     }

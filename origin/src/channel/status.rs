@@ -7,6 +7,7 @@ pub use ingest::srt::Link;
 use serde::Serialize;
 
 use super::incidents::Event;
+use crate::store::UpstreamStats;
 
 /// Where a channel stands, as one word.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -90,6 +91,9 @@ pub struct Status {
     /// operators: left out of the public status.
     #[serde(skip)]
     pub turned_away: BTreeMap<&'static str, u64>,
+    /// How the way into S3 stands, where there is one. For operators: left out of the public status.
+    #[serde(skip)]
+    pub s3: Option<UpstreamStats>,
     /// The newest thing that is wrong, in words for a person; gone when it is over.
     pub last_error: Option<String>,
     /// What has happened lately, oldest first. For operators: left out of the public status.

@@ -51,6 +51,8 @@ mod pass_through;
 mod report;
 mod restore;
 
+pub(super) use report::describe;
+
 /// Upper bound of the time from the end of a part to its being fetchable (DESIGN §4).
 const PUBLISH_DELAY: Span = Span::millis(150);
 /// How often the status is brought up to date without an event.

@@ -6,7 +6,7 @@ use std::path::Path;
 use packager::grid::Grid;
 use packager::time::{FrameRate, Rounding, Span, Timescale};
 
-use crate::config::{self, Channel, Config, Fallback, Rung};
+use crate::config::{self, Channel, Config, Fallback, Role, Rung};
 
 /// Sample rate of every ladder's sound.
 const AUDIO_RATE: u32 = 48_000;
@@ -36,6 +36,14 @@ fn summary(out: &mut String, config: &Config) -> std::fmt::Result {
     writeln!(out, "  admin  {}", config.admin.listen)?;
     let memory = config::print_bytes(config.store.memory);
     writeln!(out, "  store  {}, {memory} of memory per channel", config.store.path.display())?;
+    if let Some(s3) = &config.store.s3 {
+        let endpoint = s3.endpoint.as_deref().unwrap_or("AWS");
+        let role = match s3.role {
+            Role::Primary => "sends what it makes to",
+            Role::Replica => "a replica: serves what is in",
+        };
+        writeln!(out, "  s3     {role} s3://{}/{} at {endpoint}", s3.bucket, s3.prefix)?;
+    }
     if config.channels.is_empty() {
         writeln!(out, "  no channel: nobody can publish")?;
     }

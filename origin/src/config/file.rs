@@ -15,9 +15,11 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::{Channel, Config, Datagrams, Fallback, Problem, Problems, Rung, Source, Tls, value};
+
 use crate::network::{Network, NoNetwork};
 
 mod cues;
+mod store;
 
 /// Where TLS is spoken unless the file says otherwise: beside 8080.
 const DEFAULT_TLS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 8443);
@@ -34,6 +36,11 @@ const HOLD: (u64, u64) = (1_000, 24 * 3_600_000);
 const SLATE_AFTER: (u64, u64) = (1_000, 24 * 3_600_000);
 /// Live edge of one channel: less holds no open segment, more is a slip of the unit.
 const MEMORY: (u64, u64) = (1 << 20, 16 << 30);
+/// What S3 keeps beyond the window: less than a minute is a slip of the unit, and so is more than ten
+/// years.
+const KEEP: (u64, u64) = (60_000, 3_653 * 24 * 3_600_000);
+/// Bytes that S3 keeps of a channel.
+const KEEP_SIZE: (u64, u64) = (1 << 20, 1 << 50);
 /// What viewers may hold: a million is beyond what a process can open.
 const HELD: std::ops::RangeInclusive<u32> = 1..=1_000_000;
 /// Networks that are trusted: the published lists of large CDNs are shorter.
@@ -118,14 +125,9 @@ impl<'a> Walk<'a> {
             admin.read("listen", &mut config.admin.listen, value::address);
         });
         root.section("store", |store| {
-            let mut kind = ();
-            store.read("kind", &mut kind, |text| match text {
-                "fs" => Ok(()),
-                "s3" => Err("\"s3\" is not supported yet; use \"fs\"".to_owned()),
-                other => Err(format!("{other:?} is not a kind of store; there is \"fs\"")),
-            });
             store.read("path", &mut config.store.path, value::path);
             store.read("memory", &mut config.store.memory, |t| value::bytes(t, MEMORY.0, MEMORY.1));
+            config.store.s3 = store.s3();
         });
         root.section("admission", |admission| {
             admission.read("cores", &mut config.admission.cores, value::cores);
@@ -136,6 +138,17 @@ impl<'a> Walk<'a> {
             }
         }
         config.channels = root.channels();
+        if config.store.s3.is_none() {
+            for (index, channel) in config.channels.iter().enumerate() {
+                let kept =
+                    [("keep", channel.keep.is_some()), ("keep_size", channel.keep_size.is_some())];
+                for (key, _) in kept.into_iter().filter(|(_, is_set)| *is_set) {
+                    let words =
+                        "only what is in S3 is kept beyond the window: see [store]".to_owned();
+                    root.walk.problem(&format!("channel[{index}].{key}"), None, words);
+                }
+            }
+        }
         let (rtp, address) = (false, config.srt.listen);
         let callers = Source::Datagrams(Datagrams { rtp, address, interface: None, from: None });
         for (index, channel) in config.channels.iter().enumerate() {
@@ -402,6 +415,12 @@ impl<'w, 'a, 't> Section<'w, 'a, 't> {
         self.span("segment", &mut channel.segment, SEGMENT);
         self.span("part", &mut channel.part, PART);
         self.span("window", &mut channel.window, WINDOW);
+        self.read("keep", &mut channel.keep, |text| {
+            value::millis(text, KEEP.0, KEEP.1).map(Duration::from_millis).map(Some)
+        });
+        self.read("keep_size", &mut channel.keep_size, |text| {
+            value::bytes(text, KEEP_SIZE.0, KEEP_SIZE.1).map(Some)
+        });
         self.duration("hold", &mut channel.hold, HOLD);
         self.duration("slate_after", &mut channel.slate_after, SLATE_AFTER);
         self.read("slate", &mut channel.slate, |text| value::slate(text).map(Some));

@@ -139,7 +139,7 @@ listen = "0.0.0.0:8189"
         "line 4: http.lissten: unknown key; did you mean `listen`?",
         "line 5: http.public_url: \"live.example.org\" is not a URL",
         "line 6: htpp: unknown key; did you mean `http`?",
-        "line 8: store.kind: \"s3\" is not supported yet",
+        "line 8: store.bucket: S3 needs a bucket",
         "line 9: store.memory: expected a text in quotes, found a whole number",
         "line 11: channel[0].name: a name is made of",
         "line 12: channel[0].ladder: expected a list such as [\"720p\", \"480p\"], or \"source\", found a text",

@@ -51,6 +51,53 @@ pub(super) fn path(text: &str) -> Result<PathBuf> {
     if text.is_empty() { Err("a path is not empty".to_owned()) } else { Ok(PathBuf::from(text)) }
 }
 
+/// A bucket's name.
+pub(super) fn bucket(text: &str) -> Result<String> {
+    let is_one =
+        |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'-' | b'_');
+    if (3..=63).contains(&text.len()) && text.bytes().all(is_one) {
+        return Ok(text.to_owned());
+    }
+    Err(format!("{text:?} is not a bucket's name: 3 to 63 small letters, digits, dots and dashes"))
+}
+
+/// What keys begin with; with a slash at its end, unless it is empty.
+pub(super) fn prefix(text: &str) -> Result<String> {
+    let is_one = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b'/');
+    let parts = text.trim_end_matches('/');
+    if text.starts_with('/') || text.len() > 256 || !text.bytes().all(is_one) {
+        return Err(format!(
+            "{text:?} is not a prefix such as \"live/\": letters, digits, . - _ and /"
+        ));
+    }
+    Ok(if parts.is_empty() { String::new() } else { format!("{parts}/") })
+}
+
+/// A word of somebody else's, such as a region.
+pub(super) fn word(text: &str) -> Result<String> {
+    if !text.is_empty() && text.len() <= 256 && text.bytes().all(|b| b.is_ascii_graphic()) {
+        return Ok(text.to_owned());
+    }
+    Err("a word of visible characters is expected".to_owned())
+}
+
+/// `yes` or `no`.
+pub(super) fn yes_or_no(text: &str) -> Result<bool> {
+    match text {
+        "yes" => Ok(true),
+        "no" => Ok(false),
+        _ => Err(format!("{text:?} is neither \"yes\" nor \"no\"")),
+    }
+}
+
+/// Server-side encryption.
+pub(super) fn encryption(text: &str) -> Result<String> {
+    match text {
+        "AES256" | "aws:kms" | "aws:kms:dsse" => Ok(text.to_owned()),
+        _ => Err(format!("{text:?} is neither \"AES256\" nor \"aws:kms\" nor \"aws:kms:dsse\"")),
+    }
+}
+
 /// Cores for ladders: `auto`, `off`, or a number such as `3.5`.
 pub(super) fn cores(text: &str) -> Result<Cores> {
     match text {
@@ -76,7 +123,7 @@ pub(super) fn channel_name(text: &str) -> Result<Name> {
 
 /// A length of time in milliseconds, such as `300ms`, `1.5s`, `10m`, `2h`, within `[min, max]`.
 pub(super) fn millis(text: &str, min: u64, max: u64) -> Result<u64> {
-    let units = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000)];
+    let units = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000), ("d", 24 * 3_600_000)];
     let value = quantity(text, &units).ok_or_else(|| {
         format!("{text:?} is not a duration such as \"300ms\", \"2s\" or \"10m\"")
     })?;
@@ -115,9 +162,11 @@ pub(super) fn bytes(text: &str, min: u64, max: u64) -> Result<u64> {
         ("KiB", 1 << 10),
         ("MiB", 1 << 20),
         ("GiB", 1 << 30),
+        ("TiB", 1 << 40),
         ("kB", 1_000),
         ("MB", 1_000_000),
         ("GB", 1_000_000_000),
+        ("TB", 1_000_000_000_000),
         ("B", 1),
     ];
     let value = quantity(text, &units)

@@ -201,6 +201,7 @@ pub(super) fn error(error: &Error, method: &Method) -> Response<Payload> {
         Error::ShuttingDown
         | Error::Interrupted
         | Error::Crowded
+        | Error::Far
         | Error::TooMany
         | Error::Stalled => {
             headers.insert(RETRY_AFTER, RETRY_SECONDS);

@@ -168,6 +168,7 @@ pub(super) const fn error_cache_control(error: &Error) -> &'static str {
         | Error::Instant
         | Error::TooLong
         | Error::Excerpt(_)
+        | Error::Far
         | Error::Stalled
         | Error::BeaconMethod
         | Error::Media

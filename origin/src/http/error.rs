@@ -75,6 +75,9 @@ pub(super) enum Error {
     /// The request waited for a playlist to grow, and it did not.
     #[error("nothing new for three target durations")]
     Stalled,
+    /// The durable store is asked for too much, or does not answer.
+    #[error("old segments are slow to come just now")]
+    Far,
     /// The store could not be read.
     #[error("the server has trouble reading its store")]
     Read(#[source] io::Error),
@@ -105,7 +108,7 @@ impl Error {
             Self::Directives(_) | Self::Instant | Self::TooLong => StatusCode::BAD_REQUEST,
             Self::Excerpt(NoExcerpt::Backwards) => StatusCode::BAD_REQUEST,
             Self::Excerpt(_) => StatusCode::NOT_FOUND,
-            Self::ShuttingDown | Self::Interrupted | Self::Crowded | Self::Stalled => {
+            Self::ShuttingDown | Self::Interrupted | Self::Crowded | Self::Far | Self::Stalled => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
             Self::Read(_) => StatusCode::INTERNAL_SERVER_ERROR,

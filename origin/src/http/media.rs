@@ -8,6 +8,9 @@
 //! A key frame alone is made of its segment's first part when it is asked for, once the segment is whole:
 //! it lasts as long as that.
 //!
+//! What has left the spool is read back from S3, where there is one: that is slow, has bounds of its own,
+//! and keeps nobody waiting who asks for anything newer.
+//!
 //! A range of an open segment is answered as soon as its bytes exist, if it says where it ends
 //! (`Content-Range: bytes 0-99/*`); one that does not is answered with the whole, which RFC 9110 §14.2
 //! allows for any range and spares the client a wait for the end.
@@ -31,6 +34,7 @@ use super::route::{Media, Piece};
 use super::standing::{Standing, standing};
 use crate::channel::Channel;
 use crate::clock::Clock;
+use crate::store::s3::FarError;
 use crate::store::{self, ChannelStore};
 
 /// How long a piece is waited for while a channel goes on after a restart of the server.
@@ -81,7 +85,11 @@ pub(super) async fn find(
                 return Ok(Found { class, entity: Entity::Media(media) });
             }
             Standing::There | Standing::Old => {
-                let media = read(store, wanted).ok_or(Error::Gone)?;
+                let media = match read(store, wanted) {
+                    Some(media) => media,
+                    // Boxed, so that those who only wait are small.
+                    None => Box::pin(far(store, wanted, &snapshot, index)).await?,
+                };
                 if !media.open {
                     return Ok(Found { class, entity: Entity::Media(media) });
                 }
@@ -145,7 +153,13 @@ pub(super) async fn key_frame(
     let (run, name) = (wanted.run.as_str(), wanted.rendition.as_str());
     let first = segment.parts.first().map(|part| u64::from(part.bytes));
     let part = store.part(run, name, k, 0).or_else(|| store.held(run, name, k, first));
-    let part = part.ok_or(Error::Gone)?;
+    let part = match part {
+        Some(part) => part,
+        None => {
+            let first = Media { piece: Piece::Part { k, n: 0 }, ..wanted.clone() };
+            far(store, &first, snapshot, index).await?
+        }
+    };
     let part = part.whole().await.map_err(unreadable)?;
     let made = cmaf::key_frame(rendition, k, &part, duration);
     let cmaf::Chunk { head, samples } = made.ok().flatten().ok_or(Error::Gone)?;
@@ -171,6 +185,37 @@ pub(super) fn held(store: &ChannelStore, wanted: &Media) -> Option<(Class, store
     // The one name that a rendition of sound has (DESIGN §4).
     let class = if name == "audio" { Class::Audio } else { Class::Video };
     Some((class, media?))
+}
+
+/// What has left the spool, from S3.
+async fn far(
+    store: &ChannelStore,
+    wanted: &Media,
+    snapshot: &Snapshot,
+    index: usize,
+) -> Result<store::Media, Error> {
+    let what = match wanted.piece {
+        Piece::Init => store::Far::Init,
+        Piece::Segment { k } => store::Far::Segment { k },
+        Piece::Part { k, n } => {
+            let (n, range) = part_of(snapshot, index, k, n).ok_or(Error::Gone)?;
+            store::Far::Part { k, n, range }
+        }
+        Piece::KeyFrame { .. } => return Err(Error::Gone),
+    };
+    store.far(&wanted.run, &wanted.rendition, what).await.map_err(|error| match error {
+        FarError::Missing => Error::Gone,
+        FarError::Busy | FarError::Trouble(_) => Error::Far,
+    })
+}
+
+/// Position and bytes of a part in its segment, where that is listed.
+fn part_of(snapshot: &Snapshot, index: usize, k: u64, n: u32) -> Option<(usize, Range<u64>)> {
+    let n = usize::try_from(n).ok()?;
+    let segment = snapshot.tracks.get(index)?.segments.iter().find(|segment| segment.k == k)?;
+    let before = segment.parts.iter().take(n).map(|part| u64::from(part.bytes));
+    let start = before.sum::<u64>();
+    Some((n, start..start.saturating_add(segment.parts.get(n)?.bytes.into())))
 }
 
 /// What an earlier process, or an earlier presentation, left of a channel without a timeline.

@@ -22,6 +22,9 @@ use super::error::Error;
 
 /// Segments after the last finished one that may be asked for: more is a mistake (§6.2.5.2).
 const ADVANCE_SEGMENTS: u64 = 2;
+/// The same of a mirrored channel: whoever comes from its primary asks for what that had listed, which a
+/// store has some segments later, or after a backlog.
+const MIRRORED_SEGMENTS: u64 = 16;
 /// Parts of a second or more that may be asked for in advance, and the seconds that many shorter
 /// ones cover: the Advance Part Limit (§6.2.5.2).
 const ADVANCE_PARTS: u64 = 3;
@@ -105,6 +108,10 @@ pub(super) fn due(snapshot: &Snapshot, index: usize, wanted: Wanted) -> Due {
     let Some(track) = snapshot.tracks.get(index) else { return Due::TooFar };
     let last = Whole::newest(snapshot, index, track);
     let finished = track.segments.last().map_or(0, |segment| segment.k).max(last.k);
+    let ahead = wanted.msn.saturating_sub(finished);
+    if snapshot.mirrored && (1..=MIRRORED_SEGMENTS).contains(&ahead) {
+        return Due::Later;
+    }
     if wanted.msn > finished.saturating_add(ADVANCE_SEGMENTS) {
         return Due::TooFar;
     }

@@ -225,6 +225,7 @@ impl Timeline {
             cues: self.cues.into(),
             gone_cues: Arc::default(),
             begins: None,
+            mirrored: false,
             version: 0,
         })
     }

@@ -4,11 +4,12 @@
 //! the ones that read look into the index. It decides nothing about segments.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use packager::cmaf::Chunk;
 use packager::media::{Name, Rendition, RunId};
@@ -23,9 +24,15 @@ use super::journal::{
     StoredRendition,
 };
 use super::live_edge::{Caps, Index, Key, Place};
+use super::outbox::Outbox;
 use super::recovery::{self, Left, Spooled};
+use super::s3::keys::Keys;
+use super::s3::{FarError, Keep, Kind, Mirror, Source, Upstream};
 use super::writer::{Done, Job, Writer};
-use super::{Error, Follower, Limits, Media, MediaBody, Recovered, Root, Stats, io, join, spawn};
+use super::{
+    Error, Follower, Limits, Media, MediaBody, Recovered, Role, Root, Stats, UpstreamStats, io,
+    join, spawn,
+};
 
 /// Jobs a channel may have waiting for its disk: about 15 s of four renditions in parts of 0.3 s.
 /// The bytes they hold are those of the live edge. What comes when it is full is written when its
@@ -46,7 +53,48 @@ pub struct ChannelStore {
     jobs: Option<SyncSender<Job>>,
     thread: Option<JoinHandle<()>>,
     late: AtomicBool,
+    behind: Option<(Arc<Upstream>, Keys)>,
     _root: Arc<Root>,
+}
+
+/// The store behind a channel's spool.
+#[derive(Debug)]
+pub(super) struct Behind {
+    pub(super) upstream: Arc<Upstream>,
+    pub(super) role: Role,
+    pub(super) keep: Keep,
+}
+
+/// A text for players.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TextKind {
+    /// Multivariant playlist.
+    Multivariant,
+    /// Media playlist.
+    Playlist,
+    /// DASH manifest.
+    Manifest,
+}
+
+/// What can be read from S3.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Far {
+    /// An init segment.
+    Init,
+    /// A segment.
+    Segment {
+        /// Its number.
+        k: u64,
+    },
+    /// A part of a segment.
+    Part {
+        /// The segment's number.
+        k: u64,
+        /// Its position, from 0.
+        n: usize,
+        /// Its bytes in the segment.
+        range: Range<u64>,
+    },
 }
 
 impl Drop for ChannelStore {
@@ -57,7 +105,12 @@ impl Drop for ChannelStore {
 }
 
 impl ChannelStore {
-    pub(super) fn open(root: Arc<Root>, name: &Name, limits: Limits) -> Result<Self, Error> {
+    pub(super) fn open(
+        root: Arc<Root>,
+        name: &Name,
+        limits: Limits,
+        behind: Option<Behind>,
+    ) -> Result<Self, Error> {
         let directory = Directory::new(&root.path, name);
         let path = directory.path();
         std::fs::create_dir_all(path).map_err(io("make", path))?;
@@ -133,9 +186,11 @@ impl ChannelStore {
 
         let due = Instant::now() + limits.grace;
         let removed = adopted.segments.into_iter().map(|(key, name)| (due, key, name)).collect();
+        let primary = behind.as_ref().is_some_and(|behind| behind.role == Role::Primary);
         let shared = Arc::new(Shared {
             channel: name.clone(),
             directory: directory.clone(),
+            outbox: primary.then(|| Arc::new(Outbox::of(journal.state()))),
             index: RwLock::new(index),
             holds: RwLock::new(holds),
             removed: Mutex::new(removed),
@@ -147,6 +202,15 @@ impl ChannelStore {
         let Some(syncer) = root.syncer.clone() else {
             return Err(Error::InUse { root: root.path.clone() });
         };
+        let behind = behind.map(|Behind { upstream, keep, .. }| {
+            let keys = upstream.keys(name.as_str());
+            if let Some(outbox) = shared.outbox.clone() {
+                let (shared, directory) = (Arc::clone(&shared), directory.clone());
+                let (channel, keys) = (name.clone(), keys.clone());
+                upstream.drain(Source { channel, keys, outbox, shared, directory, keep });
+            }
+            (upstream, keys)
+        });
         let writer = Writer::new(directory.clone(), Arc::clone(&shared), journal, syncer);
         let thread = spawn(format!("store-{name}"), move || writer.run(&queue))
             .map_err(io("start the writing thread of", path))?;
@@ -160,6 +224,7 @@ impl ChannelStore {
             jobs: Some(jobs),
             thread: Some(thread),
             late: AtomicBool::new(false),
+            behind,
             _root: root,
         })
     }
@@ -185,6 +250,9 @@ impl ChannelStore {
             window.extend(track.segments.iter().map(key));
         }
         self.shared.keep(&window);
+        if let (Some(outbox), Some(first)) = (&self.shared.outbox, left.first_k()) {
+            outbox.window_from(first);
+        }
         for (&rendition, parts) in &left.open {
             let open = left.tracks.get(rendition).and_then(|track| track.open.as_ref());
             let Some(open) = open else { continue };
@@ -295,6 +363,9 @@ impl ChannelStore {
         let Some(name) = self.shared.read().name(&key) else { return };
         let mut removed = self.shared.removed.lock().unwrap_or_else(PoisonError::into_inner);
         removed.push_back((Instant::now() + self.limits.grace, key, name));
+        if let Some(outbox) = &self.shared.outbox {
+            outbox.window_from(k.saturating_add(1));
+        }
     }
 
     /// Notes that the channel has ended: nobody waits for it after a restart.
@@ -435,6 +506,100 @@ impl ChannelStore {
         assets::read(&self.directory, id)
     }
 
+    /// Reads from S3 what is neither in memory nor on disk.
+    ///
+    /// # Errors
+    /// S3 does not have it, or does not give it now. Without S3 everything is missing.
+    pub async fn far(&self, run: &RunId, rendition: &Name, what: Far) -> Result<Media, FarError> {
+        let Some((upstream, keys)) = &self.behind else { return Err(FarError::Missing) };
+        let key = match what {
+            Far::Init => keys.init(run, rendition.as_str()),
+            Far::Segment { k } | Far::Part { k, .. } => keys.segment(run, rendition.as_str(), k),
+        };
+        let object = upstream.fetch(key).await?;
+        let (bytes, etag) = match what {
+            Far::Init => {
+                let etag = format!("\"{run}-{rendition}-init-{}\"", object.len());
+                (object, etag)
+            }
+            Far::Segment { k } => {
+                let etag = segment_tag(run.as_str(), rendition.as_str(), k, object.len() as u64);
+                (object, etag)
+            }
+            Far::Part { k, n, range } => {
+                let at = |byte| usize::try_from(byte).unwrap_or(usize::MAX);
+                let (start, end) = (at(range.start), at(range.end));
+                if start > end || end > object.len() {
+                    return Err(FarError::Missing);
+                }
+                let part = object.slice(start..end);
+                let len = part.len() as u64;
+                (part, part_tag(run.as_str(), rendition.as_str(), k, n, len))
+            }
+        };
+        let (len, body) = (bytes.len() as u64, MediaBody::Memory(vec![bytes]));
+        Ok(Media { len, etag: Some(etag), body, open: false })
+    }
+
+    /// Follows what S3 has of the channel; `None` without S3.
+    pub fn mirror(&self) -> Option<Mirror> {
+        let (upstream, keys) = self.behind.as_ref()?;
+        Some(Mirror::new(Arc::clone(upstream), keys.clone()))
+    }
+
+    /// Writes a text for players into S3, at a path below the channel's; waits until S3 takes it.
+    ///
+    /// # Errors
+    /// S3 does not take it, or nothing is sent there.
+    pub async fn write_text(
+        &self,
+        path: &str,
+        text: String,
+        kind: TextKind,
+    ) -> Result<(), FarError> {
+        let (upstream, keys) = self.behind.as_ref().ok_or(FarError::Missing)?;
+        let outbox = self.shared.outbox.as_ref().ok_or(FarError::Missing)?;
+        let kind = match kind {
+            TextKind::Multivariant => Kind::Playlist { of_all: true },
+            TextKind::Playlist => Kind::Playlist { of_all: false },
+            TextKind::Manifest => Kind::Manifest,
+        };
+        upstream.write(outbox, keys.text(path), text, kind).await
+    }
+
+    /// How long S3 took for each media object since this was asked last.
+    pub fn take_upload_times(&self) -> Vec<Duration> {
+        self.shared.outbox.as_ref().map(|outbox| outbox.take_times()).unwrap_or_default()
+    }
+
+    /// Says that nothing more is written: what S3 does not have yet is all there will be.
+    pub(super) fn nothing_follows(&self) {
+        if let Some(outbox) = &self.shared.outbox {
+            outbox.close();
+        }
+    }
+
+    /// How the way into S3 stands; `None` where nothing is sent there.
+    fn upstream_stats(&self) -> Option<UpstreamStats> {
+        let (upstream, _) = self.behind.as_ref()?;
+        let outbox = self.shared.outbox.as_ref()?;
+        let waiting = outbox.waiting();
+        let age = waiting.oldest_ms.map_or(0, |oldest| upstream.now_ms().saturating_sub(oldest));
+        let tally = waiting.tally;
+        Some(UpstreamStats {
+            backlog_segments: waiting.segments,
+            backlog_bytes: waiting.bytes,
+            backlog_ms: age.max(0).unsigned_abs(),
+            last_segment: outbox.position(),
+            uploads: tally.uploads,
+            uploaded_bytes: tally.uploaded_bytes,
+            failed: tally.failures,
+            missing_segments: tally.lost.saturating_add(waiting.given_up),
+            away: upstream.is_away(),
+            trouble: tally.trouble,
+        })
+    }
+
     /// Numbers for monitors.
     pub fn stats(&self) -> Stats {
         let (memory_bytes, (segments, lost_segments)) = {
@@ -449,6 +614,7 @@ impl ChannelStore {
             write_errors: counters.write_errors.value(),
             late_writes: counters.late_writes.value(),
             lost_segments,
+            upstream: self.upstream_stats(),
         }
     }
 
@@ -457,8 +623,8 @@ impl ChannelStore {
         let len = found.len;
         // A name is never used for other bytes, so the name and the length are the tag.
         let etag = (!found.open).then(|| match part {
-            None => format!("\"{run}-{rendition}-{k}-{len}\""),
-            Some(n) => format!("\"{run}-{rendition}-{k}.{n}-{len}\""),
+            None => segment_tag(run, rendition, k, len),
+            Some(n) => part_tag(run, rendition, k, n, len),
         });
         let body = match found.place {
             Place::Memory { pieces, file: None } => MediaBody::Memory(pieces),
@@ -505,6 +671,16 @@ impl ChannelStore {
             _ => {}
         }
     }
+}
+
+/// The entity tag of a whole segment, wherever it is read from.
+fn segment_tag(run: &str, rendition: &str, k: u64, len: u64) -> String {
+    format!("\"{run}-{rendition}-{k}-{len}\"")
+}
+
+/// The entity tag of a part.
+fn part_tag(run: &str, rendition: &str, k: u64, n: usize, len: u64) -> String {
+    format!("\"{run}-{rendition}-{k}.{n}-{len}\"")
 }
 
 /// What is left of earlier processes and can be read.
@@ -583,6 +759,8 @@ pub(super) struct Shared {
     /// Removed segments with the instant their time is up; the oldest first.
     removed: Mutex<VecDeque<(Instant, Key, Name)>>,
     current: Mutex<Option<RunId>>,
+    /// What S3 does not have yet, where this process sends anything there.
+    pub(super) outbox: Option<Arc<Outbox>>,
     pub(super) counters: Counters,
 }
 
@@ -601,10 +779,21 @@ impl Shared {
         removed.retain(|(_, key, _)| !window.contains(key));
     }
 
-    /// The next removed segment whose time is up at `now`.
+    /// The next removed segment whose time is up at `now`, and which S3 has, if that is to have it.
     pub(super) fn take_due(&self, now: Instant) -> Option<(Key, Name)> {
+        let may_leave = |k| self.outbox.as_ref().is_none_or(|outbox| outbox.may_leave(k));
         let mut removed = self.removed.lock().unwrap_or_else(PoisonError::into_inner);
-        removed.pop_front_if(|(due, ..)| *due <= now).map(|(_, key, name)| (key, name))
+        let next = removed.pop_front_if(|(due, key, _)| *due <= now && may_leave(key.k));
+        next.map(|(_, key, name)| (key, name))
+    }
+
+    /// The oldest removed segment whose number is one of those, whatever time it has, and which no asset
+    /// is made of.
+    pub(super) fn take_removed(&self, is_one: impl Fn(u64) -> bool) -> Option<(Key, Name)> {
+        let mut removed = self.removed.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_free = |key: &Key| is_one(key.k) && !self.is_held(&key.run, key.k);
+        let at = removed.iter().position(|(_, key, _)| is_free(key))?;
+        removed.remove(at).map(|(_, key, name)| (key, name))
     }
 
     /// Whether a segment stays beyond its time.
@@ -619,7 +808,7 @@ impl Shared {
 
     /// Lets go of what a holder held: what is not in the index any more, and so has had its time, is
     /// deleted after the grace. The rest goes its way.
-    fn release(&self, holder: &str, grace: std::time::Duration) {
+    fn release(&self, holder: &str, grace: Duration) {
         let free = self.holds.write().unwrap_or_else(PoisonError::into_inner).release(holder);
         let due = Instant::now() + grace;
         let mut removed = self.removed.lock().unwrap_or_else(PoisonError::into_inner);

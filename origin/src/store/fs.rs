@@ -198,6 +198,20 @@ fn ignore_absent(result: io::Result<()>) -> io::Result<()> {
     }
 }
 
+/// Share of a disk that may be used before room is made: what is left takes the minutes that making it
+/// needs.
+const NEARLY_FULL: f64 = 0.95;
+
+/// Whether the disk that holds `path` is nearly full; not where the system can't tell.
+pub(super) fn is_nearly_full(path: &Path) -> bool {
+    rustix::fs::statvfs(path).is_ok_and(|disk| {
+        let left = disk.f_bavail as f64;
+        // What is kept for root is neither used nor left.
+        let used = disk.f_blocks.saturating_sub(disk.f_bfree) as f64;
+        used > NEARLY_FULL * (used + left)
+    })
+}
+
 /// Writes all of `pieces`, in order, without joining them.
 pub(super) fn append(out: &mut impl Write, pieces: &[Bytes]) -> io::Result<()> {
     for group in pieces.chunks(MAX_SLICES) {

@@ -73,6 +73,12 @@ impl Left {
         self.stretches.last()
     }
 
+    /// Number of the oldest segment that was listed.
+    pub(super) fn first_k(&self) -> Option<u64> {
+        let firsts = self.tracks.iter().filter_map(|track| track.segments.first());
+        firsts.map(|segment| segment.k).min()
+    }
+
     /// Where each rendition of the newest run stands.
     pub fn positions(&self) -> Vec<Position> {
         let position = |(track, picture): (&Track, &Option<Sample>)| {
@@ -254,19 +260,8 @@ impl<'a> Recorded<'a> {
         }
         let names = renditions.iter().map(|rendition| rendition.name.clone()).collect();
         let renditions: Arc<[Rendition]> = renditions.into();
-        let stretch = |record_of: &StretchRecord| {
-            let StretchRecord { stretch, ref left_out, lengths, first_k, start } = *record_of;
-            Arc::new(Run {
-                id: files.run.clone(),
-                discontinuity: record.discontinuity,
-                stretch,
-                left_out: left_out.clone(),
-                lengths,
-                first_k,
-                start,
-                renditions: Arc::clone(&renditions),
-                inits: inits.clone(),
-            })
+        let stretch = |stretch: &StretchRecord| {
+            Arc::new(stretch.run(&files.run, record.discontinuity, &renditions, &inits))
         };
         let stretches = record.stretches.iter().map(stretch).collect();
         Some(Self { id: &files.run, names, stretches, files, state, directory })

@@ -33,6 +33,9 @@ const TURN: Duration = Duration::from_secs(1);
 /// kernel, which writes back on its own within half a minute.
 const MAX_UNSYNCED: usize = 64;
 
+/// Segments that are given up in a turn where the disk is full: more than are made in one.
+const GIVEN_UP_AT_ONCE: usize = 16;
+
 /// Something to do for a channel. `done` is answered when it is in the page cache, or has failed.
 #[derive(Debug)]
 pub(super) enum Job {
@@ -123,6 +126,8 @@ pub(super) struct Writer {
     unsynced: VecDeque<File>,
     journal_changed: bool,
     failing: bool,
+    /// The disk is nearly full.
+    crowded: bool,
 }
 
 impl Writer {
@@ -141,6 +146,7 @@ impl Writer {
             unsynced: VecDeque::new(),
             journal_changed: false,
             failing: false,
+            crowded: false,
         }
     }
 
@@ -159,6 +165,8 @@ impl Writer {
             let now = Instant::now();
             if now >= turn {
                 turn = now + TURN;
+                self.keep_position();
+                self.make_room();
                 self.delete_due(now);
                 self.hand_to_syncer();
             }
@@ -250,7 +258,16 @@ impl Writer {
         if !record.gap {
             let file = match self.open.remove(key) {
                 Some(open) if !open.spoiled && open.parts == record.parts.len() => open.file,
-                _ => self.write_whole(key)?,
+                _ => match self.write_whole(key) {
+                    Ok(file) => file,
+                    Err(error) => {
+                        // S3 can have it from memory.
+                        if let Some(outbox) = &self.shared.outbox {
+                            outbox.note(&Record::Segment(record));
+                        }
+                        return Err(error);
+                    }
+                },
             };
             if self.unsynced.len() >= MAX_UNSYNCED {
                 self.unsynced.pop_front();
@@ -292,9 +309,52 @@ impl Writer {
 
     fn record(&mut self, record: Record) -> io::Result<()> {
         self.journal_changed = true;
+        if let Some(outbox) = &self.shared.outbox {
+            outbox.note(&record);
+        }
         let written = self.journal.append(record);
         self.shared.counters.journal_bytes.set(self.journal.len());
         written
+    }
+
+    /// Remembers up to where S3 has everything.
+    fn keep_position(&mut self) {
+        let position = self.shared.outbox.as_ref().and_then(|outbox| outbox.position());
+        if let Some(k) = position.filter(|k| self.journal.state().drained < Some(*k)) {
+            let kept = self.record(Record::Drained { k });
+            self.note(kept);
+        }
+    }
+
+    /// Makes room on a disk that is nearly full, where S3 has what goes, or nothing else helps: first
+    /// what S3 has and nobody lists, then, loudly, the oldest that S3 does not have and nobody lists. What
+    /// is listed stays: where even that does not fit, the live edge goes on from memory.
+    fn make_room(&mut self) {
+        let Some(outbox) = self.shared.outbox.clone() else { return };
+        if !fs::is_nearly_full(self.directory.path()) {
+            self.crowded = false;
+            return;
+        }
+        if !std::mem::replace(&mut self.crowded, true) {
+            tracing::warn!(channel = %self.shared.channel, "the disk is nearly full: making room");
+        }
+        while let Some((key, name)) = self.shared.take_removed(|k| outbox.may_leave(k)) {
+            let deleted = self.delete(&key, &name);
+            self.note(deleted);
+        }
+        for _ in 0..GIVEN_UP_AT_ONCE {
+            if !fs::is_nearly_full(self.directory.path()) {
+                return;
+            }
+            let Some((key, name)) = self.shared.take_removed(|_| true) else { return };
+            tracing::error!(
+                channel = %self.shared.channel, run = %key.run, rendition = %name, k = key.k,
+                "given up: the disk is full, and S3 has not taken it"
+            );
+            outbox.give_up(&key.run, &name, key.k);
+            let deleted = self.delete(&key, &name);
+            self.note(deleted);
+        }
     }
 
     /// Deletes what was removed long enough ago.

@@ -20,7 +20,9 @@ mod process;
 mod viewers;
 
 use channel::ChannelFamilies;
-pub use channel::{ChannelMetrics, Counted, CueMetrics, LinkTimes, RenditionMetrics, StoreMetrics};
+pub use channel::{
+    ChannelMetrics, Counted, CueMetrics, LinkTimes, RenditionMetrics, StoreMetrics, UpstreamMetrics,
+};
 pub use http::{Cut, HttpMetrics, Refused};
 use process::Process;
 pub use viewers::{AudienceMetrics, ProtocolMetrics, ViewerMetrics};

@@ -7,6 +7,7 @@
 //! Our own writer: m3u8-rs knows neither parts nor skips nor hints. A rendition lists what it has
 //! itself, without waiting for the others. A channel that has ended is a plain playlist: nothing
 //! comes that a player could be early for; and an excerpt that has both its ends is one that never changes.
+//! A mirrored channel is live, and says nothing of what is being made.
 
 use std::fmt::Write;
 
@@ -66,6 +67,9 @@ fn write(
     }
     if let Some(open) = &track.open {
         writer.open(text, open)?;
+    }
+    if snapshot.mirrored {
+        return Ok(());
     }
     parts::hint(text, snapshot, (base, rendition), track)?;
     report::write(text, snapshot, index)

@@ -59,6 +59,7 @@ pub struct Timeline {
     /// What the last snapshot listed, and the video ticks of its [`Snapshot::revised`].
     outline: Outline,
     revised: i64,
+    mirrored: bool,
     version: u64,
 }
 
@@ -103,6 +104,7 @@ impl Timeline {
             gone_cues: VecDeque::new(),
             outline: Outline::default(),
             revised: 0,
+            mirrored: false,
             version: 0,
         }
     }
@@ -146,6 +148,18 @@ impl Timeline {
             }
         }
         timeline
+    }
+
+    /// The same as a mirror of another server's timeline, which it was at an earlier time too.
+    #[must_use]
+    pub fn mirrored(mut self, before: Option<Self>) -> Self {
+        self.mirrored = true;
+        if let Some(before) = before {
+            (self.version, self.revised) = (before.version, before.revised);
+            (self.outline, self.cues, self.gone_cues) =
+                (before.outline, before.cues, before.gone_cues);
+        }
+        self
     }
 
     /// Lists gaps in a rendition from where it is, or `head`, to before `until`.
@@ -470,6 +484,7 @@ impl Timeline {
             cues: Arc::clone(&self.cues),
             gone_cues: self.gone_cues.iter().map(|(_, id)| id.clone()).collect(),
             begins: None,
+            mirrored: self.mirrored,
             version: self.version,
         };
         let listed = snapshot.listed_runs();

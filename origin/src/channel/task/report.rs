@@ -20,6 +20,10 @@ use crate::clock::Clock as _;
 use crate::config::Periods;
 use crate::telemetry::metrics::{Counted, LinkTimes};
 
+/// A segment is in S3 within a second of its end where all is well, and within several where a store is
+/// slow; this old and with errors, somebody should look.
+const LATE_IN_S3: Duration = Duration::from_secs(30);
+
 impl Task {
     /// Something is wrong from now on, until it is [`over`](Self::over).
     pub(super) fn fail(&mut self, cause: Cause, what: String) {
@@ -122,6 +126,7 @@ impl Task {
         self.status.first_segment = listed.as_ref().and_then(|s| s.first_k());
         self.status.last_segment = listed.as_ref().and_then(|s| s.last_k());
         self.status.breaks = listed.as_deref().map(breaks).unwrap_or_default();
+        self.look_at_upstream();
         self.status.interrupted &= self.status.last_segment.is_none();
         self.status.last_error = self.incidents.trouble().map(str::to_owned);
         self.status.events = self.incidents.events().to_vec();
@@ -133,6 +138,23 @@ impl Task {
         self.context.metrics.av_skew.set(skew_ms.unwrap_or(0.0) / 1_000.0);
         self.context.metrics.state(self.status.state.word());
         self.context.status.send_replace(Arc::new(self.status.clone()));
+    }
+
+    /// Whether S3 takes what is made.
+    fn look_at_upstream(&mut self) {
+        self.status.s3 = self.context.store.stats().upstream;
+        let Some(s3) = &self.status.s3 else { return };
+        let late = Duration::from_millis(s3.backlog_ms) > LATE_IN_S3;
+        if s3.away || late && s3.trouble.is_some() {
+            let now = self.context.clock.now_millis();
+            let words = format!(
+                "S3 does not take segments: {} of them wait on disk, and nothing else is affected",
+                s3.backlog_segments
+            );
+            self.incidents.open(Cause::Upstream, now, words);
+        } else if !late {
+            self.over(&Cause::Upstream);
+        }
     }
 
     /// Takes the newest figures of the source's connection.
@@ -199,7 +221,7 @@ fn breaks(snapshot: &Snapshot) -> Vec<BreakStatus> {
 }
 
 /// A rendition as the status shows it.
-pub(super) fn describe(rendition: &Rendition) -> RenditionStatus {
+pub(in crate::channel) fn describe(rendition: &Rendition) -> RenditionStatus {
     RenditionStatus {
         name: rendition.name.to_string(),
         codec: rendition.track.config.codec_string().to_owned(),

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use packager::grid::Grid;
 use packager::grid::splices::Splices;
-use packager::media::{Config, Rendition};
+use packager::media::{Config, Rendition, RunId};
 use packager::scte35::Cue;
 use packager::time::{FrameRate, Rounding, Span, Timescale, Timestamp};
 use packager::timeline::{Lengths, Part, Run, Segment};
@@ -101,6 +102,8 @@ pub(in crate::store) enum Record {
     Segment(SegmentRecord),
     /// A segment was deleted.
     Removed(SegmentKey),
+    /// S3 has everything up to this number.
+    Drained { k: u64 },
 }
 
 /// What has changed of a channel's cues.
@@ -134,6 +137,29 @@ pub(in crate::store) struct StretchRecord {
     pub(in crate::store) first_k: u64,
     /// In video ticks.
     pub(in crate::store) start: i64,
+}
+
+impl StretchRecord {
+    /// The run in this stretch.
+    pub(in crate::store) fn run(
+        &self,
+        id: &RunId,
+        discontinuity: u64,
+        renditions: &Arc<[Rendition]>,
+        inits: &[Bytes],
+    ) -> Run {
+        Run {
+            id: id.clone(),
+            discontinuity,
+            stretch: self.stretch,
+            left_out: self.left_out.clone(),
+            lengths: self.lengths,
+            first_k: self.first_k,
+            start: self.start,
+            renditions: Arc::clone(renditions),
+            inits: inits.to_vec(),
+        }
+    }
 }
 
 impl From<&Run> for StretchRecord {
@@ -174,6 +200,21 @@ impl RunRecord {
             stretches: vec![StretchRecord::from(run)],
             renditions: renditions.iter().map(StoredRendition::from).collect(),
         }
+    }
+}
+
+impl RunRecord {
+    /// Whether one of its renditions is sound.
+    pub(in crate::store) fn is_sound(&self, rendition: &str) -> bool {
+        self.renditions.iter().any(|r| r.name == rendition && r.size.is_none())
+    }
+
+    /// When a segment of this run ends, in milliseconds since the epoch.
+    pub(in crate::store) fn end_ms(&self, segment: &SegmentRecord) -> Option<i64> {
+        let rendition = self.renditions.iter().find(|r| r.name == segment.key.rendition)?;
+        let end = segment.start.saturating_add_unsigned(segment.duration);
+        let end = Timestamp::new(end, rendition.timescale);
+        Some(end.ticks_in(Timescale::MILLIS, Rounding::Nearest))
     }
 }
 

@@ -29,6 +29,8 @@ pub(in crate::store) struct State {
     /// By acceptance.
     pub(in crate::store) cues: Vec<Cue>,
     pub(in crate::store) splices: Splices,
+    /// S3 has everything up to this number.
+    pub(in crate::store) drained: Option<u64>,
 }
 
 impl State {
@@ -78,6 +80,7 @@ impl State {
                 self.segments.remove(&key);
                 self.drop_if_empty(&key.run);
             }
+            Record::Drained { k } => self.drained = self.drained.max(Some(k)),
         }
     }
 
@@ -98,6 +101,7 @@ impl State {
         self.segments.clear();
         self.cues.clear();
         self.splices = Splices::default();
+        self.drained = None;
     }
 
     /// A run without a segment says nothing any more, except the newest: its first is to come. Nor do
@@ -132,7 +136,7 @@ impl State {
     /// How many records these are at the most.
     pub(in crate::store) fn len(&self) -> usize {
         let cues = self.cues.len().div_ceil(CUES_PER_RECORD);
-        self.runs.len().saturating_add(self.segments.len()).saturating_add(cues).saturating_add(3)
+        self.runs.len().saturating_add(self.segments.len()).saturating_add(cues).saturating_add(4)
     }
 
     /// The fewest records that add up to this.
@@ -153,6 +157,7 @@ impl State {
             let (splices, told) = (self.splices.clone(), told.to_vec());
             Record::Cues(CuesRecord { splices, told, gone: Vec::new() })
         });
-        format.chain(boot).chain(runs).chain(cues).chain(std::iter::once(mark))
+        let drained = self.drained.iter().map(|k| Record::Drained { k: *k });
+        format.chain(boot).chain(runs).chain(cues).chain(drained).chain(std::iter::once(mark))
     }
 }

@@ -13,11 +13,14 @@ use super::{ChannelLabel, Measure, Seconds};
 
 mod cues;
 mod link;
+mod upstream;
 
 use cues::CueFamilies;
 pub use cues::CueMetrics;
 use link::LinkFamilies;
 pub use link::LinkTimes;
+use upstream::UpstreamFamilies;
+pub use upstream::UpstreamMetrics;
 
 /// States of a channel, as in its status.
 const STATES: [&str; 5] = ["idle", "starting", "live", "holding", "ended"];
@@ -52,6 +55,7 @@ pub(super) struct ChannelFamilies {
     store_write_errors: Family<ChannelLabel, Counter>,
     store_late_writes: Family<ChannelLabel, Counter>,
     store_lost_segments: Family<ChannelLabel, Counter>,
+    upstream: UpstreamFamilies,
     part_publish: Family<ChannelLabel, Histogram, fn() -> Histogram>,
 }
 
@@ -98,6 +102,8 @@ pub struct StoreMetrics {
     pub late_writes: Counter,
     /// Segments dropped from memory before they were on disk.
     pub lost_segments: Counter,
+    /// Of its way into S3.
+    pub upstream: UpstreamMetrics,
 }
 
 /// What one rendition of a channel counts.
@@ -182,6 +188,7 @@ impl ChannelFamilies {
             store_write_errors: Family::default(),
             store_late_writes: Family::default(),
             store_lost_segments: Family::default(),
+            upstream: UpstreamFamilies::default(),
             part_publish: Family::new_with_constructor(|| Histogram::new(PUBLISH_BUCKETS)),
         }
     }
@@ -243,6 +250,7 @@ impl ChannelFamilies {
             registry.register_with_unit(name, help, Unit::Seconds, family.clone());
         }
         self.register_store(registry);
+        self.upstream.register(registry);
         registry.register_with_unit(
             "part_publish_latency",
             "From the last frame of a part received from the worker to the part being fetchable",
@@ -273,6 +281,7 @@ impl ChannelFamilies {
                 write_errors: families.store_write_errors.get_or_create_owned(&label),
                 late_writes: families.store_late_writes.get_or_create_owned(&label),
                 lost_segments: families.store_lost_segments.get_or_create_owned(&label),
+                upstream: families.upstream.of(&label),
             },
             part_publish: families.part_publish.get_or_create_owned(&label),
             families,

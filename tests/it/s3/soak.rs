@@ -26,12 +26,21 @@ fn published(server: &Server) -> Result<Vec<(f64, f64)>> {
     if buckets.is_empty() { Err(Failure::new("no histogram of parts")) } else { Ok(buckets) }
 }
 
-/// The bucket that 99 % of the parts between two looks fall into.
+/// Below which time 99 % of the parts between two looks were published: within its bucket as Prometheus
+/// has it, which is as if they were spread evenly.
 fn p99(before: &[(f64, f64)], after: &[(f64, f64)]) -> f64 {
     let grown: Vec<_> =
         before.iter().zip(after).map(|((bound, b), (_, a))| (*bound, a - b)).collect();
-    let all = grown.last().map_or(0.0, |(_, count)| *count);
-    grown.iter().find(|(_, count)| *count >= 0.99 * all).map_or(f64::INFINITY, |(bound, _)| *bound)
+    let wanted = 0.99 * grown.last().map_or(0.0, |(_, count)| *count);
+    let mut below = (0.0, 0.0);
+    for (bound, count) in grown {
+        if count >= wanted {
+            let share = (wanted - below.1) / (count - below.1).max(1.0);
+            return if bound.is_finite() { below.0 + (bound - below.0) * share } else { bound };
+        }
+        below = (bound, count);
+    }
+    f64::INFINITY
 }
 
 /// A channel on the air while S3 is as the script says for [`LENGTH`]; then it is well. Prints the
@@ -59,14 +68,17 @@ fn through(name: &str, script: impl Fn(&harness::s3::Asked) -> Fault + Send + 's
     let (before, during) = (p99(&start, &well), p99(&well, &ill));
     println!(
         "{name}: {segments} segments, none lost; backlog {} segments, {:.1} MB, sent in {took:.1?}; \
-         part publish p99 ≤ {:.0} ms before, ≤ {:.0} ms during",
+         part publish p99 {:.1} ms before, {:.1} ms during",
         backlog["backlog_segments"],
         backlog["backlog_bytes"].as_f64().unwrap_or(0.0) / 1e6,
         before * 1e3,
         during * 1e3,
     );
-    // Beside compilers a part is late for other reasons: then no later than it was before.
-    assert!(during <= before.max(PART_WITHIN), "p99 of parts {during} s, {before} s before");
+    // Beside compilers a part is late for other reasons: then not much later than it was before.
+    assert!(
+        during <= (1.5 * before).max(PART_WITHIN),
+        "p99 of parts {during} s, {before} s before"
+    );
     assert!(took < LENGTH, "faster than real time");
     server.stop()
 }
@@ -146,12 +158,15 @@ fn a_storm_on_old_segments_delays_no_part() -> Result {
     witness.finish()?.clean()?;
     let (before, during) = (p99(&start, &quiet), p99(&quiet, &after));
     println!(
-        "a storm of {CLIENTS} clients on old segments: {} answers in 60 s, part publish p99 ≤ {:.0} ms \
-         before, ≤ {:.0} ms during",
+        "a storm of {CLIENTS} clients on old segments: {} answers in 60 s, part publish p99 {:.1} ms \
+         before, {:.1} ms during",
         answers.load(Ordering::Relaxed),
         before * 1e3,
         during * 1e3
     );
-    assert!(during <= before.max(PART_WITHIN), "p99 of parts {during} s, {before} s before");
+    assert!(
+        during <= (1.5 * before).max(PART_WITHIN),
+        "p99 of parts {during} s, {before} s before"
+    );
     server.stop()
 }

@@ -13,7 +13,7 @@ fn fill(spool: &Path, left: u64) -> Result {
     let free = disk.f_bavail * disk.f_frsize;
     let filler = vec![0; usize::try_from(free.saturating_sub(left)).unwrap_or(0)];
     // What does not fit is left out, as on any full disk.
-    let _ = std::fs::write(spool.join("filler"), filler);
+    let _ = std::fs::write(spool.join(format!("filler-{left}")), filler);
     Ok(())
 }
 

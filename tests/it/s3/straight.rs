@@ -81,6 +81,11 @@ fn players_are_served_from_the_bucket_and_a_server_ends_when_it_has_everything()
         stream.write_all(request.as_bytes()).context("a request")?;
         waiting.push(stream);
     }
+    let line = format!("headwater_http_waiting_requests {WAITING}");
+    until("requests that wait", SOON, || {
+        let metrics = server.client.text(&server.admin_url("/metrics"))?;
+        Ok(Look::at(metrics.lines().any(|l| l == line).then_some(()), "other ones"))
+    })?;
     let began = Instant::now();
     server.signal(rustix::process::Signal::TERM)?;
     let mut answers = BTreeMap::new();

@@ -29,7 +29,7 @@ fn all_there(server: &Server) -> Result {
 }
 
 #[test]
-#[ignore = "until it has been seen beside compilers: `make soak`"]
+#[ignore = "more of real time than every run has: `make soak`"]
 fn a_full_disk_gives_up_what_costs_least_first_and_never_the_live_edge() -> Result {
     let store = Store::start()?;
     let front = Front::before(store.address)?;

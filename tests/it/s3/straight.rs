@@ -20,7 +20,7 @@ fn text(store: &Store, key: &str) -> Result<String> {
 }
 
 #[test]
-#[ignore = "until it has been seen beside compilers: `make soak`"]
+#[ignore = "more of real time than every run has: `make soak`"]
 fn players_are_served_from_the_bucket_and_a_server_ends_when_it_has_everything() -> Result {
     let store = Store::start()?;
     let section = format!("{}playlists = \"yes\"\n", store.section(store.address));

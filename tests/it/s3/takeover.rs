@@ -9,7 +9,7 @@ use super::*;
 const GONE: Duration = Duration::from_secs(5);
 
 #[test]
-#[ignore = "until it has been seen beside compilers: `make soak`"]
+#[ignore = "more of real time than every run has: `make soak`"]
 fn players_behind_an_edge_play_on_while_a_replica_stands_in_for_a_dead_primary() -> Result {
     let store = Store::start()?;
     let section = store.section(store.address);

@@ -43,6 +43,8 @@ pub struct Options {
     /// What leads from the manifest to the folder of the channel's runs, with a slash at the end; nothing
     /// where it lies in that itself.
     pub base: String,
+    /// Whether there is a set of key frames to search by, which somebody has to make when it is asked for.
+    pub key_frames: bool,
     /// Scheme and authority under which players reach the origin, without a slash at the end:
     /// `https://live.example.org`. Some players do not resolve a relative clock address.
     pub public_url: Option<String>,
@@ -58,6 +60,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             base: String::new(),
+            key_frames: true,
             public_url: None,
             clock: "/time".into(),
             language: "und".into(),

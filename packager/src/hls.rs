@@ -37,6 +37,8 @@ pub struct Options {
     /// What leads from the multivariant playlist to the folder of the channel's runs, with a slash at the
     /// end; nothing where it lies in that itself.
     pub base: String,
+    /// Whether playlists tell when what they list was made.
+    pub dates: bool,
     /// Language of the sound, as a BCP 47 tag; `und` where nobody said.
     pub language: String,
     /// What is told of cues.
@@ -45,7 +47,12 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { base: String::new(), language: "und".into(), markers: Markers::default() }
+        Self {
+            base: String::new(),
+            dates: true,
+            language: "und".into(),
+            markers: Markers::default(),
+        }
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! [`Timeline`] has one writer, the channel's task. After each change it publishes a [`Snapshot`],
 //! an immutable view that manifests are rendered from; a snapshot is never half of an update.
-//! Segments are shared between snapshots, so a new one costs a list of pointers.
+//! Segments and lists of them are shared between snapshots, so that one for a new part costs next to
+//! nothing.
 //!
 //! It holds no media bytes and decides no boundary: it records what the segmenter made.
 
@@ -19,11 +20,13 @@ use crate::time::{Rounding, Span, Timescale, Timestamp, rescale};
 mod absence;
 mod bandwidth;
 mod excerpt;
+mod segments;
 mod window;
 pub use crate::grid::splices::Moved;
 pub use crate::scte35::{Cue, CueEvent, End, EndsBy, INBAND_SCHEME};
 pub use bandwidth::Bandwidth;
 pub use excerpt::NoExcerpt;
+pub use segments::{PAGE, Segments};
 pub use window::{Removed, STAYS_NAMED, Timeline};
 
 /// A playlist never lists fewer segments than this, however short the window: players start three
@@ -249,7 +252,7 @@ pub enum State {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Track {
     /// Finished segments, oldest first, numbers without a hole.
-    pub segments: Vec<Arc<Segment>>,
+    pub segments: Segments,
     /// The segment being written, if its first part exists, or as soon as it is known to be a gap.
     pub open: Option<Arc<OpenSegment>>,
 }
@@ -352,29 +355,29 @@ impl Snapshot {
     /// The runs that have media in every rendition within the window, oldest first.
     pub fn listed_runs(&self) -> Vec<ListedRun> {
         let tracks: Vec<_> = (0..self.tracks.len()).map(|index| self.listed(index)).collect();
+        let Some(first) = tracks.first() else { return Vec::new() };
+        let has_media = |position: &usize| {
+            tracks.iter().all(|track| track.get(*position).is_some_and(|s| s.has_media()))
+        };
         let mut runs: Vec<ListedRun> = Vec::new();
-        for (position, segment) in tracks.first().copied().unwrap_or_default().iter().enumerate() {
-            if tracks.iter().any(|track| track.get(position).is_none_or(|other| !other.has_media()))
-            {
-                continue;
-            }
-            let (last_k, end) = (segment.k, Timestamp::new(segment.end(), segment.run.scale(0)));
-            let stretch = |run: &Run| (run.id.clone(), run.stretch);
-            match runs.last_mut() {
-                Some(listed) if stretch(&listed.run) == stretch(&segment.run) => {
-                    (listed.last_k, listed.end) = (last_k, end);
+        let mut from = 0;
+        while let Some(head) = first.get(from) {
+            let run = &head.run;
+            let same = |s: &Arc<Segment>| (&s.run.id, s.run.stretch) == (&run.id, run.stretch);
+            // A window of a day has few runs and many segments.
+            let to = from + first.get(from..).map_or(0, |rest| rest.partition_point(same)).max(1);
+            if let Some(last) = (from..to).rev().find(has_media).and_then(|at| first.get(at)) {
+                let (mut first_k, mut start) = (run.first_k, run.start);
+                if let Some(begins) = self.begins.filter(|begins| begins.first_k > first_k)
+                    && runs.is_empty()
+                {
+                    (first_k, start) = (begins.first_k, begins.start);
                 }
-                _ => {
-                    let run = Arc::clone(&segment.run);
-                    let (mut first_k, mut start) = (run.first_k, run.start);
-                    if let Some(begins) = self.begins.filter(|begins| begins.first_k > first_k)
-                        && runs.is_empty()
-                    {
-                        (first_k, start) = (begins.first_k, begins.start);
-                    }
-                    runs.push(ListedRun { run, first_k, start, last_k, end });
-                }
+                let end = Timestamp::new(last.end(), last.run.scale(0));
+                let (run, last_k) = (Arc::clone(run), last.k);
+                runs.push(ListedRun { run, first_k, start, last_k, end });
             }
+            from = to;
         }
         runs
     }

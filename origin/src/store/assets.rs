@@ -206,7 +206,7 @@ impl Timeline {
         };
         let track = |rows: Vec<Row>| {
             let segments = rows.into_iter().map(segment).collect::<Option<Vec<_>>>()?;
-            Some(Track { segments, open: None })
+            Some(Track { segments: segments.into(), open: None })
         };
         let tracks: Option<Vec<_>> = self.tracks.into_iter().map(track).collect();
         let tracks = tracks.ok_or_else(invalid)?;

@@ -24,7 +24,7 @@ use packager::cmaf::read;
 use packager::media::{Name, Rendition, RunId, Sample, Track as Coding};
 use packager::segmenter::Position;
 use packager::time::{Rounding, Timescale, Timestamp};
-use packager::timeline::{Format, OpenSegment, Promise, Run, Segment, Timeline, Track};
+use packager::timeline::{Format, OpenSegment, Promise, Run, Segment, Segments, Timeline, Track};
 
 use super::fs::{Directory, Files};
 use super::holds::Holds;
@@ -180,7 +180,7 @@ pub(super) fn read_back(state: &State, directory: &Directory, runs: &[Files]) ->
     let same: Vec<_> = same.collect();
     let (mut tracks, mut pictures, mut open) = (Vec::new(), Vec::new(), BTreeMap::new());
     for index in 0..newest.names.len() {
-        let mut track = Track { segments: Vec::new(), open: None };
+        let mut track = Track { segments: Segments::default(), open: None };
         track.segments.extend(same.iter().flat_map(|run| run.segments(index)));
         let spooled = newest.open(index);
         pictures.push(newest.picture(index, spooled.as_ref()));

@@ -84,7 +84,8 @@ pub(super) fn sets(
     template: &Template<'_>,
 ) -> Vec<AdaptationSet> {
     let pictures = pictures(snapshot, options, template);
-    let keys = pictures.as_ref().map(|pictures| key_frames::set(pictures, template.grid));
+    let keys = pictures.as_ref().filter(|_| options.key_frames);
+    let keys = keys.map(|pictures| key_frames::set(pictures, template.grid));
     [pictures, sound(snapshot, options, template), keys].into_iter().flatten().collect()
 }
 

@@ -21,6 +21,7 @@ use crate::time::{Rounding, Span, Timescale, Timestamp};
 use crate::timeline::{Cue, End, Snapshot};
 
 /// The tags of a playlist.
+#[derive(Clone)]
 pub(super) struct CueOut<'a> {
     style: CueStyle,
     cues: &'a [Cue],
@@ -30,6 +31,11 @@ pub(super) struct CueOut<'a> {
 impl<'a> CueOut<'a> {
     pub(super) fn new(snapshot: &'a Snapshot, style: CueStyle) -> Self {
         Self { style, cues: &snapshot.cues, scale: snapshot.format.grid.video_scale() }
+    }
+
+    /// Whether there is anything to tell.
+    pub(super) fn tells(&self) -> bool {
+        !self.cues.is_empty()
     }
 
     /// Writes what stands before segment `k`, which begins at `start`.

@@ -16,7 +16,7 @@ use crate::timeline::{Snapshot, State};
 pub fn iframes(snapshot: &Snapshot, index: usize, skip: Skip, options: &Options) -> String {
     let mut text = String::new();
     // Writing into a String can't fail.
-    let _ = write(&mut text, snapshot, index, skip, &options.base);
+    let _ = write(&mut text, snapshot, index, skip, options);
     text
 }
 
@@ -25,7 +25,7 @@ fn write(
     snapshot: &Snapshot,
     index: usize,
     skip: Skip,
-    base: &str,
+    Options { base, dates, .. }: &Options,
 ) -> std::fmt::Result {
     let rendition = snapshot.renditions.get(index).filter(|r| r.video().is_some());
     let (Some(rendition), Some(track)) = (rendition, snapshot.tracks.get(index)) else {
@@ -36,14 +36,8 @@ fn write(
     let kind = Kind::of(snapshot.state, true);
     let left = Left { skip, skipped, markers: &Markers::NONE };
     head::write(text, snapshot, track, kind, left)?;
-    let mut writer = Writer::new(snapshot, base, rendition, index, Rows::Keys);
-    for (position, segment) in snapshot.listed_whole(index).0.iter().enumerate() {
-        if position < skipped {
-            writer.pass(segment);
-        } else {
-            writer.segment(text, segment)?;
-        }
-    }
+    let mut writer = Writer::new(snapshot, base, rendition, index, Rows::Keys).dated(*dates);
+    writer.segments(text, &track.segments, snapshot.listed_whole(index).0, skipped)?;
     if let Some(gap) = track.open.as_ref().filter(|open| live && open.gap.is_some()) {
         writer.open(text, gap)?;
     }

@@ -31,7 +31,7 @@ fn write(
     snapshot: &Snapshot,
     index: usize,
     skip: Skip,
-    Options { base, markers, .. }: &Options,
+    Options { base, dates, markers, .. }: &Options,
 ) -> std::fmt::Result {
     let (Some(rendition), Some(track)) =
         (snapshot.renditions.get(index), snapshot.tracks.get(index))
@@ -49,16 +49,11 @@ fn write(
         interstitials::write(text, snapshot, list)?;
     }
     let rows = if live { Rows::with_parts(snapshot, index) } else { Rows::Plain };
-    let mut writer =
-        Writer::new(snapshot, base, rendition, index, rows).telling(snapshot, markers.style);
+    let mut writer = Writer::new(snapshot, base, rendition, index, rows)
+        .telling(snapshot, markers.style)
+        .dated(*dates);
     let (whole, closing) = snapshot.listed_whole(index);
-    for (position, segment) in whole.iter().enumerate() {
-        if position < skipped {
-            writer.pass(segment);
-        } else {
-            writer.segment(text, segment)?;
-        }
-    }
+    writer.segments(text, &track.segments, whole, skipped)?;
     if !live {
         return writeln!(text, "#EXT-X-ENDLIST");
     }

@@ -7,13 +7,14 @@
 //! variant with.
 
 use std::fmt::Write;
+use std::sync::Arc;
 
 use super::cue_out::CueOut;
 use super::decimal::seconds;
 use super::{CueStyle, parts};
 use crate::media::Rendition;
 use crate::time::{Rounding, Span, Timescale, Timestamp, iso};
-use crate::timeline::{OpenSegment, Run, Segment, Snapshot};
+use crate::timeline::{OpenSegment, PAGE, Run, Segment, Segments, Snapshot};
 
 /// Up to this length of window, in seconds, every segment carries its date; a longer one would be
 /// mostly dates.
@@ -40,12 +41,14 @@ impl Rows {
     }
 }
 
+#[derive(Clone)]
 pub(super) struct Writer<'a> {
     /// See [`super::Options::base`].
     base: &'a str,
     rendition: &'a Rendition,
     index: usize,
     rows: Rows,
+    dates: bool,
     dates_everywhere: bool,
     cues: Option<CueOut<'a>>,
     /// The segment before.
@@ -76,7 +79,8 @@ impl<'a> Writer<'a> {
     ) -> Self {
         let window = snapshot.format.window.ticks_in(Timescale::MILLIS, Rounding::Ceil);
         let dates_everywhere = window <= DATES_EVERYWHERE * 1000;
-        Self { base, rendition, index, rows, dates_everywhere, cues: None, last: None }
+        let (dates, cues, last) = (true, None, None);
+        Self { base, rendition, index, rows, dates, dates_everywhere, cues, last }
     }
 
     /// The same, with tags of breaks before their segments.
@@ -84,9 +88,64 @@ impl<'a> Writer<'a> {
         Self { cues: style.map(|style| CueOut::new(snapshot, style)), ..self }
     }
 
+    /// The same, with dates or without any.
+    pub(super) fn dated(self, dates: bool) -> Self {
+        Self { dates, ..self }
+    }
+
     /// Leaves out a segment.
     pub(super) fn pass(&mut self, segment: &'a Segment) {
         self.last = Some(Last::of(segment));
+    }
+
+    /// Writes the segments from a position on, whole pages of them as they were written before.
+    pub(super) fn segments(
+        &mut self,
+        text: &mut String,
+        all: &Segments,
+        listed: &'a [Arc<Segment>],
+        from: usize,
+    ) -> std::fmt::Result {
+        if let Some(before) = from.checked_sub(1).and_then(|before| listed.get(before)) {
+            self.pass(before);
+        }
+        let mut at = from;
+        while let Some(segment) = listed.get(at) {
+            let Some((page, last)) = self.page(listed, at) else {
+                self.segment(text, segment)?;
+                at += 1;
+                continue;
+            };
+            let keys = if self.rows == Rows::Keys { "keys " } else { "" };
+            let lines = all.page(at, &format!("{keys}{}", self.base), || {
+                let mut lines = String::new();
+                let mut writer = self.clone();
+                // Writing into a String can't fail.
+                let _ = page.iter().try_for_each(|segment| writer.segment(&mut lines, segment));
+                lines
+            });
+            text.push_str(&lines);
+            self.pass(last);
+            at += page.len();
+        }
+        Ok(())
+    }
+
+    /// The page that begins at a position, and its last segment, if all of it is there and what is written
+    /// of it follows from it alone.
+    fn page(
+        &self,
+        listed: &'a [Arc<Segment>],
+        at: usize,
+    ) -> Option<(&'a [Arc<Segment>], &'a Segment)> {
+        let first = listed.get(at).filter(|first| first.k.is_multiple_of(PAGE))?;
+        let page = listed.get(at..at.checked_add(usize::try_from(PAGE).ok()?)?)?;
+        let last = page.last()?;
+        let whole = last.k.checked_sub(first.k) == PAGE.checked_sub(1);
+        let follows = self.last.is_some_and(|before| before.k.checked_add(1) == Some(first.k));
+        let near = matches!(self.rows, Rows::PartsAfter(from) if parts::end_nanos(last, self.index) > from);
+        let told = self.cues.as_ref().is_some_and(CueOut::tells);
+        (whole && follows && !near && !told).then_some((page, &**last))
     }
 
     /// Writes a finished segment.
@@ -160,12 +219,8 @@ impl<'a> Writer<'a> {
             writeln!(text, "#EXT-X-MAP:URI=\"../{}{id}/{name}/init.mp4\"", self.base)?;
         }
         let after_a_gap = self.last.is_some_and(|last| last.gap);
-        if self.dates_everywhere
-            || !same_run
-            || !follows
-            || k.is_multiple_of(DATE_EVERY)
-            || after_a_gap
-        {
+        let due = self.dates_everywhere || k.is_multiple_of(DATE_EVERY);
+        if self.dates && (due || !same_run || !follows || after_a_gap) {
             let date = iso(Timestamp::new(start, run.scale(self.index)));
             writeln!(text, "#EXT-X-PROGRAM-DATE-TIME:{date}")?;
         }

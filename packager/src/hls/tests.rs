@@ -72,6 +72,40 @@ fn players_of_an_excerpt_that_goes_on_begin_where_it_does() {
     assert!(!media(&live, 0, Skip::Nothing, &options).contains("EXT-X-START"));
 }
 
+/// Whole pages are written once: what is put together of them is what is written in one go.
+#[test]
+fn a_playlist_of_pages_reads_as_one_that_is_written_anew() {
+    use crate::timeline::{PAGE, Segments};
+    let options = Options::default();
+    let mut example = Example::new(2 * 3_600);
+    let mut first = FIRST_K;
+    // Three runs with holes between them, none at a page's beginning.
+    for _ in 0..3 {
+        example.run(first);
+        example.push_all(first..first + 3 * PAGE + 7);
+        first += 3 * PAGE + 9;
+        let rows = |snapshot: &crate::timeline::Snapshot| {
+            let skips = [Skip::Nothing, Skip::Segments];
+            let lists = (0..4).flat_map(|index| skips.map(|skip| (index, skip)));
+            let lists = lists.flat_map(|(index, skip)| {
+                [media(snapshot, index, skip, &options), iframes(snapshot, index, skip, &options)]
+            });
+            lists.collect::<Vec<_>>()
+        };
+        let kept = example.snapshot();
+        let mut anew = (*kept).clone();
+        for track in &mut anew.tracks {
+            track.segments = Segments::from(track.segments.to_vec());
+        }
+        let written = rows(&kept);
+        assert_eq!(written, rows(&anew));
+        assert_eq!(written, rows(&kept), "of the pages that are kept now");
+        example.push_all(first - 2..first + 5);
+        first += 5;
+        assert_ne!(written, rows(&example.snapshot()));
+    }
+}
+
 /// A window of more than an hour, with a hole in it.
 fn long_window() -> std::sync::Arc<crate::timeline::Snapshot> {
     let mut example = Example::new(7200);

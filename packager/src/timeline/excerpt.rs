@@ -102,7 +102,7 @@ impl Snapshot {
         };
         let (begin, end) = (start_nanos(first, 0), end_nanos(last, 0));
         let renditions = Arc::clone(&last.run.renditions);
-        let track = |segments| Track { segments, open: None };
+        let track = |segments: Vec<_>| Track { segments: segments.into(), open: None };
         Ok(Self {
             renditions,
             tracks: tracks.into_iter().map(track).collect(),
@@ -121,8 +121,7 @@ impl Snapshot {
     fn going_on(&self, from: i64, first_k: u64) -> Self {
         let rest = |track: &Track| {
             let from = track.segments.partition_point(|segment| segment.k < first_k);
-            let segments = track.segments.get(from..).unwrap_or_default().to_vec();
-            Track { segments, open: track.open.clone() }
+            Track { segments: track.segments.rest(from), open: track.open.clone() }
         };
         let tracks: Vec<_> = self.tracks.iter().map(rest).collect();
         let head = tracks.first().and_then(|track| track.segments.first()).cloned();

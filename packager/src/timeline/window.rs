@@ -10,8 +10,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::absence::Absence;
+use super::segments::Pages;
 use super::{
-    Beginning, Format, Lengths, OpenSegment, Part, Promise, Run, Segment, Snapshot, State, Track,
+    Beginning, Format, Lengths, OpenSegment, Part, Promise, Run, Segment, Segments, Snapshot,
+    State, Track,
 };
 use crate::media::{Rendition, RunId};
 use crate::scte35::Cue;
@@ -79,6 +81,9 @@ struct Outline {
 struct Writing {
     segments: VecDeque<Arc<Segment>>,
     open: Option<OpenSegment>,
+    /// The segments as the newest snapshot has them, until one comes or goes.
+    shared: Option<Segments>,
+    pages: Arc<Pages>,
 }
 
 impl Timeline {
@@ -129,9 +134,9 @@ impl Timeline {
         for (rendition, Track { segments, open }) in tracks.into_iter().enumerate() {
             timeline.tracks.push(Writing::default());
             let end = open.as_ref().map(|open| open.k);
-            for segment in segments {
+            for segment in &segments {
                 timeline.fill_by(rendition, head, segment.k, &runs);
-                timeline.push_back(rendition, segment);
+                timeline.push_back(rendition, Arc::clone(segment));
             }
             if let Some(end) = end {
                 timeline.fill_by(rendition, head, end, &runs);
@@ -175,7 +180,7 @@ impl Timeline {
 
     fn push_back(&mut self, rendition: usize, segment: Arc<Segment>) {
         if let Some(track) = self.tracks.get_mut(rendition) {
-            track.segments.push_back(segment);
+            track.add(segment);
         }
     }
 
@@ -333,7 +338,7 @@ impl Timeline {
         // A gap is as long as players were told, whatever of it was made.
         let duration = open.gap.unwrap_or_else(|| open.made());
         let gap = open.gap.is_some();
-        track.segments.push_back(Arc::new(Segment {
+        track.add(Arc::new(Segment {
             k: open.k,
             run: open.run,
             start: open.start,
@@ -393,7 +398,7 @@ impl Timeline {
         let Some(track) = self.tracks.get_mut(rendition) else { return };
         for (k, start, end) in bounds {
             self.last_discontinuity = Some(run.discontinuity);
-            track.segments.push_back(Arc::new(Segment {
+            track.add(Arc::new(Segment {
                 k,
                 run: Arc::clone(run),
                 start,
@@ -461,8 +466,10 @@ impl Timeline {
         let mut removed = Vec::new();
         for (rendition, track) in self.tracks.iter_mut().enumerate() {
             while let Some(segment) = track.segments.pop_front_if(|segment| segment.k < k) {
+                track.shared = None;
                 removed.push(Removed { rendition, segment });
             }
+            track.pages.forget_before(k);
         }
         removed
     }
@@ -476,7 +483,7 @@ impl Timeline {
         let mut snapshot = Snapshot {
             format: Arc::clone(&self.format),
             renditions: Arc::clone(&self.renditions),
-            tracks: self.tracks.iter().map(Writing::track).collect(),
+            tracks: self.tracks.iter_mut().map(Writing::track).collect(),
             state: self.state,
             run: self.run.last().cloned(),
             revised: Timestamp::new(self.revised, scale),
@@ -515,11 +522,17 @@ impl Writing {
         open.max(last).map(|k| k + 1)
     }
 
-    fn track(&self) -> Track {
-        Track {
-            segments: self.segments.iter().cloned().collect(),
-            open: self.open.clone().map(Arc::new),
-        }
+    /// Adds a finished segment.
+    fn add(&mut self, segment: Arc<Segment>) {
+        self.shared = None;
+        self.segments.push_back(segment);
+    }
+
+    fn track(&mut self) -> Track {
+        let Self { segments, pages, .. } = self;
+        let list = || Segments::new(segments.iter().cloned().collect(), Arc::clone(pages));
+        let segments = self.shared.get_or_insert_with(list).clone();
+        Track { segments, open: self.open.clone().map(Arc::new) }
     }
 }
 

@@ -14,6 +14,7 @@ import { Session } from "./session";
 import { setText, stamp, within } from "./ui/dom";
 import { Overlay } from "./ui/overlay";
 import { Panel } from "./ui/panel";
+import { SeekBar } from "./ui/seekbar";
 
 const NAMES: Record<Format, string> = { hls: "LL-HLS in hls.js", dash: "LL-DASH in dash.js" };
 
@@ -37,6 +38,7 @@ export class Pane {
   readonly root = stamp("pane");
   readonly video: HTMLVideoElement;
   readonly history = new History();
+  readonly #seekBar: SeekBar;
   readonly #session: Session;
   readonly #latency: LatencyMeter;
   readonly #avsync: AvSyncMeter;
@@ -78,6 +80,10 @@ export class Pane {
     this.#overlay.onUnmute(() => {
       this.video.muted = false;
       void this.#avsync.start();
+    });
+    this.#seekBar = new SeekBar(this.root, this.video, channel, origin, {
+      live: () => this.#session.seekToLive(),
+      seek: (time) => this.#session.seek(time),
     });
     // media-chrome takes a playlist of known length for a recording, and would seek to the last
     // picture there is, where a player starves.
@@ -131,6 +137,7 @@ export class Pane {
       this.history.add(performance.now(), all);
     }
     this.#overlay.showSound(this.video);
+    this.#seekBar.show(now.mediaAgeMs === null ? null : this.#clock.nearly() - now.mediaAgeMs);
     this.#beacon.look();
     // Only a picture with a clock has ticks in its sound.
     if (now.clockMillis !== null) {
@@ -147,6 +154,7 @@ export class Pane {
     this.leave();
     this.#latency.stop();
     this.#avsync.stop();
+    this.#seekBar.end();
     this.#session.end();
     this.root.remove();
   }

@@ -145,6 +145,12 @@ export class Session {
     void this.#start();
   }
 
+  /** Goes to a time of the element. */
+  seek(time: number): void {
+    this.#player?.seek(time);
+    void this.#start();
+  }
+
   measure(latency: LatencyMeter, avsync: AvSyncMeter): Omit<Measurements, "stages"> {
     const video = this.#video;
     const samples = latency.samples.filter((sample) => sample.latency !== null);

@@ -78,6 +78,11 @@ export class DashPlayer implements Player {
     this.#player.seekToOriginalLive();
   }
 
+  // It leads an element back that somebody else has moved.
+  seek(time: number): void {
+    this.#player.seekToPresentationTime(time);
+  }
+
   // Periods are placed on the epoch: the element's time is the date.
   date(): number | null {
     return this.#ready() ? this.#video.currentTime * 1000 : null;

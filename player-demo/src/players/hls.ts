@@ -101,6 +101,13 @@ export class HlsPlayer implements Player {
     }
   }
 
+  seek(time: number): void {
+    const { media } = this.#hls;
+    if (media) {
+      media.currentTime = time;
+    }
+  }
+
   date(): number | null {
     return this.#hls.playingDate?.getTime() ?? null;
   }

@@ -30,6 +30,8 @@ export interface Player {
   select(name: string): void;
   /** Goes back to where a viewer who joins now would start. */
   seekToLive(): void;
+  /** Goes to a time of the element, and stays as far behind the live edge as that is. */
+  seek(time: number): void;
   /** The date of what is on the screen, milliseconds since the epoch; null before the first picture. */
   date(): number | null;
   destroy(): void;

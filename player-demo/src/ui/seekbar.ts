@@ -1,0 +1,131 @@
+// The bar under a picture: the channel's window, where the viewer is in it, and what was on at each place.
+
+import { clockTime } from "./format";
+import { KeyFrames } from "./keyframes";
+import { setText, within } from "./dom";
+
+/** Seconds behind the live edge within which a viewer is live: players stay some seconds behind it. */
+const LIVE = 12;
+/** A window shorter than this is not worth a bar. */
+const SHORTEST = 20;
+
+export interface Seekable {
+  readonly start: number;
+  readonly end: number;
+}
+
+/** What a browser lets be sought to; null before there is anything. */
+export function seekable({ seekable: ranges }: Pick<HTMLVideoElement, "seekable">): Seekable | null {
+  const last = ranges.length - 1;
+  return last < 0 ? null : { start: ranges.start(0), end: ranges.end(last) };
+}
+
+/** How far back something is, as viewers read it: −1:05. */
+export function back(seconds: number): string {
+  const whole = Math.max(0, Math.round(seconds));
+  const [hours, minutes, rest] = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60, whole % 60];
+  const two = (value: number): string => String(value).padStart(2, "0");
+  return `−${hours > 0 ? `${hours}:${two(minutes)}` : minutes}:${two(rest)}`;
+}
+
+/** Where the viewer goes. */
+export interface Go {
+  live(): void;
+  /** To a time of the element. */
+  seek(time: number): void;
+}
+
+export class SeekBar {
+  readonly #root: HTMLElement;
+  readonly #range: HTMLInputElement;
+  readonly #preview: HTMLElement;
+  readonly #canvas: HTMLCanvasElement;
+  readonly #label: HTMLElement;
+  readonly #place: HTMLElement;
+  readonly #video: HTMLVideoElement;
+  readonly #pictures: KeyFrames;
+  /** Date of the element's time 0, in milliseconds since the epoch. */
+  #zero: number | null = null;
+  #dragging = false;
+
+  constructor(pane: HTMLElement, video: HTMLVideoElement, channel: string, origin: string, go: Go) {
+    this.#root = within(pane, '[data-part="seek"]', HTMLElement);
+    this.#range = within(this.#root, "input", HTMLInputElement);
+    this.#preview = within(this.#root, '[data-part="preview"]', HTMLElement);
+    this.#canvas = within(this.#preview, "canvas", HTMLCanvasElement);
+    this.#label = within(this.#preview, "span", HTMLElement);
+    this.#place = within(this.#root, "output", HTMLElement);
+    this.#video = video;
+    this.#pictures = new KeyFrames(channel, origin);
+    this.#range.addEventListener("input", () => {
+      this.#dragging = true;
+      this.#look(Number(this.#range.value));
+    });
+    this.#range.addEventListener("change", () => {
+      this.#dragging = false;
+      this.#hide();
+      const [to, end] = [Number(this.#range.value), Number(this.#range.max)];
+      if (end - to < LIVE) {
+        go.live();
+      } else {
+        go.seek(to);
+      }
+    });
+    this.#range.addEventListener("pointermove", (event) => {
+      const { left, width } = this.#range.getBoundingClientRect();
+      const share = Math.min(1, Math.max(0, (event.clientX - left) / width));
+      const [start, end] = [Number(this.#range.min), Number(this.#range.max)];
+      this.#look(start + share * (end - start));
+    });
+    this.#range.addEventListener("pointerleave", () => this.#hide());
+    this.#range.addEventListener("blur", () => this.#hide());
+  }
+
+  /** Shows where things are; `date` is that of the picture on the screen. */
+  show(date: number | null): void {
+    const window = seekable(this.#video);
+    this.#root.hidden = window === null || window.end - window.start < SHORTEST;
+    if (!window || this.#root.hidden) {
+      return;
+    }
+    this.#zero = date === null ? this.#zero : date - this.#video.currentTime * 1000;
+    this.#range.min = String(window.start);
+    this.#range.max = String(window.end);
+    const behind = window.end - this.#video.currentTime;
+    if (!this.#dragging) {
+      this.#range.value = String(this.#video.currentTime);
+    }
+    const words = behind < LIVE ? "Live" : back(behind);
+    setText(this.#place, words);
+    this.#range.setAttribute("aria-valuetext", words);
+  }
+
+  end(): void {
+    this.#pictures.end();
+  }
+
+  // What was on at a time of the element.
+  #look(time: number): void {
+    const [start, end] = [Number(this.#range.min), Number(this.#range.max)];
+    const share = (time - start) / Math.max(1, end - start);
+    this.#preview.hidden = false;
+    this.#preview.style.setProperty("--at", `${Math.min(1, Math.max(0, share)) * 100}%`);
+    const date = this.#zero === null ? null : this.#zero + time * 1000;
+    setText(this.#label, date === null ? back(end - time) : `${back(end - time)} · ${clockTime(date).slice(0, 8)}`);
+    if (date !== null) {
+      this.#pictures.want(date, (picture) => this.#draw(picture));
+    }
+  }
+
+  #draw(picture: ImageBitmap): void {
+    [this.#canvas.width, this.#canvas.height] = [picture.width, picture.height];
+    this.#canvas.getContext("2d")?.drawImage(picture, 0, 0);
+    this.#canvas.hidden = false;
+  }
+
+  #hide(): void {
+    if (!this.#dragging) {
+      this.#preview.hidden = true;
+    }
+  }
+}

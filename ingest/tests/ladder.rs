@@ -185,7 +185,7 @@ fn gather(mut outputs: Receiver<Output>, grid: Grid) -> Gathering {
                     made.stats = stats;
                     told.send_modify(|(_, newest)| newest.clone_from(&made.stats));
                 }
-                Some(Output::Located { .. }) => {}
+                Some(Output::Located { .. } | Output::Film(_)) => {}
                 Some(Output::Exited { reason }) => {
                     assert!(reason.contains("exit status: 0"), "{reason}");
                     return made;

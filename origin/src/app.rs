@@ -17,7 +17,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, UdpSocket};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::task::Poll;
@@ -151,8 +151,11 @@ pub fn try_store(path: &std::path::Path) -> Result<String, Error> {
 }
 
 /// Runs as a media worker, until the server that started it wants no more.
-pub fn worker() -> ExitCode {
-    ingest::av::worker::main()
+pub fn worker(film: Option<&Path>) -> ExitCode {
+    match film {
+        Some(film) => ingest::av::worker::main_with_film(film),
+        None => ingest::av::worker::main(),
+    }
 }
 
 /// Runs a future on the program's runtime.

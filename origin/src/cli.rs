@@ -89,9 +89,37 @@ pub enum Command {
     Clip(Clip),
     /// List, rename and delete recordings and clips
     Assets(Assets),
+    /// Package a file into a folder that any web server can serve
+    ///
+    /// Through the same encoder and packager as a channel, as fast as the machine can: HLS and DASH over one
+    /// copy. One that was broken off goes on where it stopped. Ends with 0, or with 2 where it can't be done.
+    Package(Package),
     /// Run as a media worker; the server starts these itself
     #[command(hide = true)]
-    Worker,
+    Worker {
+        /// A file to be read
+        #[arg(long)]
+        film: Option<PathBuf>,
+    },
+}
+
+/// What to package.
+#[derive(Clone, Debug, Args)]
+pub struct Package {
+    /// The file: anything that FFmpeg reads
+    #[arg(value_name = "INPUT")]
+    pub input: PathBuf,
+    /// Heights of the video renditions, or `source` for its own pictures, which are H.264 or HEVC with AAC
+    /// then
+    #[arg(long, value_name = "LIST", default_value = "source")]
+    pub ladder: Ladder,
+    /// The folder; made if it is not there
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// Wished length of a segment in seconds, 1 to 6; a file's own end at its key frames
+    #[arg(long, value_name = "SECONDS", default_value_t = 4,
+          value_parser = clap::value_parser!(u64).range(1..=6))]
+    pub segment: u64,
 }
 
 /// How to run the server.
@@ -370,7 +398,16 @@ mod tests {
         assert_eq!((cli.log.filter.as_deref(), cli.log.format), (Some("debug"), log::Format::Json));
         assert!(matches!(parse("check --config a.toml").unwrap().command, Command::Check { .. }));
         assert!(parse("check").is_err(), "a check needs a file");
-        assert!(matches!(parse("worker").unwrap().command, Command::Worker));
+        assert!(matches!(parse("worker").unwrap().command, Command::Worker { film: None }));
+        let Command::Package(package) =
+            parse("package a.mp4 --ladder 180p,96p --out b").unwrap().command
+        else {
+            panic!("a file")
+        };
+        assert!(matches!(package.ladder, Ladder::Rungs(rungs) if rungs.len() == 2));
+        assert!(
+            parse("package a.mp4").is_err() && parse("package a.mp4 --out b --segment 9").is_err()
+        );
         let Command::Demo(demo) = parse("demo --http 127.0.0.1:0").unwrap().command else {
             panic!("a demo")
         };

@@ -7,7 +7,8 @@
 //! ```
 //! [`guardian`] holds the listening sockets and keeps this running; [`app`] is the composition root: it
 //! alone knows every part. `http` and `admin` read channels and the store; `channel` writes the store;
-//! nothing below them knows of HTTP. [`assets`] are what is kept of a channel beyond its window. [`viewers`] sums what players report, and [`cdn_check`] is a
+//! nothing below them knows of HTTP. [`assets`] are what is kept of a channel beyond its window. [`viewers`] sums what players report, [`package`] makes a folder of
+//! a file without any server, and [`cdn_check`] is a
 //! client: it looks at any server from outside and shares nothing with this one but a header's name.
 
 pub mod admin;
@@ -26,6 +27,7 @@ pub mod cue;
 pub mod guardian;
 pub mod http;
 pub mod network;
+pub mod package;
 pub mod signals;
 pub mod sockets;
 pub mod store;

@@ -1,16 +1,18 @@
 //! The `headwater` program.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command talks to its terminal")]
 
+use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use clap::Parser;
 use origin::app;
 use origin::asking;
 use origin::cdn_check;
-use origin::cli::{Cli, Command, check};
+use origin::cli::{Cli, Command, Package, check};
 use origin::config::Config;
 use origin::cue;
 use origin::guardian;
+use origin::package;
 use origin::telemetry::log;
 
 fn main() -> ExitCode {
@@ -57,9 +59,26 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             let (method, path, body) = what.what.order();
             return Ok(answered(&asking::ask(what.admin, (method, &path), body.as_ref())?));
         }
-        Command::Worker => return Ok(app::worker()),
+        Command::Package(what) => package(what)?,
+        Command::Worker { film } => return Ok(app::worker(film.as_deref())),
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Packages a file, with a line that tells how far it is where somebody is there to read it.
+fn package(what: Package) -> anyhow::Result<()> {
+    let watched = std::io::stderr().is_terminal();
+    let order = package::Order::of(what.input, &what.ladder, what.segment, what.out)?;
+    let made = package::run(&order, |progress| {
+        if watched {
+            eprint!("\r{progress}");
+        }
+    });
+    if watched {
+        eprintln!();
+    }
+    println!("{}", made?);
+    Ok(())
 }
 
 /// Prints what a server has said to an operator.

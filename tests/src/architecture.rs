@@ -53,6 +53,7 @@ const ORIGIN_MAY_NAME: &[(&str, &[&str])] = &[
     ("cli", &["cdn_check", "config", "cue", "telemetry"]),
     ("crash", &[]),
     ("asking", &[]),
+    ("package", &["cli", "config"]),
     ("cue", &["asking"]),
     ("assets", &["channel", "clock", "store"]),
     ("cdn_check", &["http"]),
@@ -79,6 +80,7 @@ const ORIGIN_MAY_NAME: &[(&str, &[&str])] = &[
 const ORIGIN_MAY_NAME_INGEST: &[(&str, &str)] = &[
     ("app", ""),
     ("channel", ""),
+    ("package", "av"),
     ("webrtc", ""),
     ("config", "secret"),
     ("config", "srt"),

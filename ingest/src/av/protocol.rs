@@ -20,7 +20,7 @@ mod wire;
 pub use wire::{Error, HEAD, MAX_BODY, Wire, read_head};
 
 /// Raised whenever a message changes its form.
-pub const VERSION: u32 = 5;
+pub const VERSION: u32 = 6;
 
 /// How the worker finds UTC: the server reads the wall clock once and both carry it on by the
 /// machine's monotonic clock.
@@ -65,6 +65,53 @@ pub enum Role {
     },
     /// Draw and encode the demo's picture.
     Broadcast(Scene),
+    /// Read a file.
+    Film(FilmWork),
+}
+
+/// What is to be done with a file.
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FilmWork {
+    /// Tell what is in it.
+    Look,
+    /// Hand its coded samples on as they are; times in nanoseconds of its own clock.
+    AsItIs {
+        /// Its frame rate.
+        rate: FrameRate,
+    },
+    /// Make a ladder of it, as fast as that can be done.
+    Ladder {
+        /// The video renditions; audio comes after them.
+        rungs: Vec<Rung>,
+        /// Frame rate, audio rate and boundaries. The film begins at boundary 1.
+        grid: Grid,
+        /// When its first picture is on its own clock.
+        first_nanos: i64,
+        /// First segment that is wanted.
+        from_k: u64,
+    },
+}
+
+/// What is in a file.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct FilmFacts {
+    /// Width of its pictures in pixels.
+    pub width: u16,
+    /// Height of its pictures in pixels.
+    pub height: u16,
+    /// Their rate, on average; a standard one where it is near to that.
+    pub rate: Option<FrameRate>,
+    /// How long it says that it is.
+    pub duration_ms: u64,
+    /// Pictures from one key frame to the next, as it mostly is.
+    pub gop: Option<u32>,
+    /// What its pictures are coded with.
+    pub codec: String,
+    /// What its sound is coded with, if it has any.
+    pub sound: Option<String>,
+    /// When its first picture is on its own clock, in nanoseconds.
+    pub first_nanos: i64,
 }
 
 /// What the demo's broadcaster makes.
@@ -208,6 +255,8 @@ pub enum FromWorker {
         /// `CLOCK_MONOTONIC` nanoseconds at which it left the encoder.
         encoded: i64,
     },
+    /// What is in a file.
+    Film(FilmFacts),
     /// How it is going; about once a second.
     Stats(Stats),
     /// Something worth a line in the log.

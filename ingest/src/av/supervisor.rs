@@ -38,13 +38,15 @@ use tokio::sync::mpsc;
 
 use crate::av::ladder::Rung;
 use crate::av::protocol::{
-    self, ClockBase, CodedSample, FromWorker, HEAD, Role, Start, Stats, ToWorker, Wire,
+    self, ClockBase, CodedSample, FilmFacts, FromWorker, HEAD, Role, Start, Stats, ToWorker, Wire,
     monotonic_nanos,
 };
 use crate::source::{SourceSample, Unit};
 
 mod demo;
+mod film;
 pub use demo::{BroadcastConfig, broadcast};
+pub use film::{FILM, FilmConfig, film};
 
 /// Messages that may wait for a worker: 2 s of 60 fps video with audio.
 const QUEUE_MESSAGES: usize = 256;
@@ -126,6 +128,8 @@ pub enum Output {
         /// When all of it was read from the worker.
         received: Instant,
     },
+    /// What is in a file.
+    Film(FilmFacts),
     /// How the worker is doing, about once a second.
     Stats(Stats),
     /// The worker is gone, and reaped; nothing comes after this.
@@ -345,6 +349,16 @@ fn start(
     clock: ClockBase,
     role: Role,
 ) -> io::Result<(Input, mpsc::Receiver<Output>)> {
+    start_with(program, channel, clock, role, &[])
+}
+
+fn start_with(
+    program: &Path,
+    channel: &str,
+    clock: ClockBase,
+    role: Role,
+    more: &[&OsStr],
+) -> io::Result<(Input, mpsc::Receiver<Output>)> {
     let (ours, theirs) = StdUnixStream::pair()?;
     ours.set_nonblocking(true)?;
     let socket = UnixStream::from_std(ours)?;
@@ -352,6 +366,7 @@ fn start(
     command
         .arg0(format!("headwater: {channel}"))
         .arg("worker")
+        .args(more)
         .env_clear()
         .envs(std::env::vars_os().filter(|(name, _)| inherited(name)))
         .stdin(Stdio::from(OwnedFd::from(theirs)))
@@ -471,6 +486,7 @@ async fn read_all(
                 Output::Sample { rendition, sample, captured, encoded, received }
             }
             Ok(FromWorker::Located { id, at }) => Output::Located { id, at },
+            Ok(FromWorker::Film(facts)) => Output::Film(facts),
             Ok(FromWorker::Stats(stats)) => Output::Stats(stats),
             Ok(FromWorker::Log { warning: true, text }) => {
                 tracing::warn!(pid, "worker: {text}");

@@ -4,7 +4,8 @@
 //! socket ─► main thread: decode ─► pictures (output clock) ─► a thread per rung ─┐
 //!                 └──────────────► sound (sample clock) ────► AAC thread ────────┴► link ─► socket
 //! ```
-//! A worker reads one socket and writes it back; it can open no file and no other socket. It ends
+//! A worker reads one socket and writes it back; it can open no file and no other socket, and where it reads a
+//! film, has opened that before. It ends
 //! when the socket closes or one of its threads does, and dies with its parent at the latest. Threads
 //! never wait for each other without a limit: a peer that does not read for `link`'s patience ends
 //! the worker.
@@ -12,6 +13,7 @@
 use std::io::Read;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,6 +30,7 @@ mod confine;
 mod cuts;
 mod decode;
 mod encode;
+mod film;
 mod ladder;
 mod link;
 mod meter;
@@ -49,6 +52,8 @@ enum Error {
     Protocol(#[from] protocol::Error),
     #[error("the first message is not a start")]
     NotStarted,
+    #[error("there is no file to read")]
+    NoFilm,
     #[error("a part of the ladder stopped working")]
     Crippled,
     #[error("{what}: {error}")]
@@ -67,6 +72,15 @@ impl Error {
 /// Runs a worker on standard input, which must be a socket to the supervisor. The exit code is 0
 /// after an orderly end.
 pub fn main() -> ExitCode {
+    with(None)
+}
+
+/// The same for a worker that reads a file, which it opens before it gives files up.
+pub fn main_with_film(path: &Path) -> ExitCode {
+    with(Some(path))
+}
+
+fn with(film: Option<&Path>) -> ExitCode {
     dies_with_parent();
     ffmpeg_next::log::set_level(ffmpeg_next::log::Level::Error);
     let socket = match std::io::stdin().as_fd().try_clone_to_owned() {
@@ -75,10 +89,12 @@ pub fn main() -> ExitCode {
     };
     let Ok(writing) = socket.try_clone() else { return ExitCode::FAILURE };
     let Ok((link, writer)) = link::open(writing) else { return ExitCode::FAILURE };
+    let film = film.map(film::Film::open).transpose();
     if let Err(reason) = confine() {
         link.log(true, reason);
     }
-    let result = run(Messages { socket: Arc::new(socket) }, &link);
+    let messages = Messages { socket: Arc::new(socket) };
+    let result = film.and_then(|film| run(messages, &link, film));
     if let Err(error) = &result {
         link.send(&FromWorker::Failed { reason: error.to_string() });
     }
@@ -103,7 +119,7 @@ pub fn confine() -> Result<(), String> {
     confine::confine().map_err(|error| error.to_string())
 }
 
-fn run(messages: Messages, link: &Link) -> Result<(), Error> {
+fn run(messages: Messages, link: &Link, film: Option<film::Film>) -> Result<(), Error> {
     ffmpeg_next::init().map_err(Error::media("starting FFmpeg"))?;
     let Some(ToWorker::Start(start)) = messages.next()? else { return Err(Error::NotStarted) };
     match start.role {
@@ -111,6 +127,10 @@ fn run(messages: Messages, link: &Link) -> Result<(), Error> {
             let begin = ladder::Begin { grid, first_k_min, resume };
             let slate = ladder::Slate { name: &name, after: Duration::from_millis(slate_after_ms) };
             ladder::run(&messages, link, start.clock, (slate, &rungs), begin)
+        }
+        Role::Film(work) => {
+            let film = film.ok_or(Error::NoFilm)?;
+            film::run(messages, link, start.clock, film, work)
         }
         Role::Broadcast(scene) => broadcast::run(messages, link, start.clock, &scene),
     }

@@ -16,6 +16,10 @@ use std::time::Duration;
 use harness::bench::{Measure, Options};
 use harness::{Context, Failure, Result, bench};
 
+/// Some measures are of memory.
+#[global_allocator]
+static ALLOCATOR: bench::window::Counting = bench::window::Counting;
+
 /// A measure's name, what it measures and how long that takes, and how.
 type Entry = (&'static str, &'static str, fn(&Options) -> Result<Vec<Measure>>);
 
@@ -35,6 +39,10 @@ const MEASURES: &[Entry] = &[
     }),
     ("transport", "bytes of MPEG-TS per second of a core against ffmpeg, half a minute", |_| {
         bench::transport::measure()
+    }),
+    ("window", "playlists of a day in virtual time, half a minute", |_| bench::window::measure()),
+    ("package", "a file against ffmpeg and shaka-packager, a minute", |_| {
+        bench::package::measure()
     }),
     ("srt", "what SRT adds to the time to a segment, about 2 minutes", |_| bench::srt::measure()),
     ("edges", "low-latency viewers through nginx and Varnish, about 3 minutes", |_| {

@@ -70,6 +70,7 @@ mod kind {
     pub(super) const FAILED: u8 = 69;
     pub(super) const RUNG: u8 = 70;
     pub(super) const LOCATED: u8 = 71;
+    pub(super) const FILM: u8 = 72;
 }
 
 /// A message ready to be written: its head (length, kind, fields) and its payload, apart so that
@@ -269,6 +270,7 @@ impl FromWorker {
                 fields.put_i64(*encoded);
                 Wire::new(kind::SAMPLE, &fields, sample.data.clone())
             }
+            Self::Film(facts) => json(kind::FILM, facts),
             Self::Stats(stats) => json(kind::STATS, stats),
             Self::Log { warning, text } => {
                 let mut fields = vec![u8::from(*warning)];
@@ -310,6 +312,7 @@ impl FromWorker {
                 let sample = packager::media::Sample { dts, pts, duration, sync, data: body.rest };
                 Self::Sample { rendition, sample, captured, encoded }
             }
+            kind::FILM => Self::Film(body.json()?),
             kind::STATS => Self::Stats(body.json()?),
             kind::LOG => Self::Log { warning: body.u8()? != 0, text: body.text() },
             kind::FAILED => Self::Failed { reason: body.text() },

@@ -72,7 +72,10 @@ pub fn broadcast(config: BroadcastConfig) -> io::Result<mpsc::Receiver<Unit>> {
                         return;
                     }
                 }
-                Output::Stats(_) | Output::Rung { .. } | Output::Located { .. } => {}
+                Output::Stats(_)
+                | Output::Film(_)
+                | Output::Rung { .. }
+                | Output::Located { .. } => {}
                 Output::Exited { reason } => {
                     tracing::warn!(%reason, "the broadcaster ended");
                     return;

@@ -43,6 +43,11 @@ impl Pictures {
             VideoCodec::H264 => codec::Id::H264,
             VideoCodec::H265 => codec::Id::HEVC,
         };
+        Self::of(id, record)
+    }
+
+    /// The same for any codec.
+    pub(super) fn of(id: codec::Id, record: &Bytes) -> Result<Self, Error> {
         let mut context = open_context(id, record, "looking for the video decoder")?;
         limit_pixels(&mut context);
         let decoder =
@@ -121,6 +126,11 @@ impl Sound {
             AudioCodec::Ac3 => codec::Id::AC3,
             AudioCodec::Eac3 => codec::Id::EAC3,
         };
+        Self::of(id, record)
+    }
+
+    /// The same for any codec.
+    pub(super) fn of(id: codec::Id, record: &Bytes) -> Result<Self, Error> {
         let context = open_context(id, record, "looking for the audio decoder")?;
         let decoder =
             context.decoder().audio().map_err(Error::media("opening the audio decoder"))?;

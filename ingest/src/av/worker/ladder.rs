@@ -114,7 +114,7 @@ impl Drop for Sentinel {
     }
 }
 
-fn audio_rendition(encoder: &AudioEncoder, grid: &Grid) -> Result<Rendition, Error> {
+pub(super) fn audio_rendition(encoder: &AudioEncoder, grid: &Grid) -> Result<Rendition, Error> {
     let name = Name::parse("audio")
         .map_err(|error| Error::Codec { what: "the sound's name", error: error.to_string() })?;
     Ok(Rendition {

@@ -234,8 +234,14 @@ impl Desk {
 /// Puts a decoder's sound on the desk, in our format and speed.
 pub(super) struct Placer {
     desk: Arc<Desk>,
-    resampler: Option<(Kind, resampling::Context)>,
+    line: Line,
     steering: Steering,
+}
+
+/// Makes sound of any kind what our encoder takes.
+#[derive(Default)]
+pub(super) struct Line {
+    resampler: Option<(Kind, resampling::Context)>,
     stereo: Vec<[f32; 2]>,
 }
 
@@ -248,7 +254,7 @@ struct Kind {
 
 impl Placer {
     pub(super) fn new(desk: Arc<Desk>) -> Self {
-        Self { desk, resampler: None, steering: Steering::default(), stereo: Vec::new() }
+        Self { desk, line: Line::default(), steering: Steering::default() }
     }
 
     /// Places decoded sound whose first sample belongs at `at`, UTC nanoseconds. `prompt`: whether it
@@ -259,6 +265,19 @@ impl Placer {
         at: i64,
         prompt: bool,
     ) -> Result<(), Error> {
+        let stereo = self.line.stereo(sound)?;
+        let (position, correction) = self.steering.place(sample_at(at), stereo.len() as i64);
+        self.desk.write(position, stereo, prompt);
+        if let (Some(samples), Some((_, resampler))) = (correction, &mut self.line.resampler) {
+            compensate(resampler, samples);
+        }
+        Ok(())
+    }
+}
+
+impl Line {
+    /// Decoded sound in stereo, 48,000 samples a second.
+    pub(super) fn stereo(&mut self, sound: &frame::Audio) -> Result<&[[f32; 2]], Error> {
         let what = "resampling";
         let layout = match sound.channel_layout() {
             layout if layout.is_empty() => ChannelLayout::default(i32::from(sound.channels())),
@@ -284,16 +303,11 @@ impl Placer {
         let capacity = sound.samples() * SAMPLE_RATE as usize / kind.rate.max(1) as usize + 512;
         let mut output = frame::Audio::new(stereo, capacity, ChannelLayout::STEREO);
         resampler.run(sound, &mut output).map_err(Error::media(what))?;
-        let count = output.samples();
         let (left, right) = (output.plane::<f32>(0), output.plane::<f32>(1));
         self.stereo.clear();
+        let count = output.samples();
         self.stereo.extend(left.iter().zip(right).take(count).map(|(l, r)| [*l, *r]));
-        let (position, correction) = self.steering.place(sample_at(at), count as i64);
-        self.desk.write(position, &self.stereo, prompt);
-        if let Some(samples) = correction {
-            compensate(resampler, samples);
-        }
-        Ok(())
+        Ok(&self.stereo)
     }
 }
 

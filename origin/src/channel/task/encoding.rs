@@ -100,6 +100,8 @@ impl Task {
             }
             Event::Output(Output::Located { id, at }) => self.take_located(id, at).await,
             Event::Output(Output::Stats(stats)) => self.take_stats(stats),
+            // A ladder reads no file.
+            Event::Output(Output::Film(_)) => {}
             Event::Output(Output::Rung { rendition, on, at }) => {
                 self.switch_rung(rendition, on, at)
             }

@@ -23,7 +23,9 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> anyhow::Result<ExitCode> {
-    log::start(cli.log.filter.as_deref(), cli.log.format)?;
+    // Who packages a file reads how far it is.
+    let quiet = matches!(cli.command, Command::Package(_)).then_some("warn");
+    log::start(cli.log.filter.as_deref().or(quiet), cli.log.format)?;
     match cli.command {
         Command::Serve(how) => {
             let config = Config::find(how.config.as_deref())?;

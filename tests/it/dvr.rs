@@ -77,6 +77,51 @@ fn plays_through(stage: &Stage, with: &[Library], folder: &str, seconds: f64) ->
     Ok(())
 }
 
+/// Viewers of a live channel go back by so much, play there, and come back to its edge.
+fn back_and_live(viewers: &[Player], back: Duration) -> Result {
+    let seconds = back.as_secs_f64();
+    let behind = |viewer: &Player, what: &str, within: std::ops::Range<f64>| {
+        until(&format!("{what} in {:?}", viewer.library()), SOON, || {
+            let report = viewer.report()?;
+            let there = report.behind_ms.is_some_and(|ms| within.contains(&(ms / 1_000.0)));
+            Ok(Look::at(there.then_some(()), format!("{report:?}")))
+        })
+    };
+    for viewer in viewers {
+        viewer.wait_played(Duration::from_secs(5), SOON)?;
+        viewer.go_back(back)?;
+    }
+    for viewer in viewers {
+        behind(viewer, "a picture from then", seconds - 1.0..seconds + 8.0)?;
+        let played = viewer.played()?;
+        viewer.wait_played(played + Duration::from_secs(2), SOON)?;
+        behind(viewer, "still one from then", seconds - 1.0..seconds + 10.0)?;
+        viewer.go_live()?;
+    }
+    for viewer in viewers {
+        behind(viewer, "the live edge", 0.0..8.0)?;
+        assert!(viewer.report()?.fatal.is_empty(), "{:#?}", viewer.report()?);
+    }
+    Ok(())
+}
+
+/// Ten minutes and more of a channel, and back over all of them.
+pub(crate) fn ten_minutes_back() -> Result {
+    let server = Server::start(&[ChannelConfig::tiny("a").patient().with("window = \"15m\"")])?;
+    let mut source = Source::tiny(FrameRate::new(30, 1)).publish(&server.publish_url("a", None))?;
+    server.wait_playable("a", PLAYABLE_WITHIN)?;
+    let (first, _) = server.numbers("a")?;
+    let minutes = Duration::from_secs(630);
+    let segments = minutes.as_millis() as u64 / D_MS;
+    server.wait_segment("a", first + segments, minutes + Duration::from_secs(60))?;
+    let stage = Stage::open()?;
+    let live = [Library::HlsJs, Library::DashJs];
+    let live = live.map(|library| Player::start(&stage, library, &server.url(""), "a"));
+    let live = live.into_iter().collect::<Result<Vec<_>>>()?;
+    back_and_live(&live, Duration::from_secs(600))?;
+    source.check()
+}
+
 #[test]
 fn viewers_search_back_and_start_over_and_a_clip_has_its_exact_pictures() -> Result {
     let server = Server::start(&[ChannelConfig::tiny("a").patient()])?;
@@ -89,30 +134,7 @@ fn viewers_search_back_and_start_over_and_a_clip_has_its_exact_pictures() -> Res
     let live = live.into_iter().collect::<Result<Vec<_>>>()?;
     server.wait_segment("a", first + 12, Duration::from_secs(60))?;
 
-    // Back in a live channel, and to its edge again.
-    let back = Duration::from_secs(10);
-    for viewer in &live {
-        viewer.wait_played(Duration::from_secs(5), SOON)?;
-        viewer.go_back(back)?;
-    }
-    let behind = |viewer: &Player, what: &str, within: std::ops::Range<f64>| {
-        until(&format!("{what} in {:?}", viewer.library()), SOON, || {
-            let report = viewer.report()?;
-            let there = report.behind_ms.is_some_and(|ms| within.contains(&(ms / 1_000.0)));
-            Ok(Look::at(there.then_some(()), format!("{report:?}")))
-        })
-    };
-    for viewer in &live {
-        behind(viewer, "ten seconds back", 9.0..18.0)?;
-        let played = viewer.played()?;
-        viewer.wait_played(played + Duration::from_secs(2), SOON)?;
-        behind(viewer, "still back", 9.0..20.0)?;
-        viewer.go_live()?;
-    }
-    for viewer in &live {
-        behind(viewer, "the live edge", 0.0..8.0)?;
-        assert!(viewer.report()?.fatal.is_empty(), "{:#?}", viewer.report()?);
-    }
+    back_and_live(&live, Duration::from_secs(10))?;
     drop(live);
 
     // From a second within segment first + 5 on.

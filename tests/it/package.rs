@@ -35,12 +35,26 @@ fn package(input: &Path, out: &Path, ladder: &str) -> Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
+/// Any web server, on a folder; and its address.
+fn serve(out: &Path) -> Result<(Process, String)> {
+    let mut command = Command::new(workspace::python());
+    command.args(["-u", "-m", "http.server", "0", "--bind", "127.0.0.1", "--directory"]).arg(out);
+    let server = Process::spawn("http.server", &mut command, Stdout::Log, &out.join("server.log"))?;
+    let port = until("a web server", SOON, || {
+        let log = server.log();
+        let port = log.split("port ").nth(1).and_then(|rest| rest.split(' ').next());
+        Ok(Look::at(port.map(str::to_owned), log.clone()))
+    })?;
+    Ok((server, format!("http://127.0.0.1:{port}")))
+}
+
 /// A folder has the pictures of a file from the first to the last, by HLS and by DASH, and what is written
 /// in it keeps the rules.
 fn is_whole(out: &Path, feed: Feed, frames: u64) -> Result {
+    // ffmpeg 5.1 reads a manifest of DASH from a server only: it looks for files in the wrong folder.
+    let (_server, address) = serve(out)?;
     for manifest in ["index.m3u8", "manifest.mpd"] {
-        let path = out.join(manifest);
-        let seen = ffmpeg::frames(path.to_str().context("a path")?, &[], None)?;
+        let seen = ffmpeg::frames(&format!("{address}/{manifest}"), &[], None)?;
         let shown: Vec<_> =
             seen.iter().map(|f| f.mark.and_then(|mark| feed.frame_of(mark))).collect();
         assert_eq!(shown, (0..frames).map(Some).collect::<Vec<_>>(), "{manifest}");

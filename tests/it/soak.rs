@@ -253,3 +253,9 @@ fn live_sections_of_every_rate_are_cut_on_their_pictures_where_that_is_awkward()
 fn a_break_every_twenty_seconds_costs_no_latency() -> Result {
     crate::cues::often::session()
 }
+
+#[test]
+#[ignore = "minutes of real time: `make soak`"]
+fn viewers_go_ten_minutes_back_in_a_live_channel_and_to_its_edge_again() -> Result {
+    crate::dvr::ten_minutes_back()
+}

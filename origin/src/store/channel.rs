@@ -149,7 +149,7 @@ impl ChannelStore {
         let age = i64::try_from(limits.live_edge.as_nanos()).unwrap_or(i64::MAX);
         let mut index = Index::new(Caps { age, bytes: limits.live_edge_bytes });
         let mut adopted = Adopted::default();
-        for Files { run, .. } in &runs {
+        for Files { run, tracks } in &runs {
             let goes_on = going_on.as_ref() == Some(run);
             let stays = adopted.take(journal.state(), &directory, run, goes_on, &mut index);
             if stays
@@ -160,6 +160,10 @@ impl ChannelStore {
             }
             if !stays && !holds.has_run(run.as_str()) {
                 directory.remove_run(run).map_err(io("delete an old run in", path))?;
+            } else if !stays {
+                directory
+                    .remove_segments(run, tracks)
+                    .map_err(io("delete old segments in", path))?;
             }
         }
         // Files of a run that the journal has forgotten are numbered on the grid before this one.

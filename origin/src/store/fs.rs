@@ -110,6 +110,16 @@ impl Directory {
         ignore_absent(fs::remove_dir_all(self.run(run)))
     }
 
+    /// Deletes segments of a run.
+    pub(super) fn remove_segments(
+        &self,
+        run: &RunId,
+        tracks: &BTreeMap<Name, BTreeSet<u64>>,
+    ) -> io::Result<()> {
+        let all = tracks.iter().flat_map(|(name, numbers)| numbers.iter().map(move |k| (name, *k)));
+        all.into_iter().try_for_each(|(name, k)| remove_file(&self.segment(run, name, k)))
+    }
+
     /// The runs that left something here.
     pub(super) fn runs(&self) -> io::Result<Vec<Files>> {
         let mut runs = Vec::new();

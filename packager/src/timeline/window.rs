@@ -338,12 +338,15 @@ impl Timeline {
         // A gap is as long as players were told, whatever of it was made.
         let duration = open.gap.unwrap_or_else(|| open.made());
         let gap = open.gap.is_some();
+        let mut parts = open.parts;
+        // It may be in the window for days.
+        parts.shrink_to_fit();
         track.add(Arc::new(Segment {
             k: open.k,
             run: open.run,
             start: open.start,
             duration,
-            parts: open.parts,
+            parts,
             gap,
         }));
         self.absence.note(rendition, gap);

@@ -10,7 +10,7 @@ use packager::time::{FrameRate, Span};
 use packager::timeline::{Beginning, Lengths, Part, Snapshot, Timeline};
 
 use super::super::journal::Journal;
-use super::super::{ChannelStore, Limits, Media, MediaBody, Store};
+use super::super::{Asset, ChannelStore, Limits, Media, MediaBody, Store};
 use super::*;
 
 const RATE: FrameRate = FrameRate::new(30, 1);
@@ -596,4 +596,63 @@ fn multiply(from: &Path, to: &Path) {
             (false, false) => std::fs::hard_link(path, beside).unwrap(),
         }
     }
+}
+
+/// An asset outlives the window, restarts, the journal and the channel's format; and leaves nothing behind.
+#[tokio::test]
+async fn an_asset_survives_all_that_its_segments_journal_does_not() {
+    let mut channel = Channel::new().await;
+    for k in FIRST_K..FIRST_K + 8 {
+        channel.make(k, 10_000).await;
+    }
+    let excerpt = channel.timeline.snapshot().whole(FIRST_K + 1..FIRST_K + 4).unwrap();
+    let asset = Asset { id: "goal".into(), title: "Goal".into(), ..Asset::default() };
+    let asset = channel.channel.keep_asset(asset, &excerpt).unwrap();
+    let run = channel.run.id.clone();
+    // All of it leaves the window of ten segments.
+    for k in FIRST_K + 8..FIRST_K + 16 {
+        channel.make(k, 10_000).await;
+    }
+    let (_, root) = channel.die();
+    let segment = |k: u64| root.path().join(format!("news/{run}/720p/{k}.m4s"));
+    let bytes = std::fs::read(segment(FIRST_K + 2)).unwrap();
+    let there = async |why: &str| {
+        let store = Store::open(root.path(), Limits { grace: Duration::ZERO, ..limits() }).unwrap();
+        let news = store.channel(&name("news")).unwrap();
+        // What an earlier process removed is deleted within a second or two.
+        for _ in 0..500 {
+            if !segment(FIRST_K).exists() {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        assert!(!segment(FIRST_K).exists(), "{why}");
+        assert_eq!(news.assets(), [asset.clone()], "{why}");
+        let held = news.held(run.as_str(), "720p", FIRST_K + 2, None);
+        let media = held.or_else(|| news.read(run.as_str(), "720p", FIRST_K + 2)).expect(why);
+        assert_eq!(media.whole().await.unwrap(), bytes, "{why}");
+        let timeline = news.asset_timeline("goal").unwrap();
+        assert_eq!(timeline.tracks, excerpt.tracks, "{why}");
+        news
+    };
+    drop(there("a restart").await);
+    std::fs::write(root.path().join("news/journal"), b"").unwrap();
+    drop(there("a lost journal").await);
+    let news = there("another format").await;
+    let renditions = renditions();
+    let stored = StoredFormat {
+        grid: Grid::choose(RATE, 48_000, Span::millis(4_000), Span::millis(300)),
+        publish_delay: Span::millis(150),
+        window: Span::millis(16_000),
+        wishes: vec!["720p".into()],
+        renditions: renditions.iter().map(StoredRendition::from).collect(),
+    };
+    news.fix_format(stored).await;
+    drop(news);
+    let news = there("after another format").await;
+    assert!(news.remove_asset("goal").unwrap() && !news.remove_asset("goal").unwrap());
+    drop(news);
+    let store = Store::open(root.path(), limits()).unwrap();
+    drop(store.channel(&name("news")).unwrap());
+    assert!(!segment(FIRST_K + 2).exists(), "nothing holds it any more");
 }

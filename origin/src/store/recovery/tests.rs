@@ -627,7 +627,7 @@ async fn an_asset_survives_all_that_its_segments_journal_does_not() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         assert!(!segment(FIRST_K).exists(), "{why}");
-        assert_eq!(news.assets(), [asset.clone()], "{why}");
+        assert_eq!(news.assets(), std::slice::from_ref(&asset), "{why}");
         let held = news.held(run.as_str(), "720p", FIRST_K + 2, None);
         let media = held.or_else(|| news.read(run.as_str(), "720p", FIRST_K + 2)).expect(why);
         assert_eq!(media.whole().await.unwrap(), bytes, "{why}");

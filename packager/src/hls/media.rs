@@ -17,6 +17,9 @@ use super::segments::{Rows, Writer};
 use super::{Options, dateranges, interstitials, parts, report};
 use crate::timeline::{Snapshot, State};
 
+/// About what a segment's lines take, with a date every now and then.
+const SEGMENT_BYTES: usize = 60;
+
 /// Renders the media playlist of the rendition at `index`, or as much of it as `skip` leaves. URIs
 /// are relative to `/live/{channel}/{rendition}/`. Empty where there is no such rendition.
 pub fn media(snapshot: &Snapshot, index: usize, skip: Skip, options: &Options) -> String {
@@ -53,6 +56,8 @@ fn write(
         .telling(snapshot, markers.style)
         .dated(*dates);
     let (whole, closing) = snapshot.listed_whole(index);
+    // In one piece: a list of a day has three megabytes.
+    text.reserve(whole.len().saturating_sub(skipped).saturating_mul(SEGMENT_BYTES));
     writer.segments(text, &track.segments, whole, skipped)?;
     if !live {
         return writeln!(text, "#EXT-X-ENDLIST");

@@ -36,8 +36,9 @@ use super::{Error, Messages};
 use crate::av::ladder::Rung;
 use crate::av::protocol::{ClockBase, FilmFacts, FilmWork, FromWorker};
 
-/// Packets that are looked at for how far apart key frames are: some minutes of pictures and sound.
+/// Packets and key frames that are looked at for how far apart these are.
 const LOOKED_AT: usize = 20_000;
+const KEYS_LOOKED_AT: usize = 12;
 /// How far before the place where it goes on a film is read again: a decoder finds its feet by then.
 const BEFORE: i64 = 10_000_000_000;
 /// Nanoseconds of a second.
@@ -183,6 +184,9 @@ impl Film {
                 }
                 first = first.min(packet.pts);
                 pictures = pictures.saturating_add(1);
+                if keys.len() > KEYS_LOOKED_AT {
+                    break;
+                }
             }
         }
         let positive = |n: i32| u64::try_from(n).ok().filter(|n| *n > 0);

@@ -68,12 +68,12 @@ pub(super) fn write(
 }
 
 /// Has players of an excerpt that goes on begin where it does (§4.4.2.2), unless that is as near to the
-/// end as they play anyway. The offset is less than a frame: shaka-player 5 takes none for no tag at all.
+/// end as they play anyway. shaka-player 5 takes an offset of 0 for no tag at all.
 fn start_over(text: &mut String, snapshot: &Snapshot, track: &Track) -> std::fmt::Result {
     let least = HOLD_BACK * u64::from(snapshot.format.grid.target_duration());
     let segment = snapshot.format.grid.segment().ticks_in(Timescale::ONE, Rounding::Ceil);
     match track.segments.len() as u64 * segment > least + segment {
-        true => writeln!(text, "#EXT-X-START:TIME-OFFSET=0.001,PRECISE=YES"),
+        true => writeln!(text, "#EXT-X-START:TIME-OFFSET=0,PRECISE=YES"),
         false => Ok(()),
     }
 }

@@ -142,7 +142,7 @@ pub fn serve(config: &Config, guarded: bool) -> Result<(), Error> {
 ///
 /// # Errors
 /// The file has problems, names no such store, or that can't be used: the text says what to do.
-pub fn try_store(path: &std::path::Path) -> Result<String, Error> {
+pub fn try_store(path: &Path) -> Result<String, Error> {
     let config = Config::load(path)?;
     match &config.store.s3 {
         Some(s3) => upstream::try_out(s3),

@@ -271,6 +271,7 @@ impl Folder {
             cues: Arc::default(),
             gone_cues: Arc::default(),
             begins: None,
+            mirrored: false,
             version: 0,
         })
     }

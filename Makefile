@@ -57,7 +57,7 @@ test: check ## Everything CI runs
 
 .PHONY: soak
 soak: setup-test build ## The long real-time runs (about an hour)
-	HEADWATER_BIN=$(abspath $(BIN)) cargo test --locked -p headwater-tests --test it -- soak:: low_latency:: transport:: s3:: --ignored --test-threads=1 --nocapture
+	HEADWATER_BIN=$(abspath $(BIN)) cargo test --locked -p headwater-tests --test it -- soak:: low_latency:: s3:: --ignored --test-threads=1 --nocapture
 # What ships has no crash points.
 	cargo build --locked -p headwater-origin
 	HEADWATER_BIN=$(abspath $(TARGET_DIR)/debug/headwater) cargo test --locked -p headwater-tests --test it -- restart:: --ignored --test-threads=1 --nocapture

@@ -120,7 +120,6 @@ pub(crate) fn session(rate: FrameRate) -> Result {
 }
 
 #[test]
-#[ignore = "half a minute of real time, with an encoder for two rungs: `make soak`"]
 fn cues_of_a_recording_cut_on_their_pictures_with_and_without_a_registration() -> Result {
     session(FrameRate::new(30_000, 1_001))
 }

@@ -27,7 +27,6 @@ fn joined(bytes: &[u8]) -> Result<&[u8]> {
 /// and the next turn behind it in the same run. One whose groups of pictures are open, with MPEG audio,
 /// plays once, from the middle on, where it has no IDR picture.
 #[test]
-#[ignore = "a quarter of a minute with three encoders, not seen beside compilers: `make soak`"]
 fn a_file_whose_clock_turns_over_is_played_again_and_again_in_one_run() -> Result {
     let dir = tempfile::tempdir().context("a folder")?;
     let [aac, mp2, latm, hevc, open] =

@@ -21,9 +21,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use packager::cmaf::read;
+use packager::grid::Cut;
 use packager::media::{Name, Rendition, RunId, Sample, Track as Coding};
 use packager::segmenter::Position;
-use packager::time::{Rounding, Timescale, Timestamp};
+use packager::time::{Rounding, Span, Timescale, Timestamp};
 use packager::timeline::{Format, OpenSegment, Promise, Run, Segment, Segments, Timeline, Track};
 
 use super::fs::{Directory, Files};
@@ -138,7 +139,9 @@ pub(super) fn without_held(runs: &[Files], state: &State, holds: &Holds) -> Vec<
 }
 
 /// Closed segments whose records are not there. That a segment was closed is shown by the one behind
-/// it, which begins where it ends, or by the run behind its own.
+/// it, which begins where it ends, or by the run behind its own; or by its last part, where the source
+/// says when segments end: only a segment's last is shorter than others, and gone on with it would stand
+/// in the middle of another segment than the one that was seen.
 pub(super) fn unrecorded(
     state: &State,
     directory: &Directory,
@@ -154,14 +157,31 @@ pub(super) fn unrecorded(
                 missing.filter_map(|k| Spooled::read(directory, &files.run, name, *k)).collect();
             starts.extend(read.iter().map(|spooled| (spooled.k, spooled.start)));
             let is_over = state.runs.keys().next_back().is_some_and(|id| id != files.run.as_str());
+            let shortest = shortest_part(state, files.run.as_str(), name);
             let is_closed = |s: &&Spooled| {
-                is_over || starts.get(&s.k.saturating_add(1)).copied() == Some(s.end())
+                is_over
+                    || starts.get(&s.k.saturating_add(1)).copied() == Some(s.end())
+                    || s.last_part().is_some_and(|ticks| u64::from(ticks) < shortest)
             };
             let closed = read.iter().filter(is_closed);
             found.extend(closed.map(|spooled| spooled.record(&files.run, name)));
         }
     }
     found
+}
+
+/// What any part of a rendition but a segment's last lasts at the least, in its ticks; 0 where the grid
+/// says when segments end.
+fn shortest_part(state: &State, run: &str, name: &Name) -> u64 {
+    let grid = state.format.as_ref().map(|format| format.grid);
+    let Some(grid) = grid.filter(|grid| grid.cut == Cut::Source) else { return 0 };
+    let stored = state
+        .runs
+        .get(run)
+        .and_then(|run| run.renditions.iter().find(|rendition| rendition.name == name.as_str()));
+    let part = Span::new(grid.shortest_source_part(), grid.video_scale());
+    // A tick less: times of pictures are rounded.
+    stored.map_or(0, |stored| part.ticks_in(stored.timescale, Rounding::Floor).saturating_sub(1))
 }
 
 /// Reads back what there is to go on with; `None` if that is nothing.

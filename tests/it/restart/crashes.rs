@@ -257,7 +257,8 @@ fn killed_again_and_again(channel: ChannelConfig, kills: usize, seed: u64) -> Re
     let mut lives = Lives::start(&[channel.with("window = \"20s\"")], points, seed)?;
     let encoder = Encoder::start(lives.server.publish_url("a", None));
     lives.server.wait_playable("a", PLAYABLE_WITHIN)?;
-    let watch = Watch::new(&lives.server.url(""), "a").with_kills(DEAD_FOR);
+    // What a source's segment was hinted to go on with, filler may end it before.
+    let watch = Watch::new(&lives.server.url(""), "a").with_kills(DEAD_FOR).with_cuts();
     let witness = Witness::start(watch);
     while lives.is_next() {
         lives.next(SEGMENT, |_| ())?;

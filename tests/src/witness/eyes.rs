@@ -83,13 +83,15 @@ impl Eyes {
         self.record
     }
 
-    /// An answer; to a question asked twice if the server may have died over the first.
+    /// An answer; to a question asked again if the server may have died over it, and over it again.
     fn ask(&self, ask: impl Fn(&Client) -> Result<Response>) -> Result<Response> {
-        let answer = ask(&self.client);
         let refused = |failure: &Failure| failure.to_string().contains("refused");
-        match answer {
-            Err(failure) if self.watch.kills && !refused(&failure) => ask(&self.client),
-            answer => answer,
+        let mut again = if self.watch.kills { 2 } else { 0 };
+        loop {
+            match ask(&self.client) {
+                Err(failure) if again > 0 && !refused(&failure) => again -= 1,
+                answer => return answer,
+            }
         }
     }
 

@@ -80,12 +80,12 @@ pub(super) fn longest_frame_ns(tracks: &[Track]) -> i64 {
 
 /// What holds over all that a rendition has listed: I7, everything before a segment, missing or not,
 /// adds up to where its date says it stands. `due_ns` is where the next one is due. A run begins with the
-/// audio frame that contains its first picture, which the run before it has too: by that each seam may be
-/// off, and from there on is counted anew.
+/// audio frame that contains its first picture, and the run before it ends with one that contains where its
+/// pictures end: by both each seam may be off, and from there on is counted anew.
 pub(super) fn account(due_ns: &mut Option<i64>, object: &Object, frame_ns: i64) -> Vec<Broken> {
     let mut broken = Vec::new();
     let start = match (object.date_ns, *due_ns) {
-        (Some(date), Some(due)) if (date - due).abs() > frame_ns + DATE_TOLERANCE_NS => {
+        (Some(date), Some(due)) if (date - due).abs() > 2 * frame_ns + DATE_TOLERANCE_NS => {
             let off = date - due;
             broken.push(("I7", format!("segment {}: {off} ns are not accounted for", object.k)));
             // Told once; what follows is counted from here.

@@ -73,6 +73,11 @@ impl Spooled {
         self.start.saturating_add(length)
     }
 
+    /// How long its last part is, in ticks.
+    pub(super) fn last_part(&self) -> Option<u32> {
+        self.parts.last().map(|(part, _)| part.duration)
+    }
+
     /// Its newest sample that decoding can start with.
     pub(super) fn picture(&self) -> Option<Sample> {
         self.picture.clone()

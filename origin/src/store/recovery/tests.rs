@@ -430,6 +430,31 @@ async fn uneven_segments_that_stay_named_behind_the_window_are_read_back() {
 }
 
 #[tokio::test]
+async fn a_sources_segment_without_a_record_was_closed_if_its_last_part_is_short() {
+    for (cut, closed) in [(Cut::Source, true), (Cut::Grid, false)] {
+        let grid = Grid { cut, ..grid() };
+        let format = Arc::new(Format { grid, ..*format() });
+        let mut channel = Channel::of(format, Lengths::Even).await;
+        channel.make(FIRST_K, 900).await;
+        channel.segmenter.finish();
+        while let Some(output) = channel.segmenter.poll() {
+            if matches!(output, Output::Chunk(_)) {
+                write(&channel.channel, &mut channel.timeline, &channel.run.id, output).await;
+            }
+        }
+        let (before, root) = channel.die();
+        let left = recover(&journal_of(root.path()), root.path()).unwrap();
+        for (before, left) in before.tracks.iter().zip(&left.tracks) {
+            let open = before.open.as_ref().unwrap();
+            assert_eq!(left.open.is_none(), closed, "{cut:?}");
+            let segment = left.segments.first().map(|segment| segment.parts.clone());
+            let parts = segment.or_else(|| Some(left.open.as_ref()?.parts.clone()));
+            assert_eq!(parts, Some(open.parts.clone()));
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_run_that_had_not_begun_in_every_rendition_is_passed_over() {
     let mut channel = Channel::new().await;
     for k in FIRST_K..FIRST_K + 3 {

@@ -6,7 +6,7 @@ use std::path::Path;
 
 /// The rows that the list must have, in order.
 pub fn rows() -> impl Iterator<Item = String> {
-    let counted = [("A", 12), ("B", 14), ("C", 10), ("D", 20), ("E", 10), ("G", 10)];
+    let counted = [("A", 12), ("B", 14), ("C", 10), ("D", 20), ("E", 10), ("G", 10), ("H", 7)];
     let lettered = counted
         .into_iter()
         .flat_map(|(letter, last)| (1..=last).map(move |number| format!("{letter}{number}")));

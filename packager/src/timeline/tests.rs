@@ -191,14 +191,6 @@ fn the_window_drops_the_same_numbers_in_every_rendition() {
 }
 
 #[test]
-fn a_window_holds_six_segments_however_short() {
-    let mut example = Example::new(1);
-    example.run(FIRST_K);
-    example.push_all(FIRST_K..FIRST_K + 20);
-    assert_eq!(numbers(&example.snapshot(), 0), (14..20).collect::<Vec<_>>());
-}
-
-#[test]
 fn a_rendition_that_stopped_does_not_make_the_others_grow_for_ever() {
     let mut example = Example::new(16);
     example.run(FIRST_K);

@@ -107,14 +107,16 @@ resource "aws_cloudfront_distribution" "live" {
   dynamic "ordered_cache_behavior" {
     # The first that matches counts.
     for_each = [
-      { path = "*.m4s", policy = aws_cloudfront_cache_policy.media.id, compress = false },
-      { path = "*.mp4", policy = aws_cloudfront_cache_policy.media.id, compress = false },
-      { path = "*.m3u8", policy = aws_cloudfront_cache_policy.playlists.id, compress = true },
-      { path = "*.mpd", policy = aws_cloudfront_cache_policy.playlists.id, compress = true },
+      # Straight from the bucket: plain HLS and DASH of `playlists = "yes"`, without the server.
+      { path = "/${var.prefix}/*", origin = local.media, policy = aws_cloudfront_cache_policy.playlists.id, compress = true },
+      { path = "*.m4s", origin = local.live, policy = aws_cloudfront_cache_policy.media.id, compress = false },
+      { path = "*.mp4", origin = local.live, policy = aws_cloudfront_cache_policy.media.id, compress = false },
+      { path = "*.m3u8", origin = local.live, policy = aws_cloudfront_cache_policy.playlists.id, compress = true },
+      { path = "*.mpd", origin = local.live, policy = aws_cloudfront_cache_policy.playlists.id, compress = true },
     ]
     content {
       path_pattern           = ordered_cache_behavior.value.path
-      target_origin_id       = local.live
+      target_origin_id       = ordered_cache_behavior.value.origin
       viewer_protocol_policy = "redirect-to-https"
       allowed_methods        = ["GET", "HEAD", "OPTIONS"]
       cached_methods         = ["GET", "HEAD"]

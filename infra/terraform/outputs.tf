@@ -8,6 +8,7 @@ output "store" {
   value = {
     kind   = "s3"
     bucket = aws_s3_bucket.media.id
+    prefix = "${var.prefix}/"
     region = aws_s3_bucket.media.region
     user   = aws_iam_user.headwater.name
   }

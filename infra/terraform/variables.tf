@@ -8,6 +8,12 @@ variable "bucket" {
   type        = string
 }
 
+variable "prefix" {
+  description = "First folder of every key, and of the paths that are served straight from the bucket: `prefix` of `[store]` without its slash."
+  type        = string
+  default     = "headwater"
+}
+
 variable "aliases" {
   description = "Host names of viewers, covered by `certificate`; none for CloudFront's own."
   type        = list(string)

@@ -46,15 +46,19 @@ fn check_lists_every_problem_of_a_file_at_once() -> Result {
 }
 
 #[test]
-fn check_accepts_the_example() -> Result {
-    let example = workspace::root().join("infra/config/headwater.example.toml");
-    let output = check(&std::fs::read_to_string(&example).context("the example")?)?;
-    assert!(
-        output.status.success(),
-        "{}{}",
-        String::from_utf8_lossy(&output.stdout),
-        output.stderr
-    );
+fn check_accepts_what_is_shipped() -> Result {
+    for file in
+        ["config/headwater.example.toml", "compose/headwater.toml", "kubernetes/headwater.toml"]
+    {
+        let path = workspace::root().join("infra").join(file);
+        let output = check(&std::fs::read_to_string(&path).context(file)?)?;
+        assert!(
+            output.status.success(),
+            "{file}: {}{}",
+            String::from_utf8_lossy(&output.stdout),
+            output.stderr
+        );
+    }
     Ok(())
 }
 

@@ -92,5 +92,6 @@ pub(crate) fn side_by_side(goes_on: Duration, handshakes: u64) -> Result {
 
 #[test]
 fn mutated_streams_broken_handshakes_and_killed_publishers_leave_the_neighbours_alone() -> Result {
-    side_by_side(Duration::from_secs(15), 20_000)
+    // A million are the soak's: they want a core for themselves.
+    side_by_side(Duration::from_secs(15), 1_000)
 }

@@ -8,8 +8,8 @@
 //! ```
 //! It has a runtime of its own with one thread, so that signing, hashing and TLS never make a part
 //! late. S3 away is a backlog and nothing else: whatever is written here waits in the spool until the
-//! index in S3 names it. Nothing is listed, ever: keys follow from URLs ([`keys`]), and the index
-//! from a name that is known ([`index`]).
+//! index in S3 names it. Nothing is listed, ever: keys follow from URLs (`keys`), and the index
+//! from a name that is known (`index`).
 //!
 //! Conditions on writes are a check where a store heeds them, and no lock.
 

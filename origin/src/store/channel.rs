@@ -3,11 +3,11 @@
 //! The methods that change it hand a job to the writing thread, wait a moment for it and go on;
 //! the ones that read look into the index. It decides nothing about segments.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashSet};
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -20,12 +20,11 @@ use super::assets::{self, Asset};
 use super::fs::{Directory, Files};
 use super::holds::Holds;
 use super::journal::{
-    CuesRecord, Journal, Record, RunRecord, SegmentKey, SegmentRecord, State, StoredFormat,
-    StoredRendition,
+    CuesRecord, Journal, Record, RunRecord, SegmentKey, SegmentRecord, StoredFormat,
 };
 use super::live_edge::{Caps, Index, Key, Place};
 use super::outbox::Outbox;
-use super::recovery::{self, Left, Spooled};
+use super::recovery::{self, Left};
 use super::s3::keys::Keys;
 use super::s3::{FarError, Keep, Kind, Mirror, Source, Upstream};
 use super::writer::{Done, Job, Writer};
@@ -33,6 +32,12 @@ use super::{
     Error, Follower, Limits, Media, MediaBody, Recovered, Role, Root, Stats, UpstreamStats, io,
     join, spawn,
 };
+
+mod adopted;
+mod shared;
+use adopted::Adopted;
+use shared::Counters;
+pub(super) use shared::Shared;
 
 /// Jobs a channel may have waiting for its disk: about 15 s of four renditions in parts of 0.3 s.
 /// The bytes they hold are those of the live edge. What comes when it is full is written when its
@@ -685,178 +690,4 @@ fn segment_tag(run: &str, rendition: &str, k: u64, len: u64) -> String {
 /// The entity tag of a part.
 fn part_tag(run: &str, rendition: &str, k: u64, n: usize, len: u64) -> String {
     format!("\"{run}-{rendition}-{k}.{n}-{len}\"")
-}
-
-/// What is left of earlier processes and can be read.
-#[derive(Debug, Default)]
-struct Adopted {
-    runs: BTreeSet<String>,
-    segments: Vec<(Key, Name)>,
-}
-
-impl Adopted {
-    /// Puts a run with its closed segments into the index; false if it has none, and does not go on
-    /// either.
-    fn take(
-        &mut self,
-        state: &State,
-        directory: &Directory,
-        run: &RunId,
-        goes_on: bool,
-        index: &mut Index,
-    ) -> bool {
-        let id = run.as_str();
-        let Some(record) = state.runs.get(id) else { return false };
-        let track = |stored: &StoredRendition| {
-            let name = Name::parse(&stored.name).ok()?;
-            let init = directory.read_init(run, &name).ok()?;
-            Some((name, stored.timescale, init))
-        };
-        let Some(tracks) = record.renditions.iter().map(track).collect::<Option<Vec<_>>>() else {
-            return false;
-        };
-        let names: Vec<_> = tracks.iter().map(|(name, ..)| name.clone()).collect();
-        index.begin_run(run, tracks);
-        let before = self.segments.len();
-        for (at, segment) in state.segments.iter().filter(|(at, s)| at.run == id && s.has_media()) {
-            let rendition = names.iter().position(|name| name.as_str() == at.rendition);
-            let Some((rendition, name)) = rendition.and_then(|n| Some((n, names.get(n)?))) else {
-                continue;
-            };
-            let key = Key { run: run.clone(), rendition, k: at.k };
-            index.adopt(&key, segment.parts.iter().map(|(_, bytes, ..)| (*bytes).into()).collect());
-            self.segments.push((key, name.clone()));
-        }
-        if self.segments.len() == before && !goes_on {
-            index.remove_run(run);
-            return false;
-        }
-        self.runs.insert(id.to_owned());
-        true
-    }
-
-    /// Puts what a run had promised when it ended into the index, which has the run.
-    fn take_promised(&mut self, promise: &Promise, directory: &Directory, index: &mut Index) {
-        let names = index.inits(&promise.run).into_iter().map(|(name, _)| name);
-        for (rendition, name) in names.enumerate() {
-            for k in promise.numbers.clone() {
-                let path = directory.promised(&promise.run, &name, k);
-                let Some(spooled) = Spooled::read_file(&path, k) else { continue };
-                let (key, end) = (Key { run: promise.run.clone(), rendition, k }, spooled.end());
-                let (_, parts) = spooled.into_parts();
-                parts.into_iter().for_each(|part| index.push(&key, vec![part]));
-                index.close(&key, end);
-                self.segments.push((key, name.clone()));
-            }
-        }
-    }
-}
-
-/// What the channel's side and the writing thread share.
-#[derive(Debug)]
-pub(super) struct Shared {
-    pub(super) channel: Name,
-    directory: Directory,
-    index: RwLock<Index>,
-    /// What is kept beyond its time.
-    pub(super) holds: RwLock<Holds>,
-    /// Removed segments with the instant their time is up; the oldest first.
-    removed: Mutex<VecDeque<(Instant, Key, Name)>>,
-    current: Mutex<Option<RunId>>,
-    /// What S3 does not have yet, where this process sends anything there.
-    pub(super) outbox: Option<Arc<Outbox>>,
-    pub(super) counters: Counters,
-}
-
-impl Shared {
-    pub(super) fn read(&self) -> RwLockReadGuard<'_, Index> {
-        self.index.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(super) fn write(&self) -> RwLockWriteGuard<'_, Index> {
-        self.index.write().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Takes these off the list of what was removed.
-    fn keep(&self, window: &HashSet<Key>) {
-        let mut removed = self.removed.lock().unwrap_or_else(PoisonError::into_inner);
-        removed.retain(|(_, key, _)| !window.contains(key));
-    }
-
-    /// The next removed segment whose time is up at `now`, and which S3 has, if that is to have it.
-    pub(super) fn take_due(&self, now: Instant) -> Option<(Key, Name)> {
-        let may_leave = |k| self.outbox.as_ref().is_none_or(|outbox| outbox.may_leave(k));
-        let mut removed = self.removed.lock().unwrap_or_else(PoisonError::into_inner);
-        let next = removed.pop_front_if(|(due, key, _)| *due <= now && may_leave(key.k));
-        next.map(|(_, key, name)| (key, name))
-    }
-
-    /// The oldest removed segment whose number is one of those, whatever time it has, and which no asset
-    /// is made of.
-    pub(super) fn take_removed(&self, is_one: impl Fn(u64) -> bool) -> Option<(Key, Name)> {
-        let mut removed = self.removed.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_free = |key: &Key| is_one(key.k) && !self.is_held(&key.run, key.k);
-        let at = removed.iter().position(|(_, key, _)| is_free(key))?;
-        removed.remove(at).map(|(_, key, name)| (key, name))
-    }
-
-    /// Whether a segment stays beyond its time.
-    pub(super) fn is_held(&self, run: &RunId, k: u64) -> bool {
-        self.holds.read().unwrap_or_else(PoisonError::into_inner).has(run.as_str(), k)
-    }
-
-    /// Whether anything of a run does.
-    pub(super) fn holds_run(&self, run: &RunId) -> bool {
-        self.holds.read().unwrap_or_else(PoisonError::into_inner).has_run(run.as_str())
-    }
-
-    /// Lets go of what a holder held: what is not in the index any more, and so has had its time, is
-    /// deleted after the grace. The rest goes its way.
-    fn release(&self, holder: &str, grace: Duration) {
-        let free = self.holds.write().unwrap_or_else(PoisonError::into_inner).release(holder);
-        let due = Instant::now() + grace;
-        let mut removed = self.removed.lock().unwrap_or_else(PoisonError::into_inner);
-        for (run, k) in free {
-            let names = self.read().names(&run);
-            let names = if names.is_empty() { self.directory.renditions(&run) } else { names };
-            for (rendition, name) in names.into_iter().enumerate() {
-                let key = Key { run: run.clone(), rendition, k };
-                if !self.read().has(&key) {
-                    removed.push_back((due, key, name));
-                }
-            }
-        }
-    }
-
-    /// Whether a run is not the channel's current one.
-    pub(super) fn is_over(&self, run: &RunId) -> bool {
-        self.current.lock().unwrap_or_else(PoisonError::into_inner).as_ref() != Some(run)
-    }
-}
-
-#[derive(Debug, Default)]
-pub(super) struct Counter(AtomicU64);
-
-impl Counter {
-    pub(super) fn add(&self, n: u64) {
-        self.0.fetch_add(n, Ordering::Relaxed);
-    }
-    pub(super) fn subtract(&self, n: u64) {
-        self.0.fetch_sub(n, Ordering::Relaxed);
-    }
-    pub(super) fn set(&self, n: u64) {
-        self.0.store(n, Ordering::Relaxed);
-    }
-    pub(super) fn value(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
-}
-
-#[derive(Debug, Default)]
-pub(super) struct Counters {
-    /// Jobs handed over and not done.
-    pub(super) waiting: Counter,
-    pub(super) journal_bytes: Counter,
-    pub(super) write_errors: Counter,
-    pub(super) late_writes: Counter,
 }

@@ -13,6 +13,7 @@
 pub mod av;
 pub mod door;
 pub mod hub;
+mod receive_buffer;
 pub mod rtmp;
 pub mod secret;
 pub mod source;

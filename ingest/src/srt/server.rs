@@ -1,7 +1,8 @@
 //! The SRT door: takes callers, and drives a [`Feed`] for each.
 //!
 //! A caller is asked for its stream identifier in the handshake, before there is a connection
-//! (`doorman`). One whose handshake is through, passphrase and all, is published by a task of its own. The channel's queue sets the pace, as at every door; one log line per event, never a key.
+//! (`doorman`). One whose handshake is through, passphrase and all, is published by a task of its own. The
+//! channel's queue sets the pace, as at every door; one log line per event, never a key.
 
 use std::collections::HashMap;
 use std::net::UdpSocket;
@@ -9,13 +10,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use packager::media::Name;
-use tokio::time::timeout;
+use tokio::time::{MissedTickBehavior, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{error, info};
 
 use super::engine::{Connection, Engine};
 use super::library::Caller;
+use super::sieve::{self, Sieve};
 use super::{LATENCY, Link};
 use crate::door::Stats;
 use crate::hub::{Closed, Hub, Publication};
@@ -54,11 +56,21 @@ pub async fn serve(
     cancel: CancellationToken,
 ) {
     let tasks = TaskTracker::new();
-    let doorman = Arc::new(Doorman::new(hub.clone(), options.passphrases, Arc::clone(&stats)));
+    let sieve = match udp.try_clone() {
+        Ok(port) => Sieve::new(port.into(), Instant::now()),
+        Err(error) => {
+            error!(%error, "srt callers can't be taken");
+            return engine.stop().await;
+        }
+    };
+    let (passphrases, counts) = (options.passphrases, Arc::clone(&stats));
+    let doorman = Arc::new(Doorman::new(hub.clone(), passphrases, Arc::clone(&sieve), counts));
     let asked = Arc::clone(&doorman);
     let hook = Arc::new(move |caller: Caller<'_>| asked.decide(caller, Instant::now()));
     let mut connections = engine.listen(udp, options.latency, hook);
     let mut look = tokio::time::interval(LOOK_EVERY);
+    let mut ease = tokio::time::interval(sieve::WINDOW);
+    ease.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             biased;
@@ -70,6 +82,7 @@ pub async fn serve(
                 attend(&tasks, connection, hub.clone(), Arc::clone(&stats), cancel.clone());
             }
             _ = look.tick() => doorman.miss(Instant::now()),
+            _ = ease.tick(), if sieve.is_tight() => sieve.ease(),
         }
     }
     tasks.close();

@@ -24,15 +24,13 @@ use super::feed::Feed;
 use super::framing::may_hold_packets;
 use super::rtp::{self, Reorder};
 use crate::hub::{Hub, Publication, Request};
+use crate::receive_buffer;
 use crate::source::{Peer, Protocol};
 
 /// After so long without a datagram the sender is gone.
 pub const DEADLINE_SILENCE: Duration = Duration::from_secs(5);
 /// Largest datagram there is; seven transport packets are usual.
 const LARGEST: usize = 65_536;
-/// What the kernel may hold while a channel is busy: half a second at 60 Mb/s. It gives less where
-/// the system's limit (`net.core.rmem_max`) is lower.
-const KERNEL_BUFFER: usize = 4 * 1024 * 1024;
 
 /// What carries the transport packets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -226,8 +224,7 @@ fn bind(place: &Place) -> io::Result<UdpSocket> {
     };
     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
     let socket = socket_with(family, SocketType::DGRAM, flags, Some(ipproto::UDP))?;
-    // Less than that is no reason to do without.
-    let _ = sockopt::set_socket_recv_buffer_size(&socket, KERNEL_BUFFER);
+    receive_buffer::enlarge(&socket, "udp source");
     let group = place.address.ip();
     if group.is_multicast() {
         sockopt::set_socket_reuseaddr(&socket, true)?;

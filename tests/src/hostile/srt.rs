@@ -14,8 +14,10 @@ use crate::{Context, Result};
 const HANDSHAKE: usize = 64;
 /// Strangers that speak at a time.
 const AT_ONCE: usize = 8;
-/// How long a stranger waits for its cookie.
+/// How long strangers wait for their cookies, all together: a server that is flooded drops what it is asked.
 const ANSWER_WITHIN: Duration = Duration::from_millis(20);
+/// How much longer each of them looks for its own.
+const MOMENT: Duration = Duration::from_millis(1);
 /// Packets each of them sends before it comes from another port.
 const EACH: u64 = 40;
 
@@ -57,10 +59,8 @@ fn extension(kind: u16, words: u16, content: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// Asks for a cookie.
-fn cookie(socket: &UdpSocket, own: u32) -> Option<u32> {
-    let induction = control(0, 0, 0, &handshake(4, 2, 1, own, 0));
-    socket.send(&induction).ok()?;
+/// The cookie that has come for a stranger, if one has.
+fn cookie(socket: &UdpSocket) -> Option<u32> {
     let mut answer = [0; 2_048];
     let length = socket.recv(&mut answer).ok()?;
     let cookie = answer.get(..length)?.get(16 + 28..16 + 32)?;
@@ -112,23 +112,24 @@ pub fn assault(server: SocketAddr, seed: u64, count: u64, stop: &AtomicBool) -> 
     let mut outcome = Outcome::default();
     let mut number = 0;
     while outcome.sent < count && !stop.load(Ordering::Relaxed) {
-        let strangers: Vec<UdpSocket> = (0..AT_ONCE)
-            .map(|_| {
-                let socket = UdpSocket::bind("127.0.0.1:0").context("a stranger's port")?;
-                socket.connect(server).context("the SRT port")?;
-                socket.set_read_timeout(Some(ANSWER_WITHIN)).context("a stranger's port")?;
-                Ok(socket)
-            })
-            .collect::<Result<_>>()?;
-        for socket in &strangers {
+        let mut strangers = Vec::with_capacity(AT_ONCE);
+        for place in 0..AT_ONCE {
+            let socket = UdpSocket::bind("127.0.0.1:0").context("a stranger's port")?;
+            socket.connect(server).context("the SRT port")?;
+            let patience = if place == 0 { ANSWER_WITHIN } else { MOMENT };
+            socket.set_read_timeout(Some(patience)).context("a stranger's port")?;
             let mut dice = Dice::of(seed, number);
             number += 1;
             let own = 1 + dice.below(1 << 29) as u32;
-            let cookie = cookie(socket, own);
+            // A full buffer is the system's affair, here and below.
+            let _ = socket.send(&control(0, 0, 0, &handshake(4, 2, 1, own, 0)));
+            strangers.push((socket, dice, own));
+        }
+        for (socket, dice, own) in &mut strangers {
+            let cookie = cookie(socket);
             outcome.answered += u64::from(cookie.is_some());
             for _ in 0..EACH {
-                let packet = draw(&mut dice, own, cookie.unwrap_or(0));
-                // A full buffer is the system's affair.
+                let packet = draw(dice, *own, cookie.unwrap_or(0));
                 outcome.sent += u64::from(socket.send(&packet).is_ok());
             }
         }

@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use tracing::{error, warn};
 
 use super::{BACKLOG, Call, CallError, Chunk, Command, Connection, SILENCE, Shared};
+use crate::receive_buffer;
 use crate::srt::library::{
     Event, Hook, Interest, Library, Listener, PAYLOAD, Poll, Read, Socket, Wishes,
 };
@@ -150,7 +151,11 @@ impl Turns {
             watched.map_err(|error| error.to_string()).map(|()| listener)
         });
         match opened {
-            Ok(listener) => door.listener = Some(listener),
+            Ok(listener) => {
+                // Behind the library, which has just set it to what anybody may have.
+                receive_buffer::enlarge(&door.udp, "srt");
+                door.listener = Some(listener);
+            }
             Err(reason) => error!(reason, "srt callers can't be taken; trying again"),
         }
     }

@@ -1,6 +1,6 @@
 //! Who may publish over SRT: asked in the handshake, while the caller waits.
 //!
-//! The gate for callers that come too fast, the name, the key; then the passphrase that the channel
+//! The sieve counts them, the gate turns away who comes too fast; the name, the key; then the passphrase that the channel
 //! wants, which the library itself holds against the caller's. Of one that does not match it says
 //! nothing: no connection comes of that handshake, which is how it is found out and told. (The caller
 //! itself is told the code, as in every refusal.)
@@ -13,13 +13,14 @@ use std::time::{Duration, Instant};
 use packager::media::Name;
 use tracing::{debug, info};
 
-use crate::door::{Gate, Stats};
+use crate::door::{Gate, Stats, Talk};
 use crate::hub::{Hub, Refusal, Request};
 use crate::secret::Secret;
 use crate::source::Protocol;
 use crate::srt::LATENCY;
 use crate::srt::library::Caller;
 use crate::srt::reject::Reject;
+use crate::srt::sieve::Sieve;
 use crate::srt::stream_id::{self, Target};
 use crate::text::printable_name;
 
@@ -34,7 +35,10 @@ pub(super) struct Doorman {
     hub: Hub,
     passphrases: HashMap<Name, Secret>,
     gate: Gate,
+    sieve: Arc<Sieve>,
     stats: Arc<Stats>,
+    /// What is said of callers who are refused.
+    refusals: Mutex<Talk>,
     /// Callers that were let in, and have not come yet.
     expected: Mutex<HashMap<SocketAddr, Expected>>,
 }
@@ -48,9 +52,14 @@ struct Expected {
 }
 
 impl Doorman {
-    pub(super) fn new(hub: Hub, passphrases: HashMap<Name, Secret>, stats: Arc<Stats>) -> Self {
-        let expected = Mutex::default();
-        Self { hub, passphrases, gate: Gate::default(), stats, expected }
+    pub(super) fn new(
+        hub: Hub,
+        passphrases: HashMap<Name, Secret>,
+        sieve: Arc<Sieve>,
+        stats: Arc<Stats>,
+    ) -> Self {
+        let (gate, refusals, expected) = (Gate::default(), Mutex::default(), Mutex::default());
+        Self { hub, passphrases, gate, sieve, stats, refusals, expected }
     }
 
     /// The passphrase that a caller's connection needs, or why there will be none.
@@ -60,6 +69,7 @@ impl Doorman {
         now: Instant,
     ) -> Result<Option<Secret>, Reject> {
         let peer = caller.peer;
+        self.sieve.asked(peer.ip(), now);
         if let Err(shut) = self.gate.enter(peer.ip(), now) {
             self.stats.refused(shut.label());
             debug!(%peer, reason = shut.label(), "srt caller refused");
@@ -72,7 +82,7 @@ impl Doorman {
                 Ok(passphrase)
             }
             Err(denial) => {
-                self.refuse(peer, &denial);
+                self.refuse(peer, &denial, now);
                 Err(denial.reject().unwrap_or(Reject::FAILED))
             }
         }
@@ -85,12 +95,16 @@ impl Doorman {
         }
     }
 
-    fn refuse(&self, peer: SocketAddr, denial: &Denial) {
+    fn refuse(&self, peer: SocketAddr, denial: &Denial, now: Instant) {
         self.stats.refused(denial.label());
         denial.note(&self.hub);
         let code = denial.reject().map(|reject| reject.code());
         let channel = denial.channel();
-        info!(%peer, channel, reason = %denial, code, "srt caller refused");
+        let told = self.refusals.lock().unwrap_or_else(PoisonError::into_inner).may_say(now);
+        if let Some(unsaid) = told {
+            let unsaid = (unsaid > 0).then_some(unsaid);
+            info!(%peer, channel, reason = %denial, code, unsaid, "srt caller refused");
+        }
     }
 
     fn expect(&self, peer: SocketAddr, channel: String, has_passphrase: bool, since: Instant) {
@@ -112,7 +126,7 @@ impl Doorman {
         let missed: Vec<_> = missed.collect();
         drop(expected);
         for (peer, Expected { channel, has_passphrase, .. }) in missed {
-            self.refuse(peer, &Denial::Unmatched { channel, has_passphrase });
+            self.refuse(peer, &Denial::Unmatched { channel, has_passphrase }, now);
         }
     }
 }

@@ -297,8 +297,10 @@ async fn nobody_at_the_other_end_is_told_in_time() {
 fn callers_of_one_address_that_come_too_fast_are_turned_away_unasked() {
     let (hub, _subscriptions, passphrases) = channels();
     let stats = Arc::<Stats>::default();
-    let doorman = Doorman::new(hub, passphrases, Arc::clone(&stats));
     let now = Instant::now();
+    let port = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let sieve = Sieve::new(port.into(), now);
+    let doorman = Doorman::new(hub, passphrases, sieve, Arc::clone(&stats));
     let from = |address: &str| {
         let peer = SocketAddr::new(address.parse().unwrap(), 5_000);
         doorman.decide(Caller { peer, stream_id: Some("publish:news:k-1") }, now)

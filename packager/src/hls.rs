@@ -30,6 +30,7 @@ pub use iframes::iframes;
 pub use markers::{AssetList, CueStyle, Markers, NoAssetList};
 pub use media::media;
 pub use multivariant::multivariant;
+pub use parts::count_of_gap;
 
 /// What an operator can choose about playlists.
 #[derive(Clone, Debug, PartialEq, Eq)]

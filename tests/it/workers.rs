@@ -7,6 +7,7 @@ use harness::dice::Dice;
 use harness::player::{Library, Player, Stage};
 use harness::process::{harm, tree};
 use harness::publisher::{Publisher, Source};
+use harness::reader::hls;
 use harness::server::{ChannelConfig, Server};
 use harness::wait::{Look, until};
 use harness::witness::{Record, Watch, Witness};
@@ -52,6 +53,42 @@ fn a_worker_without_memory_dies_alone_and_another_takes_its_place() -> Result {
     })?;
     server.wait_worker("a", Some(first), PLAYABLE_WITHIN)?;
     assert_eq!(server.worker_pids("b"), neighbours);
+    server.stop()
+}
+
+/// An encoder that can't keep up lets go of its highest rung, and stock hls.js of what it shows, while it
+/// still has something in store.
+#[test]
+fn who_watches_a_rung_that_is_switched_off_goes_to_another_without_a_stall() -> Result {
+    /// Per cent of a core: two or three times as much are needed for both rungs, and half for the lower.
+    const SHARE: u32 = 10;
+    let server = Server::start(&[ChannelConfig::tiny("a").with_ladder(&["480p", "96p"])])?;
+    let source = Source::tiny(RATE).with_size(854, 480);
+    let mut source = source.publish(&server.publish_url("a", None))?;
+    server.wait_playable("a", PLAYABLE_WITHIN)?;
+    let stage = Stage::open()?;
+    let viewer = Player::start(&stage, Library::HlsJs, &server.url(""), "a")?;
+    let shows = |height: u32, bound| {
+        until(&format!("a picture of {height} lines"), bound, || {
+            let report = viewer.report()?;
+            Ok(Look::at((report.height == height).then_some(()), format!("{report:?}")))
+        })
+    };
+    shows(480, PLAYABLE_WITHIN)?;
+    viewer.wait_played(Duration::from_secs(8), PLAYABLE_WITHIN)?;
+    let worker = server.wait_worker("a", None, PLAYABLE_WITHIN)?;
+    let squeeze = harm::Squeeze::start(worker, SHARE)?;
+    until("highest rung that is off", Duration::from_secs(40), || {
+        let lists = hls::fetch(&server.client, &server.url("/live/a/index.m3u8"))?;
+        let gap = lists.first().is_some_and(|(_, list)| list.objects.last().is_some_and(|o| o.gap));
+        Ok(Look::at(gap.then_some(()), "it is on"))
+    })?;
+    drop(squeeze);
+    shows(96, PLAYABLE_WITHIN)?;
+    let goal = viewer.played()? + Duration::from_secs(8);
+    viewer.wait_played(goal, Duration::from_secs(30))?;
+    viewer.smooth()?;
+    source.check()?;
     server.stop()
 }
 

@@ -8,13 +8,13 @@
 //! ```
 //! Other parameters are none of ours and are ignored. How many parts a segment will have is not
 //! known before it is whole: a part that it turns out not to have is the next segment's first. A gap
-//! is whole when it begins and has no parts: who waits for one of those is told at once.
+//! is whole when it begins, with all of its parts: who waits for one of those is told at once.
 
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 #![deny(clippy::arithmetic_side_effects)]
 
 use packager::grid::Grid;
-use packager::hls::Skip;
+use packager::hls::{Skip, count_of_gap};
 use packager::time::{Rounding, Timescale};
 use packager::timeline::{Snapshot, State, Track};
 
@@ -130,17 +130,21 @@ pub(super) fn due(snapshot: &Snapshot, index: usize, wanted: Wanted) -> Due {
 #[derive(Debug, Default)]
 struct Whole {
     k: u64,
-    /// Its parts that are listed; none of a gap.
+    /// Its parts that are listed.
     parts: u64,
 }
 
 impl Whole {
     fn newest(snapshot: &Snapshot, index: usize, track: &Track) -> Self {
         if let Some(open) = track.open.as_ref().filter(|open| open.gap.is_some()) {
-            return Self { k: open.k, parts: 0 };
+            let parts = open.gap.map_or(0, |ticks| count_of_gap(snapshot, index, &open.run, ticks));
+            return Self { k: open.k, parts };
         }
         snapshot.listed_whole(index).0.last().map_or_else(Self::default, |last| {
-            let parts = if last.gap { 0 } else { last.parts.len() as u64 };
+            let parts = match last.gap {
+                true => count_of_gap(snapshot, index, &last.run, last.duration),
+                false => last.parts.len() as u64,
+            };
             Self { k: last.k, parts }
         })
     }

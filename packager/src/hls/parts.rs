@@ -6,7 +6,7 @@
 use std::fmt::Write;
 
 use super::decimal::seconds;
-use crate::grid::Cut;
+use crate::grid::{Cut, Grid};
 use crate::media::Rendition;
 use crate::time::{Rounding, Span, Timescale, rescale};
 use crate::timeline::{Part, Run, Segment, Snapshot, Track};
@@ -61,6 +61,43 @@ pub(super) fn write(
             write!(text, ",INDEPENDENT=YES")?;
         }
         writeln!(text)?;
+    }
+    Ok(())
+}
+
+/// How long the parts of a gap of so many ticks would have been, one after the other. A gap of sound,
+/// which only bytes that a disk has lost leave behind, is told without them.
+fn of_gap(grid: &Grid, rendition: &Rendition, scale: Timescale, duration: u64) -> Vec<u64> {
+    if rendition.audio().is_some() {
+        return Vec::new();
+    }
+    let part = grid.part().ticks_in(scale, Rounding::Floor).max(1);
+    let whole = duration / part;
+    let rest = Some(duration % part).filter(|rest| *rest > 0);
+    (0..whole).map(|_| part).chain(rest).collect()
+}
+
+/// How many parts are listed of a gap of so many ticks in the rendition at `index`.
+pub fn count_of_gap(snapshot: &Snapshot, index: usize, run: &Run, duration: u64) -> u64 {
+    let Some(rendition) = snapshot.renditions.get(index) else { return 0 };
+    let grid = &snapshot.format.grid;
+    of_gap(grid, rendition, run.scale(index), duration).len() as u64
+}
+
+/// Writes the parts of segment `k` that is a gap.
+pub(super) fn write_gap(
+    text: &mut String,
+    (base, rendition): (&str, &Rendition),
+    (grid, run, scale, k): (&Grid, &Run, Timescale, u64),
+    duration: u64,
+) -> std::fmt::Result {
+    for (n, ticks) in of_gap(grid, rendition, scale, duration).into_iter().enumerate() {
+        let duration = seconds(Span::new(ticks, scale), Rounding::Nearest);
+        let (id, name) = (&run.id, &rendition.name);
+        writeln!(
+            text,
+            "#EXT-X-PART:DURATION={duration},URI=\"../{base}{id}/{name}/{k}.{n}.m4s\",GAP=YES"
+        )?;
     }
     Ok(())
 }

@@ -1,10 +1,11 @@
 //! The lines of segments (RFC 8216bis §4.4.4). The writer goes once over what is listed and keeps
 //! what the last one was, which is all that decides whether a MAP, a DISCONTINUITY or a date is due.
 //!
-//! A gap is listed whole as soon as it begins, and without parts. Gaps of parts (`GAP=YES`) would come
-//! one by one, and stock hls.js takes no notice of them: it waits for the segment's own tag, and its
-//! buffer ends before a segment does. Told at the beginning, it has all of its buffer to go to another
-//! variant with.
+//! A gap is listed whole as soon as it begins, with all the parts that it would have had (`GAP=YES`). Parts
+//! one by one are nothing that stock hls.js takes notice of: it waits for the segment's own tag, and its
+//! buffer ends before a segment does. Without them it waits for the end of the parts to move on, until
+//! three playlists have come in which it did not, which takes it three seconds. Told of both at the
+//! beginning, it has all of its buffer to go to another variant with.
 
 use std::fmt::Write;
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use std::sync::Arc;
 use super::cue_out::CueOut;
 use super::decimal::seconds;
 use super::{CueStyle, parts};
+use crate::grid::Grid;
 use crate::media::Rendition;
 use crate::time::{Rounding, Span, Timescale, Timestamp, iso};
 use crate::timeline::{OpenSegment, PAGE, Run, Segment, Segments, Snapshot};
@@ -47,6 +49,7 @@ pub(super) struct Writer<'a> {
     base: &'a str,
     rendition: &'a Rendition,
     index: usize,
+    grid: Grid,
     rows: Rows,
     dates: bool,
     dates_everywhere: bool,
@@ -80,7 +83,8 @@ impl<'a> Writer<'a> {
         let window = snapshot.format.window.ticks_in(Timescale::MILLIS, Rounding::Ceil);
         let dates_everywhere = window <= DATES_EVERYWHERE * 1000;
         let (dates, cues, last) = (true, None, None);
-        Self { base, rendition, index, rows, dates, dates_everywhere, cues, last }
+        let grid = snapshot.format.grid;
+        Self { base, rendition, index, grid, rows, dates, dates_everywhere, cues, last }
     }
 
     /// The same, with tags of breaks before their segments.
@@ -154,7 +158,9 @@ impl<'a> Writer<'a> {
         let scale = segment.run.scale(self.index);
         self.begin(text, &segment.run, (k, segment.start))?;
         let near = matches!(self.rows, Rows::PartsAfter(from) if parts::end_nanos(segment, self.index) > from);
-        if near && !segment.gap {
+        if near && segment.gap {
+            self.parts_of_gap(text, &segment.run, k, segment.duration)?;
+        } else if near {
             parts::write(
                 text,
                 (self.base, self.rendition),
@@ -189,6 +195,9 @@ impl<'a> Writer<'a> {
         self.begin(text, &open.run, (k, open.start))?;
         match open.gap {
             Some(duration) => {
+                if matches!(self.rows, Rows::PartsAfter(_)) {
+                    self.parts_of_gap(text, &open.run, k, duration)?;
+                }
                 self.length(text, &open.run, duration, true)?;
                 writeln!(text, "../{}{run}/{name}/{k}.m4s", self.base)
             }
@@ -197,6 +206,11 @@ impl<'a> Writer<'a> {
                 parts::write(text, (self.base, self.rendition), (&open.run, scale, k), &open.parts)
             }
         }
+    }
+
+    fn parts_of_gap(&self, text: &mut String, run: &Run, k: u64, ticks: u64) -> std::fmt::Result {
+        let place = (&self.grid, run, run.scale(self.index), k);
+        parts::write_gap(text, (self.base, self.rendition), place, ticks)
     }
 
     /// Writes how long a segment is, in ticks, and whether it is a gap.

@@ -362,7 +362,12 @@ fn what_is_switched_off_is_listed_as_a_gap_from_its_beginning() {
     let run = example.run(FIRST_K).id.clone();
     example.push_all(FIRST_K..FIRST_K + 2);
     let k = FIRST_K + 2;
-    let end = format!("\n#EXTINF:1.60000,\n#EXT-X-GAP\n../{run}/720p/{k}.m4s\n");
+    let part = |n: u64| {
+        format!("#EXT-X-PART:DURATION=0.266666667,URI=\"../{run}/720p/{k}.{n}.m4s\",GAP=YES\n")
+    };
+    let parts: String = (0..6).map(part).collect();
+    let whole = format!("#EXTINF:1.60000,\n#EXT-X-GAP\n../{run}/720p/{k}.m4s\n");
+    let end = format!("\n{parts}{whole}");
     let hint = format!("URI=\"../{run}/720p/{}.0.m4s\"", k + 1);
     example.open_gap(0, k);
     let mut seen = std::collections::BTreeSet::new();
@@ -373,14 +378,15 @@ fn what_is_switched_off_is_listed_as_a_gap_from_its_beginning() {
             _ => example.timeline.close(0),
         }
         let text = media(&example.snapshot(), 0, Skip::Nothing, &Options::default());
-        assert!(text.contains(&end) && !text.contains(&format!("/{k}.0.m4s")), "{text}");
+        assert!(text.contains(&end), "{end}\n{text}");
+        assert_eq!(text.matches(&format!("/{k}.0.m4s")).count(), 1, "{text}");
         assert!(lines(&text, "#EXT-X-PRELOAD-HINT")[0].ends_with(&hint), "{text}");
         // The newest part is the one before the gap.
         let last = format!("\"../720p/index.m3u8\",LAST-MSN={},LAST-PART=5", k - 1);
         let other = media(&example.snapshot(), 1, Skip::Nothing, &Options::default());
         assert!(other.contains(&last), "{other}");
         assert!(
-            iframes(&example.snapshot(), 0, Skip::Nothing, &Options::default()).ends_with(&end)
+            iframes(&example.snapshot(), 0, Skip::Nothing, &Options::default()).ends_with(&whole)
         );
         seen.insert(text);
     }

@@ -131,7 +131,9 @@ fn parts(url: &str, text: &str, sequence: u64) -> (Vec<Part>, Option<String>) {
     let (mut k, mut n) = (sequence, 0);
     for line in text.lines().filter(|line| !line.trim().is_empty()) {
         if line.starts_with("#EXT-X-PART:") {
-            parts.extend(uri(line).map(|url| Part { k, n, url }));
+            // One that is a gap can't be had.
+            let there = uri(line).filter(|_| !line.contains("GAP=YES"));
+            parts.extend(there.map(|url| Part { k, n, url }));
             n += 1;
         } else if line.starts_with("#EXT-X-PRELOAD-HINT:TYPE=PART") {
             hint = uri(line);

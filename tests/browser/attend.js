@@ -112,7 +112,8 @@ const DATE_RANGES = "com.apple.quicktime.HLS";
 function openShaka(video, url, { note, raised }, configuration) {
   shaka.polyfill.installAll();
   const CRITICAL = 2;
-  const told = ({ severity, code }) => note(severity === CRITICAL, `shaka error ${code}`);
+  // What is thrown and not the library's own has no code.
+  const told = (error) => note(error.severity === CRITICAL, `shaka error ${error.code ?? error.stack ?? error}`);
   const player = new shaka.Player();
   player.addEventListener("error", ({ detail }) => told(detail));
   player.addEventListener("timelineregionenter", ({ detail: { schemeIdUri, id, startTime } }) => {

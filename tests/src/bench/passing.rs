@@ -102,11 +102,16 @@ fn clip(folder: &Path) -> Result<PathBuf> {
     if output.status.success() { Ok(clip) } else { Err(Failure::new(output.stderr)) }
 }
 
-/// Publishes the clip to all channels until it is dropped.
-fn publish(clip: &Path, folder: &Path, url: impl Fn(usize) -> String) -> Result<Process> {
+/// Publishes a clip to so many channels, from 0 up, until it is dropped.
+pub(super) fn publish(
+    clip: &Path,
+    folder: &Path,
+    channels: usize,
+    url: impl Fn(usize) -> String,
+) -> Result<Process> {
     let mut command = Command::new("ffmpeg");
     command.args(["-v", "error", "-re", "-stream_loop", "-1", "-i"]).arg(clip);
-    for channel in 0..CHANNELS {
+    for channel in 0..channels {
         command.args(["-map", "0", "-c", "copy", "-f", "flv"]).arg(url(channel));
     }
     Process::spawn("ffmpeg", &mut command, Stdout::Log, &folder.join("publisher.log"))
@@ -150,7 +155,7 @@ fn nginx(clip: &Path, folder: &Path) -> Result<f64> {
         Ok(Look::at(listens.then_some(()), server.log_tail(3)))
     })?;
     let url = |channel| format!("rtmp://127.0.0.1:{port}/live/c{channel}");
-    let _publisher = publish(clip, folder, url)?;
+    let _publisher = publish(clip, folder, CHANNELS, url)?;
     until("playlists and manifests of nginx", Duration::from_secs(30), || {
         let last = CHANNELS - 1;
         let there = data.join(format!("hls/c{last}.m3u8")).exists()
@@ -166,7 +171,8 @@ fn headwater(clip: &Path, folder: &Path) -> Result<(f64, u64)> {
     let channels: Vec<_> = names.iter().map(|name| ChannelConfig::pass_through(name)).collect();
     let server = Server::start(&channels)?;
     let idle = server.resident_bytes();
-    let _publisher = publish(clip, folder, |channel| server.publish_url(&names[channel], None))?;
+    let url = |channel: usize| server.publish_url(&names[channel], None);
+    let _publisher = publish(clip, folder, CHANNELS, url)?;
     for name in &names {
         server.wait_playable(name, Duration::from_secs(30))?;
     }

@@ -37,6 +37,9 @@ const MEASURES: &[Entry] = &[
     ("starts", "first key frame to playable playlist, about a minute", |_| {
         bench::starts::measure()
     }),
+    ("restarts", "a kill with fifty channels of ten minutes, about 11 minutes", |_| {
+        bench::restarts::measure()
+    }),
     ("transport", "bytes of MPEG-TS per second of a core against ffmpeg, half a minute", |_| {
         bench::transport::measure()
     }),

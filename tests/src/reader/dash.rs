@@ -265,7 +265,7 @@ fn decimal_ns(text: &str) -> Option<i64> {
 }
 
 /// Nanoseconds since the Unix epoch of an ISO 8601 date, by the calendar that m3u8-rs uses.
-fn date_ns(text: &str) -> Option<i64> {
+pub(crate) fn date_ns(text: &str) -> Option<i64> {
     let list = format!(
         "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXT-X-PROGRAM-DATE-TIME:{text}\n#EXTINF:1,\na\n"
     );

@@ -22,6 +22,8 @@ use crate::{Context, Failure, Result, clock, rules};
 const MOST_VIOLATIONS: usize = 40;
 /// How long a state may take to be told (I20).
 const TOLD_WITHIN: Duration = Duration::from_secs(2);
+/// Servers that may die over one question where they are killed: some do as soon as they are up.
+const DEATHS_IN_A_ROW: u32 = 5;
 /// A segment that has left its playlist is looked at this long before it may go, so that the look
 /// itself is not late.
 const BEFORE_IT_GOES: Duration = Duration::from_millis(1_500);
@@ -86,7 +88,7 @@ impl Eyes {
     /// An answer; to a question asked again if the server may have died over it, and over it again.
     fn ask(&self, ask: impl Fn(&Client) -> Result<Response>) -> Result<Response> {
         let refused = |failure: &Failure| failure.to_string().contains("refused");
-        let mut again = if self.watch.kills { 2 } else { 0 };
+        let mut again = if self.watch.kills { DEATHS_IN_A_ROW } else { 0 };
         loop {
             match ask(&self.client) {
                 Err(failure) if again > 0 && !refused(&failure) => again -= 1,

@@ -129,8 +129,10 @@ function openShaka(video, url, { note, raised }, configuration) {
   // Version 5.2 looks for the first segment after a switch by floor((time - start) / duration), which is
   // one too few where a duration such as 1.6 s is not exact in binary, and then loads no picture any
   // more: in DASH by number it stays with the rung that it begins with.
-  player.configure("abr.enabled", !url.endsWith(".mpd"));
-  void player.attach(video).then(() => player.load(url)).catch(told);
+  player.configure("abr.enabled", !/\.mpd(#|$)/.test(url));
+  // The anchor that dash.js reads itself (ISO/IEC 23009-1 annex C.4).
+  const from = /#t=posix:(\d+)$/.exec(url)?.[1];
+  void player.attach(video).then(() => player.load(url, from && Number(from))).catch(told);
   return {
     date: () => player.getPlayheadTimeAsDate()?.getTime(),
     search(rate) {

@@ -143,13 +143,17 @@ fn viewers_search_back_and_start_over_and_a_clip_has_its_exact_pictures() -> Res
     let over = pictures(&server, &format!("/live/a/from/{from}/"))?;
     assert_eq!((over.sequence, over.ended), (first + 5, false));
     let folder = server.url(&format!("/live/a/from/{from}/"));
-    {
-        let (viewer, library) = (Player::open(&stage, Library::HlsJs, &folder)?, Library::HlsJs);
+    let players = [Library::HlsJs, Library::DashJs, Library::ShakaSearch];
+    for library in players {
+        let viewer = Player::open_at(&stage, library, &folder, from)?;
         viewer.wait_started(SOON)?;
         let behind = viewer.report()?.behind_ms.context("a date")?;
         let begun = harness::clock::now_ms() as f64 - behind;
         let late = begun / 1_000.0 - from as f64;
         assert!((-2.0..4.0).contains(&late), "{library:?} begins {late:.1} s behind the instant");
+        let played = viewer.played()?;
+        viewer.wait_played(played + Duration::from_secs(2), SOON)?;
+        assert!(viewer.report()?.fatal.is_empty(), "{:#?}", viewer.report()?);
     }
 
     // A clip of four segments, from within the first to within the last.

@@ -165,7 +165,22 @@ impl Player {
     /// # Errors
     /// If the browser does not come up.
     pub fn open(stage: &Stage, library: Library, folder: &str) -> Result<Self> {
-        let url = format!("{folder}{}", library.manifest());
+        Self::play(stage, library, &format!("{folder}{}", library.manifest()))
+    }
+
+    /// The same from an instant on, in seconds since the Unix epoch. An MPD is given it as its address's
+    /// anchor; an HLS playlist says itself where it begins.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_at(stage: &Stage, library: Library, folder: &str, from: u64) -> Result<Self> {
+        let manifest = library.manifest();
+        let anchor =
+            if manifest.ends_with(".mpd") { format!("#t=posix:{from}") } else { String::new() };
+        Self::play(stage, library, &format!("{folder}{manifest}{anchor}"))
+    }
+
+    fn play(stage: &Stage, library: Library, url: &str) -> Result<Self> {
         let number = stage.ask(&json!({ "play": library.name(), "url": url }))?;
         let number = number.as_u64().context("number of a player")?;
         Ok(Self { stage: stage.clone(), library, number })

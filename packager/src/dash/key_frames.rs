@@ -1,6 +1,8 @@
 //! Trick play (DASH-IF IOP §3.2.9): a set of key frames beside the set of pictures, one a segment, which
-//! stands until the next. Its segments have the numbers and times of the pictures' and are announced
-//! when those are whole.
+//! stands until the next. Its segments have the numbers and times of the pictures' and are announced with
+//! them, though a key frame is held back until its segment is whole: stock shaka-player takes the least
+//! `availabilityTimeOffset` of all sets for that of the presentation, and knows no low latency where a set
+//! has none.
 //!
 //! The property that says what it is for is essential: a player that does not know it passes the set
 //! over.
@@ -15,11 +17,6 @@ const TRICK_MODE: &str = "http://dashif.org/guidelines/trickmode";
 
 /// The set of the key frames of `pictures`.
 pub(super) fn set(pictures: &AdaptationSet, grid: &Grid) -> AdaptationSet {
-    let template = pictures.SegmentTemplate.as_ref().map(|template| {
-        let mut template = template.clone();
-        (template.availabilityTimeOffset, template.availabilityTimeComplete) = (None, None);
-        template
-    });
     AdaptationSet {
         id: Some(KEYS.into()),
         essential_property: vec![EssentialProperty {
@@ -28,7 +25,6 @@ pub(super) fn set(pictures: &AdaptationSet, grid: &Grid) -> AdaptationSet {
             ..EssentialProperty::default()
         }],
         frameRate: Some(rate(grid)),
-        SegmentTemplate: template,
         representations: pictures.representations.iter().map(|r| of(r, grid)).collect(),
         Role: Vec::new(),
         ProducerReferenceTime: Vec::new(),

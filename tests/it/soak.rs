@@ -146,7 +146,11 @@ fn a_hundred_thousand_hostile_peers_leave_the_neighbours_alone() -> Result {
 #[test]
 #[ignore = "minutes of real time: `make soak`"]
 fn five_minutes_of_low_latency_with_a_crash_and_a_lost_source_keep_every_rule() -> Result {
-    low_latency::session(Session { play: Duration::from_secs(90), away: Duration::from_secs(20) })
+    for (players, play) in [(low_latency::CLOSE_ONES, 90), (low_latency::OTHERS, 30)] {
+        let (play, away) = (Duration::from_secs(play), Duration::from_secs(20));
+        low_latency::session(Session { players, play, away })?;
+    }
+    Ok(())
 }
 
 /// Percent of a core that is left for a ladder of 720p.

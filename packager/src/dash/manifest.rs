@@ -48,7 +48,8 @@ fn channel(snapshot: &Snapshot, options: &Options) -> MPD {
         Some(Lengths::Even) | None => UPDATE_PERIOD,
     };
     let service = service_description(format, segments(DELAY_SEGMENTS), REFERENCE_TIME);
-    let low_latency = lengths != Some(Lengths::Uneven);
+    // Who starts over must not be led to the live edge.
+    let low_latency = lengths != Some(Lengths::Uneven) && snapshot.begins.is_none();
     MPD {
         xmlns: Some("urn:mpeg:dash:schema:mpd:2011".into()),
         profiles: Some("urn:mpeg:dash:profile:isoff-live:2011".into()),

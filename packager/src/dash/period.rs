@@ -261,11 +261,14 @@ impl Template<'_> {
     /// A template of segments that are D long each, whole in `scale`.
     fn numbered(&self, scale: Timescale) -> SegmentTemplate {
         let duration = self.grid.segment().ticks_in(scale, Rounding::Nearest);
+        // dash.js takes early availability for a wish to be at the live edge, and leads back to it whoever
+        // is 12 s behind: who starts over is.
+        let low_latency = self.snapshot.begins.is_none();
         SegmentTemplate {
             // The library's type; a u32 is exact in it.
             duration: u32::try_from(duration).ok().map(f64::from),
-            availabilityTimeOffset: Some(availability_offset(self.grid)),
-            availabilityTimeComplete: Some(false),
+            availabilityTimeOffset: low_latency.then(|| availability_offset(self.grid)),
+            availabilityTimeComplete: low_latency.then_some(false),
             ..self.addresses(scale)
         }
     }

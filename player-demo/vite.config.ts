@@ -1,16 +1,19 @@
-// Two pages, one build: `dist/` is embedded in the server binary and served from `/`.
+// Three pages, one build: `dist/` is embedded in the server binary and served from `/`.
 import { defineConfig, type Plugin } from "vite";
 
 // A running `headwater demo` to develop against.
 const origin = process.env["HEADWATER"] ?? "http://127.0.0.1:8080";
 
-// The server answers `/watch/{channel}` with watch.html; so does `npm run dev`.
-const watchRoute: Plugin = {
-  name: "watch-route",
+// The server answers `/watch/{channel}` with watch.html and `/publish/{channel}` with publish.html; so does
+// `npm run dev`.
+const pageRoutes: Plugin = {
+  name: "page-routes",
   configureServer(server) {
     server.middlewares.use((request, _response, next) => {
-      if (request.url?.startsWith("/watch/")) {
-        request.url = "/watch.html";
+      for (const page of ["watch", "publish"]) {
+        if (request.url?.startsWith(`/${page}/`)) {
+          request.url = `/${page}.html`;
+        }
       }
       next();
     });
@@ -19,7 +22,7 @@ const watchRoute: Plugin = {
 
 export default defineConfig({
   base: "/",
-  plugins: [watchRoute],
+  plugins: [pageRoutes],
   build: {
     target: "es2022",
     // Everything comes from a file of its own: the server's content security policy allows no
@@ -28,7 +31,7 @@ export default defineConfig({
     modulePreload: { polyfill: false },
     // dash.js is one file of 1 MB, loaded only when somebody switches to DASH.
     chunkSizeWarningLimit: 1200,
-    rollupOptions: { input: ["index.html", "watch.html"] },
+    rollupOptions: { input: ["index.html", "watch.html", "publish.html"] },
   },
   server: {
     proxy: { "/live": origin, "/channels.json": origin, "/time": origin },

@@ -105,6 +105,8 @@ pub enum AudioCodec {
     Ac3,
     /// Its annex E.
     Eac3,
+    /// RFC 6716, one packet a sample.
+    Opus,
 }
 
 impl AudioCodec {
@@ -116,6 +118,7 @@ impl AudioCodec {
             Self::Mp3 => "mp3",
             Self::Ac3 => "ac-3",
             Self::Eac3 => "ec-3",
+            Self::Opus => "opus",
         }
     }
 }
@@ -212,6 +215,8 @@ pub enum Protocol {
     Rtp,
     /// A file of MPEG-TS.
     File,
+    /// A browser, by WebRTC (RFC 9725).
+    Whip,
 }
 
 impl Protocol {
@@ -223,6 +228,7 @@ impl Protocol {
             Self::Udp => "udp",
             Self::Rtp => "rtp",
             Self::File => "file",
+            Self::Whip => "whip",
         }
     }
 }

@@ -33,6 +33,7 @@ use crate::channel::Channels;
 use crate::http::{Caps, Entrance, Limits};
 use crate::telemetry::metrics::{HttpMetrics, Metrics};
 use crate::viewers::Viewers;
+use crate::webrtc::WebRtc;
 
 /// Pages load their own style sheet and nothing else.
 const POLICY: &str = "default-src 'none'; style-src 'self'; img-src data:; base-uri 'none'; \
@@ -64,6 +65,8 @@ pub struct Context {
     pub metrics: Arc<Metrics>,
     /// Who watches.
     pub viewers: Arc<Viewers>,
+    /// Who watches by WebRTC; `None`: there is none.
+    pub webrtc: Option<Arc<WebRtc>>,
     /// What the machine takes on.
     pub admission: Arc<Admission>,
     /// Port of the RTMP listener.
@@ -174,8 +177,8 @@ async fn metrics(State(admin): State<Arc<Admin>>) -> impl IntoResponse {
 }
 
 async fn channels(State(admin): State<Arc<Admin>>) -> Json<Vec<api::Channel>> {
-    let Context { channels, viewers, .. } = &admin.context;
-    Json(channels.values().map(|channel| api::Channel::of(channel, viewers)).collect())
+    let Context { channels, .. } = &admin.context;
+    Json(channels.values().map(|channel| api::Channel::of(channel, &admin.context)).collect())
 }
 
 async fn channel(
@@ -184,7 +187,7 @@ async fn channel(
 ) -> Result<Json<api::Channel>, (StatusCode, &'static str)> {
     let channel = admin.context.channels.get(name.as_str());
     channel
-        .map(|channel| Json(api::Channel::of(channel, &admin.context.viewers)))
+        .map(|channel| Json(api::Channel::of(channel, &admin.context)))
         .ok_or((StatusCode::NOT_FOUND, "no such channel\n"))
 }
 

@@ -3,7 +3,7 @@
 //! ```text
 //! config ─► store, clock, metrics ─► hub ─► channels (one task each)
 //!                                     │         └► http, admin
-//!                                     └► rtmp, srt, sources
+//!                                     └► rtmp, srt, sources, webrtc
 //! ```
 //! Listening sockets come first ([`crate::sockets`]), so that a port in use is told at once and
 //! nothing is left half up.
@@ -45,6 +45,7 @@ use crate::sockets::{self, Door, Sockets};
 use crate::store::{self, ChannelStore, Store};
 use crate::telemetry::metrics::Metrics;
 use crate::viewers::Viewers;
+use crate::webrtc::{self, WebRtc};
 use crate::{admin, http};
 
 mod announce;
@@ -104,6 +105,9 @@ pub enum Error {
     /// The demo's edge does not run.
     #[error(transparent)]
     Edge(#[from] edge::Error),
+    /// WebRTC can't be had.
+    #[error("can't speak WebRTC")]
+    WebRtc(#[from] webrtc::Error),
     /// The certificate can't be used.
     #[error("can't speak TLS")]
     Tls(#[from] http::TlsError),
@@ -242,6 +246,7 @@ struct Server {
     https: Option<SocketAddr>,
     rtmp: SocketAddr,
     srt: SocketAddr,
+    webrtc: Option<SocketAddr>,
     admin: SocketAddr,
     clock: Arc<SystemClock>,
     /// The tasks that answer viewers.
@@ -272,6 +277,10 @@ impl Server {
         let (rtmp_listener, rtmp_address) = listen(Door::Rtmp)?;
         let (admin_listener, admin_address) = listen(Door::Admin)?;
         let (srt_socket, srt_address) = datagrams(&mut sockets, Door::Srt)?;
+        let webrtc_socket = match config.webrtc.listen {
+            Some(_) => Some(datagrams(&mut sockets, Door::WebRtc)?),
+            None => None,
+        };
         let failed = |source| Error::Store { path: config.store.path.clone(), source };
         let store = Store::open(&config.store.path, limits(config)).map_err(failed)?;
         let program = std::env::current_exe()
@@ -309,7 +318,14 @@ impl Server {
             let (cues, orders) = channel::cues::Desk::new();
             let channel_metrics = metrics.channel(name.as_str());
             counted.push((Arc::clone(&channel_store), channel_metrics.store.clone()));
-            let channel = Channel { name: name.clone(), snapshot, status, cues };
+            let preview = Arc::default();
+            let channel = Channel {
+                name: name.clone(),
+                snapshot,
+                status,
+                cues,
+                preview: Arc::clone(&preview),
+            };
             channels.insert(name.clone(), Arc::new(channel));
             stores.insert(name.clone(), Arc::clone(&channel_store));
             if let Some(mirror) = channel_store.mirror().filter(|_| replica) {
@@ -337,6 +353,21 @@ impl Server {
                 tasks.spawn(channel::written::run(context, stop_ingest.clone()));
             }
             let own_clock = clock_of(&channel_store, Arc::clone(&clock) as Arc<dyn Clock>, name);
+            let sound = channel::preview::sound::Context {
+                preview: Arc::clone(&preview),
+                channel: name.to_string(),
+                program: program.clone(),
+            };
+            tasks.spawn(channel::preview::sound::run(sound, stop_ingest.clone()));
+            if wishes.pass_through {
+                let rung = channel::preview::rung::Context {
+                    preview: Arc::clone(&preview),
+                    channel: name.to_string(),
+                    program: program.clone(),
+                    clock: Arc::clone(&clock) as Arc<dyn Clock>,
+                };
+                tasks.spawn(channel::preview::rung::run(rung, stop_ingest.clone()));
+            }
             let context = channel::Context {
                 config: wishes.clone(),
                 clock: Arc::new(own_clock),
@@ -347,6 +378,7 @@ impl Server {
                 snapshots,
                 status: status_sender,
                 orders,
+                preview,
             };
             tasks.spawn(channel::run(context, subscription, stop_ingest.clone()));
         }
@@ -405,6 +437,20 @@ impl Server {
                 tasks.spawn(assets::record(assets, channel, stop_rest.clone()));
             }
         }
+        let webrtc_address = webrtc_socket.as_ref().map(|(_, address)| *address);
+        let webrtc = match webrtc_socket {
+            Some((socket, _)) => Some(WebRtc::new(
+                socket,
+                &config.webrtc,
+                (Arc::clone(&channels), hub.clone()),
+                Arc::clone(&clock) as Arc<dyn Clock>,
+                metrics.webrtc.clone(),
+            )?),
+            None => None,
+        };
+        if let Some(webrtc) = &webrtc {
+            tasks.spawn(Arc::clone(webrtc).run(stop_ingest.clone()));
+        }
         let context = http::Context {
             channels: Arc::clone(&channels),
             stores,
@@ -412,6 +458,7 @@ impl Server {
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
             metrics: Arc::clone(&metrics),
             viewers: Arc::clone(&viewers),
+            webrtc: webrtc.clone(),
             options: config
                 .channels
                 .iter()
@@ -434,6 +481,7 @@ impl Server {
             doors: config.channels.iter().map(door_of).collect(),
             metrics,
             viewers,
+            webrtc,
             admission,
             rtmp_port: rtmp_address.port(),
             srt_port: srt_address.port(),
@@ -447,6 +495,7 @@ impl Server {
             https,
             rtmp: rtmp_address,
             srt: srt_address,
+            webrtc: webrtc_address,
             admin: admin_address,
             clock,
             front,

@@ -21,6 +21,7 @@ mod making;
 mod overload;
 mod packaging;
 mod passing;
+pub mod preview;
 pub(crate) mod replica;
 mod stages;
 mod status;
@@ -43,6 +44,8 @@ pub struct Channel {
     pub status: watch::Receiver<Arc<Status>>,
     /// Where cues are handed in.
     pub cues: cues::Desk,
+    /// Its pictures as they are made.
+    pub preview: Arc<preview::Preview>,
 }
 
 /// All channels, by name.

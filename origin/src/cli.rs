@@ -329,6 +329,9 @@ pub struct Demo {
     /// Address of the SRT door
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8890")]
     pub srt: SocketAddr,
+    /// Address of the socket that WebRTC's media goes through
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8189")]
+    pub webrtc: SocketAddr,
     /// Address of the operator's page
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9997")]
     pub admin: SocketAddr,

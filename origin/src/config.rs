@@ -44,6 +44,8 @@ pub struct Config {
     pub rtmp: Rtmp,
     /// Where SRT publishers come.
     pub srt: Srt,
+    /// Where browsers come for a preview, or to publish.
+    pub webrtc: WebRtc,
     /// Where operators and monitors come.
     pub admin: Admin,
     /// The spool on disk and the live edge in memory.
@@ -100,6 +102,22 @@ pub struct Srt {
     pub listen: SocketAddr,
     /// The least latency a publisher's connection gets.
     pub latency: Duration,
+}
+
+/// `[webrtc]`
+#[derive(Clone, Debug)]
+pub struct WebRtc {
+    /// Address of the one socket that all media goes through; `None`: there is no WebRTC.
+    pub listen: Option<SocketAddr>,
+    /// Where browsers find that socket, if that is not where it is bound: behind a NAT, in a container.
+    /// Port 0 is the socket's own. Empty: the addresses of this machine.
+    pub advertise: Vec<SocketAddr>,
+    /// STUN and TURN servers that browsers are told of (RFC 9725 §4.6), as URIs.
+    pub ice_servers: Vec<String>,
+    /// Previews at one time, of all channels.
+    pub viewers: u32,
+    /// Previews of one channel at one time.
+    pub viewers_per_channel: u32,
 }
 
 /// `[admin]`
@@ -374,6 +392,19 @@ impl Default for Srt {
     fn default() -> Self {
         // libsrt's own: who needs more asks for it.
         Self { listen: SocketAddr::new(ANY, 8890), latency: Duration::from_millis(120) }
+    }
+}
+
+impl Default for WebRtc {
+    fn default() -> Self {
+        Self {
+            listen: Some(SocketAddr::new(ANY, 8189)),
+            advertise: Vec::new(),
+            ice_servers: Vec::new(),
+            // A preview of 2.5 Mb/s takes about 2 % of a core, so this is a core and 125 Mb/s.
+            viewers: 50,
+            viewers_per_channel: 20,
+        }
     }
 }
 

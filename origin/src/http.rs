@@ -5,7 +5,7 @@
 //!                                 │ error                                    │ class: the one table
 //!                                 └──────────────────────────────────────────┘
 //! ```
-//! What viewers post goes to `beacon`. Every other answer can be cached by the rule of its `class`,
+//! What viewers post goes to `beacon`, offers of WebRTC to `signalling`. Every other answer can be cached by the rule of its `class`,
 //! and one media URL has one content for ever (DESIGN §2, §7). Of a query only the delivery directives
 //! of HLS are read (`reload`). Requests at the live edge are held on the channel's snapshots; no lock
 //! is held while something is rendered or written. A segment that is being written is answered part by
@@ -43,6 +43,7 @@ mod reload;
 mod render;
 mod route;
 mod serve;
+mod signalling;
 mod standing;
 mod text;
 
@@ -70,6 +71,7 @@ use crate::clock::Clock;
 use crate::store::ChannelStore;
 use crate::telemetry::metrics::Metrics;
 use crate::viewers::Viewers;
+use crate::webrtc::WebRtc;
 
 /// Bytes of path and query: the longest of our URLs is below 300.
 const MAX_URI: usize = 2 * 1024;
@@ -89,6 +91,8 @@ pub struct Context {
     pub metrics: Arc<Metrics>,
     /// Where viewers report.
     pub viewers: Arc<Viewers>,
+    /// Where offers go; `None`: there is no WebRTC.
+    pub webrtc: Option<Arc<WebRtc>>,
     /// How a channel's manifests are written; as ever, where nothing is said.
     pub options: BTreeMap<Name, Options>,
 }
@@ -133,11 +137,19 @@ impl Handler for Arc<Origin> {
 
     fn handle(&self, request: Request<Body>, visitor: &Arc<Visitor>) -> Answering<Payload> {
         let (origin, visitor) = (Self::clone(self), Arc::clone(visitor));
-        if *request.method() == Method::POST {
+        if matches!(*request.method(), Method::POST | Method::PATCH | Method::DELETE) {
             return Box::pin(async move {
                 let (request, body) = request.into_parts();
                 let mut class = None;
-                let taken = origin.take_report(&request, body, &visitor, &mut class).await;
+                let taken = match Route::parse(request.uri.path()) {
+                    Some(Route::Signal(signal)) => {
+                        origin.signal(&request, body, &signal, &visitor, &mut class).await
+                    }
+                    _ if request.method == Method::POST => {
+                        origin.take_report(&request, body, &visitor, &mut class).await
+                    }
+                    _ => Err(Error::Method),
+                };
                 origin.response(taken, &request.method, request.uri.path(), class)
             });
         }
@@ -203,8 +215,7 @@ impl Origin {
         match *method {
             Method::GET | Method::HEAD => {}
             Method::OPTIONS => {
-                let beacon = matches!(Route::parse(uri.path()), Some(Route::Beacon(_)));
-                return Ok(answer::options(beacon));
+                return Ok(answer::options(Route::parse(uri.path()).as_ref()));
             }
             _ => return Err(Error::Method),
         }
@@ -233,6 +244,10 @@ impl Origin {
                 self.channel(name)?;
                 Ok(Found::text(Class::Page, page::watch()))
             }
+            Route::Publish(name) => {
+                self.channel(name)?;
+                Ok(Found::text(Class::Page, page::publish()))
+            }
             Route::Asset(path) => {
                 let file = page::file(path).ok_or(Error::Gone)?;
                 Ok(Found {
@@ -247,6 +262,7 @@ impl Origin {
             }
             Route::ChannelList => json(&self.list()),
             Route::Beacon(_) => Err(Error::BeaconMethod),
+            Route::Signal(signal) => Err(Error::SignalMethod { session: signal.session.is_some() }),
             Route::Status(name) => {
                 let status = self.channel(name)?.status.borrow().clone();
                 json(&*status)

@@ -33,3 +33,4 @@ pub mod sockets;
 pub mod store;
 pub mod telemetry;
 pub mod viewers;
+pub mod webrtc;

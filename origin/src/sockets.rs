@@ -48,13 +48,16 @@ pub enum Door {
     Rtmp,
     /// SRT publishers.
     Srt,
+    /// The media of WebRTC.
+    WebRtc,
     /// Operators and monitors.
     Admin,
 }
 
 impl Door {
     /// All of them, in the order in which they are opened and handed over.
-    pub const ALL: [Self; 5] = [Self::Http, Self::Https, Self::Rtmp, Self::Srt, Self::Admin];
+    pub const ALL: [Self; 6] =
+        [Self::Http, Self::Https, Self::Rtmp, Self::Srt, Self::WebRtc, Self::Admin];
 
     /// Those no server is without.
     const NEEDED: [Self; 4] = [Self::Http, Self::Rtmp, Self::Srt, Self::Admin];
@@ -66,6 +69,7 @@ impl Door {
             Self::Https => "https",
             Self::Rtmp => "rtmp",
             Self::Srt => "srt",
+            Self::WebRtc => "webrtc",
             Self::Admin => "admin",
         }
     }
@@ -77,6 +81,7 @@ impl Door {
             Self::Https => "HTTPS",
             Self::Rtmp => "RTMP",
             Self::Srt => "SRT",
+            Self::WebRtc => "WebRTC",
             Self::Admin => "the operator",
         }
     }
@@ -85,7 +90,7 @@ impl Door {
     const fn kind(self) -> SocketType {
         match self {
             Self::Http | Self::Https | Self::Rtmp | Self::Admin => SocketType::STREAM,
-            Self::Srt => SocketType::DGRAM,
+            Self::Srt | Self::WebRtc => SocketType::DGRAM,
         }
     }
 
@@ -96,6 +101,7 @@ impl Door {
             Self::Https => config.http.tls.as_ref().map(|tls| tls.listen),
             Self::Rtmp => Some(config.rtmp.listen),
             Self::Srt => Some(config.srt.listen),
+            Self::WebRtc => config.webrtc.listen,
             Self::Admin => Some(config.admin.listen),
         }
     }

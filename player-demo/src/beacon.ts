@@ -8,6 +8,9 @@ import type { SessionState } from "./session";
 const EVERY_MS = 10_000;
 const TYPE = "application/cmcd";
 
+/** `sf`: HLS, DASH, other. */
+const STREAMING_FORMATS = { hls: "h", dash: "d", webrtc: "o" } as const;
+
 /** `sta`: starting, playing, rebuffering, paused, waiting, ended, failed, quit. */
 export type PlayerState = "s" | "p" | "r" | "a" | "w" | "e" | "f" | "q";
 
@@ -112,7 +115,7 @@ export class Beacon {
       cid: this.#channel,
       e: new Token(event),
       ltc: state === "p" ? age : null,
-      sf: new Token(now.format === "hls" ? "h" : "d"),
+      sf: new Token(STREAMING_FORMATS[now.format]),
       sid: this.#session,
       sn: this.#sequence,
       st: new Token("ll"),

@@ -16,9 +16,19 @@ export interface ChannelStatus {
   readonly segment_ms: number | null;
   readonly part_ms: number | null;
   readonly fps: string | null;
+  readonly renditions: readonly RenditionStatus[];
   readonly breaks: readonly AdBreak[];
   readonly latency: StageLatency;
   readonly last_error: string | null;
+}
+
+/** What can be played. */
+export interface RenditionStatus {
+  readonly name: string;
+  /** Width and height; null of sound. */
+  readonly size: readonly [number, number] | null;
+  /** Bits per second. */
+  readonly bitrate: number;
 }
 
 /** An ad break, in milliseconds since the epoch; its end may still change. */

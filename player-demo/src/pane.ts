@@ -16,7 +16,7 @@ import { Overlay } from "./ui/overlay";
 import { Panel } from "./ui/panel";
 import { SeekBar } from "./ui/seekbar";
 
-const NAMES: Record<Format, string> = { hls: "LL-HLS in hls.js", dash: "LL-DASH in dash.js" };
+const NAMES: Record<Format, string> = { hls: "LL-HLS in hls.js", dash: "LL-DASH in dash.js", webrtc: "Preview by WebRTC" };
 
 export interface PaneOptions {
   readonly channel: string;

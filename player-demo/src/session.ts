@@ -12,7 +12,7 @@ import { DeliveryMeter } from "./meter/delivery";
 import { median } from "./meter/quantile";
 import type { ServerClock } from "./meter/serverclock";
 import { StallMeter, type Playback } from "./meter/stalls";
-import { AUTO, createPlayer, manifestUrl, preload, type Format, type Level, type Player } from "./players/player";
+import { AUTO, createPlayer, preload, type Format, type Level, type Player } from "./players/player";
 
 const STATUS_MS = 2_000;
 /** A viewer who waits for a channel sees it sooner. */
@@ -115,8 +115,8 @@ export class Session {
     this.#startedAt = performance.now();
     this.#firstFrameMs = null;
     this.#trouble = null;
-    const url = manifestUrl(this.#origin, this.#channel, format);
-    const player = await createPlayer(format, this.#video, url, {
+    const from = { origin: this.#origin, channel: this.#channel };
+    const player = await createPlayer(format, this.#video, from, {
       levels: () => this.#onLevels(),
       troubled: (problem) => this.#onTroubled(problem),
       failed: (problem) => this.#onFailed(turn, problem),

@@ -1,5 +1,5 @@
-// The watch page: one channel, played by hls.js, by dash.js, or by both beside each other, with
-// their measurements.
+// The watch page: one channel, played by hls.js, by dash.js, by both beside each other, or as a preview by
+// WebRTC, with their measurements.
 
 import "./style/base.css";
 import "./style/watch.css";

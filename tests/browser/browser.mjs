@@ -23,9 +23,9 @@ const FLAGS = [
  * so that a test that is stopped leaves no process behind.
  *
  * `sound: true` lets pages start with sound, as a browser does on a site that its user plays often;
- * without it Chromium's own autoplay policy stands.
+ * without it Chromium's own autoplay policy stands. `flags` are more of Chromium's own.
  */
-export async function withPage({ viewport, sound = true, reducedMotion = "no-preference" }, work) {
+export async function withPage({ viewport, sound = true, reducedMotion = "no-preference", flags = [] }, work) {
   const profile = await mkdtemp(join(tmpdir(), "headwater-browser-"));
   let context;
   const close = async () => {
@@ -46,7 +46,7 @@ export async function withPage({ viewport, sound = true, reducedMotion = "no-pre
       reducedMotion,
       // Playwright mutes headless browsers; sound is part of what is tested.
       ignoreDefaultArgs: ["--mute-audio"],
-      args: [...FLAGS, `--autoplay-policy=${policy}`],
+      args: [...FLAGS, ...flags, `--autoplay-policy=${policy}`],
       handleSIGTERM: false,
       handleSIGINT: false,
     });

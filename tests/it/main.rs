@@ -37,4 +37,5 @@ mod timestamps;
 mod transport;
 mod trick_play;
 mod viewers;
+mod webrtc;
 mod workers;

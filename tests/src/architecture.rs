@@ -48,6 +48,7 @@ const ORIGIN_MAY_NAME: &[(&str, &[&str])] = &[
             "store",
             "telemetry",
             "viewers",
+            "webrtc",
         ],
     ),
     ("cli", &["cdn_check", "config", "cue", "telemetry"]),
@@ -67,10 +68,21 @@ const ORIGIN_MAY_NAME: &[(&str, &[&str])] = &[
     ("viewers", &["network", "telemetry"]),
     ("store", &["clock", "crash", "telemetry"]),
     ("channel", &["admission", "backoff", "clock", "config", "crash", "store", "telemetry"]),
-    ("http", &["assets", "channel", "clock", "network", "store", "telemetry", "viewers"]),
+    ("http", &["assets", "channel", "clock", "network", "store", "telemetry", "viewers", "webrtc"]),
+    ("webrtc", &["channel", "clock", "config", "telemetry"]),
     (
         "admin",
-        &["admission", "assets", "channel", "clock", "http", "store", "telemetry", "viewers"],
+        &[
+            "admission",
+            "assets",
+            "channel",
+            "clock",
+            "http",
+            "store",
+            "telemetry",
+            "viewers",
+            "webrtc",
+        ],
     ),
 ];
 

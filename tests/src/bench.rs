@@ -19,6 +19,7 @@ pub mod restarts;
 pub mod srt;
 pub mod starts;
 pub mod transport;
+pub mod webrtc;
 pub mod window;
 
 /// The bar of a measure that is told for its own sake.

@@ -104,6 +104,27 @@ impl Client {
         read(url, self.agent.head(url).call())
     }
 
+    /// Sends a request of any method with a body.
+    ///
+    /// # Errors
+    /// As [`Self::get`].
+    pub fn send(
+        &self,
+        method: &str,
+        url: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Result<Response> {
+        let mut request = http::Request::builder().method(method).uri(url);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(body).context(url)?;
+        // OPTIONS and DELETE have no body by their nature.
+        let agent = self.agent.configure_request(request).allow_non_standard_methods(true);
+        read(url, self.agent.run(agent.build()))
+    }
+
     /// Gets a URL and notes when the bytes of the body come.
     ///
     /// # Errors

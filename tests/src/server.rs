@@ -108,6 +108,8 @@ pub struct Server {
     pub rtmp: SocketAddr,
     /// Where those go that speak SRT.
     pub srt: SocketAddr,
+    /// Where the media of WebRTC goes through.
+    pub webrtc: SocketAddr,
     /// Where operators go.
     pub admin: SocketAddr,
     /// Where viewers go if an edge was asked for.
@@ -146,7 +148,7 @@ impl Server {
     /// # Errors
     /// As [`Self::start`].
     pub fn start_storing(channels: &[ChannelConfig], store: &str) -> Result<Self> {
-        Self::start_wholly(channels, "", store, (&[], None))
+        Self::start_wholly(channels, "", store, (None, ""), (&[], None))
     }
 
     /// The same on a disk of its own of so many bytes, such as `8m`, that is seen by it alone: from
@@ -155,7 +157,7 @@ impl Server {
     /// # Errors
     /// As [`Self::start`]; or if the system lets nobody have a file system of his own.
     pub fn start_on_disk(channels: &[ChannelConfig], store: &str, size: &str) -> Result<Self> {
-        Self::start_wholly(channels, "", store, (&[], Some(size)))
+        Self::start_wholly(channels, "", store, (None, ""), (&[], Some(size)))
     }
 
     /// Starts it again where it was, on the same ports, when it has been killed.
@@ -189,22 +191,38 @@ impl Server {
         lines: &str,
         environment: &[(&str, &Path)],
     ) -> Result<Self> {
-        Self::start_wholly(channels, lines, "kind = \"fs\"\n", (environment, None))
+        let around = (environment, None);
+        Self::start_wholly(channels, lines, "kind = \"fs\"\n", (None, ""), around)
+    }
+
+    /// The same with more lines in its `[webrtc]` section, such as `viewers = "2"`; its media goes through
+    /// this port, if one is given.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn start_previewing(
+        channels: &[ChannelConfig],
+        at: Option<SocketAddr>,
+        webrtc: &str,
+    ) -> Result<Self> {
+        Self::start_wholly(channels, "", "kind = \"fs\"\n", (at, webrtc), (&[], None))
     }
 
     fn start_wholly(
         channels: &[ChannelConfig],
         lines: &str,
         storing: &str,
+        (at, previewing): (Option<SocketAddr>, &str),
         around: Around<'_>,
     ) -> Result<Self> {
         let tables: String = channels.iter().map(ChannelConfig::toml).collect();
-        on_free_ports(around, |Ports { http, rtmp, srt, admin }, dir| {
+        on_free_ports(around, |Ports { http, rtmp, srt, webrtc, admin }, dir| {
+            let webrtc = at.unwrap_or(webrtc);
             let config = dir.join("headwater.toml");
             let store = dir.join("data");
             let text = format!(
                 "[http]\nlisten = \"{http}\"\n{lines}\n[rtmp]\nlisten = \"{rtmp}\"\n\
-                 [srt]\nlisten = \"{srt}\"\n[admin]\nlisten = \"{admin}\"\n[store]\n{storing}path = {store:?}\n{tables}"
+                 [srt]\nlisten = \"{srt}\"\n[webrtc]\nlisten = \"{webrtc}\"\n{previewing}\n[admin]\nlisten = \"{admin}\"\n[store]\n{storing}path = {store:?}\n{tables}"
             );
             std::fs::write(&config, text).context("configuration of the server")?;
             Ok(vec!["serve".into(), "--config".into(), config.into()])
@@ -251,7 +269,7 @@ impl Server {
 
     fn launch(
         dir: TempDir,
-        Ports { http, rtmp, srt, admin }: Ports,
+        Ports { http, rtmp, srt, webrtc, admin }: Ports,
         arguments: Vec<OsString>,
         (environment, disk): Around<'_>,
     ) -> Result<Self> {
@@ -262,8 +280,19 @@ impl Server {
         // From here on its log is kept whatever happens.
         let client = Client::afresh();
         let disk = disk.map(str::to_owned);
-        let mut server =
-            Self { process, dir, arguments, disk, http, rtmp, srt, admin, edge: None, client };
+        let mut server = Self {
+            process,
+            dir,
+            arguments,
+            disk,
+            http,
+            rtmp,
+            srt,
+            webrtc,
+            admin,
+            edge: None,
+            client,
+        };
         server.wait_ready()?;
         Ok(server)
     }
@@ -497,6 +526,7 @@ struct Ports {
     http: SocketAddr,
     rtmp: SocketAddr,
     srt: SocketAddr,
+    webrtc: SocketAddr,
     admin: SocketAddr,
 }
 
@@ -504,15 +534,20 @@ impl Ports {
     /// Addresses with ports that were free a moment ago.
     fn free() -> Result<Self> {
         let [http, rtmp, admin] = free_ports()?;
-        let udp = UdpSocket::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
-        Ok(Self { http, rtmp, srt: udp.context("a free port")?, admin })
+        let udp = || UdpSocket::bind("127.0.0.1:0").context("a free port");
+        // Both are held until both are known, so that they differ.
+        let (srt, webrtc) = (udp()?, udp()?);
+        let address = |socket: &UdpSocket| socket.local_addr().context("a free port");
+        Ok(Self { http, rtmp, srt: address(&srt)?, webrtc: address(&webrtc)?, admin })
     }
 
     /// As arguments of the demo.
     fn arguments(self) -> impl Iterator<Item = OsString> {
-        let Self { http, rtmp, srt, admin } = self;
-        [("--http", http), ("--rtmp", rtmp), ("--srt", srt), ("--admin", admin)]
+        let Self { http, rtmp, srt, webrtc, admin } = self;
+        let media = [("--http", http), ("--rtmp", rtmp), ("--srt", srt), ("--webrtc", webrtc)];
+        media
             .into_iter()
+            .chain([("--admin", admin)])
             .flat_map(|(name, address)| [name.into(), address.to_string().into()])
     }
 }

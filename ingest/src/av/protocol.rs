@@ -20,7 +20,7 @@ mod wire;
 pub use wire::{Error, HEAD, MAX_BODY, Wire, read_head};
 
 /// Raised whenever a message changes its form.
-pub const VERSION: u32 = 6;
+pub const VERSION: u32 = 7;
 
 /// How the worker finds UTC: the server reads the wall clock once and both carry it on by the
 /// machine's monotonic clock.
@@ -67,6 +67,8 @@ pub enum Role {
     Broadcast(Scene),
     /// Read a file.
     Film(FilmWork),
+    /// Make Opus of sound.
+    Opus,
 }
 
 /// What is to be done with a file.

@@ -45,8 +45,10 @@ use crate::source::{SourceSample, Unit};
 
 mod demo;
 mod film;
+mod opus;
 pub use demo::{BroadcastConfig, broadcast};
 pub use film::{FILM, FilmConfig, film};
+pub use opus::{OpusConfig, opus};
 
 /// Messages that may wait for a worker: 2 s of 60 fps video with audio.
 const QUEUE_MESSAGES: usize = 256;

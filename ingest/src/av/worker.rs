@@ -34,6 +34,7 @@ mod film;
 mod ladder;
 mod link;
 mod meter;
+mod opus;
 mod pictures;
 mod rung;
 mod scale;
@@ -132,6 +133,7 @@ fn run(messages: Messages, link: &Link, film: Option<film::Film>) -> Result<(), 
             let film = film.ok_or(Error::NoFilm)?;
             film::run(messages, link, start.clock, film, work)
         }
+        Role::Opus => opus::run(&messages, link),
         Role::Broadcast(scene) => broadcast::run(messages, link, start.clock, &scene),
     }
 }

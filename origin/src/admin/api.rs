@@ -8,7 +8,10 @@ use serde::Serialize;
 
 use crate::channel::{Event, Link, Status};
 use crate::store::UpstreamStats;
-use crate::viewers::{Audience, Viewers};
+use crate::viewers::Audience;
+use crate::webrtc::Seen;
+
+use super::Context;
 
 /// A channel.
 #[derive(Debug, Serialize)]
@@ -27,6 +30,8 @@ pub(super) struct Channel {
     s3: Option<UpstreamStats>,
     /// Those who watch and report.
     audience: Audience,
+    /// Those who watch by WebRTC, oldest first.
+    previews: Vec<Seen>,
     /// What has happened lately, oldest first.
     events: Vec<Event>,
 }
@@ -43,8 +48,9 @@ struct Grid {
 }
 
 impl Channel {
-    pub(super) fn of(channel: &crate::channel::Channel, viewers: &Viewers) -> Self {
-        let audience = viewers.audience(&channel.name, Instant::now());
+    pub(super) fn of(channel: &crate::channel::Channel, context: &Context) -> Self {
+        let previews = context.webrtc.as_ref().map(|webrtc| webrtc.seen(&channel.name));
+        let audience = context.viewers.audience(&channel.name, Instant::now());
         let status = Status::clone(&channel.status.borrow());
         let peer = status.source.as_ref().map(|source| source.peer.clone());
         let link = status.source.as_ref().and_then(|source| source.link);
@@ -64,7 +70,18 @@ impl Channel {
         });
         let (events, turned_away) = (status.events.clone(), status.turned_away.clone());
         let (name, s3) = (channel.name.to_string(), status.s3.clone());
-        Self { name, status, peer, link, turned_away, grid, s3, audience, events }
+        Self {
+            name,
+            status,
+            peer,
+            link,
+            turned_away,
+            grid,
+            s3,
+            audience,
+            previews: previews.unwrap_or_default(),
+            events,
+        }
     }
 }
 

@@ -56,11 +56,18 @@ impl Fixture {
                     snapshot: snapshot.clone(),
                     status: live,
                     cues: Desk::new().0,
+                    preview: Arc::default(),
                 },
             ),
             (
                 open.clone(),
-                Channel { name: open.clone(), snapshot, status: idle, cues: Desk::new().0 },
+                Channel {
+                    name: open.clone(),
+                    snapshot,
+                    status: idle,
+                    cues: Desk::new().0,
+                    preview: Arc::default(),
+                },
             ),
         ]
         .map(|(name, channel)| (name, Arc::new(channel)));
@@ -84,6 +91,7 @@ impl Fixture {
                 Door { channel: open, key: None, passphrase: None, source: None },
             ],
             metrics,
+            webrtc: None,
             admission: Arc::new(Admission::new(Some(4.0))),
             rtmp_port: 1936,
             srt_port: 8890,

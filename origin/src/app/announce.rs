@@ -18,6 +18,9 @@ pub(super) fn serving(server: &Server, config: &Config) {
     }
     println!("  publish   rtmp://{rtmp}/live/CHANNEL?key=KEY");
     println!("            srt://{srt}?streamid=publish:CHANNEL:KEY");
+    if let Some(webrtc) = server.webrtc {
+        println!("  preview   WebRTC over UDP port {}", webrtc.port());
+    }
     println!("  operator  http://{}/   (keys, metrics, API)", reachable(server.admin));
     if config.channels.is_empty() {
         println!("  no channel is configured yet: add a [[channel]] to the configuration");

@@ -72,6 +72,7 @@ fn configuration(options: &cli::Demo, scratch: Option<PathBuf>) -> Config {
     config.http.listen = options.http;
     config.rtmp.listen = options.rtmp;
     config.srt.listen = options.srt;
+    config.webrtc.listen = Some(options.webrtc);
     config.admin.listen = options.admin;
     if let Some(path) = options.data.clone().or(scratch) {
         config.store.path = path;

@@ -36,6 +36,7 @@ use super::making::{self, Making};
 use super::overload::Overload;
 use super::packaging::Packaging;
 use super::passing::Passing;
+use super::preview::Preview;
 use super::stages::Stages;
 use super::status::{Health, SourceStatus, Status};
 use crate::admission::{Admission, Admitted, pixels_per_second};
@@ -80,6 +81,8 @@ pub(crate) struct Context {
     pub(crate) status: watch::Sender<Arc<Status>>,
     /// What is asked of the channel's cues.
     pub(crate) orders: mpsc::Receiver<Order>,
+    /// Where pictures are shown as they are made.
+    pub(crate) preview: Arc<Preview>,
 }
 
 impl Context {
@@ -424,6 +427,7 @@ impl Task {
     async fn end(&mut self) {
         self.encoder = None;
         self.encoding = false;
+        self.context.preview.end();
         (self.restart_at, self.slate_at, self.next_run) = (None, None, false);
         self.ahead_until = None;
         self.context.admission.release(&self.context.config.name);

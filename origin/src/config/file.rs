@@ -50,8 +50,12 @@ const MAX_RUNGS: usize = 8;
 /// A name this alike is what was meant (Jaro-Winkler).
 const ALIKE: f64 = 0.8;
 
-/// Sections of the contract that have no code behind them yet.
-const LATER: [&str; 1] = ["webrtc"];
+/// Addresses that are advertised: browsers try each of them, and 50 candidates is what they take.
+const MAX_ADVERTISED: usize = 16;
+/// STUN and TURN servers: with more than five, browsers warn that they are slow.
+const MAX_ICE_SERVERS: usize = 8;
+/// Previews at one time: each takes a share of a core.
+const PREVIEWS: std::ops::RangeInclusive<u32> = 1..=10_000;
 
 /// A file that was read.
 #[derive(Debug)]
@@ -121,6 +125,23 @@ impl<'a> Walk<'a> {
                 .map(|latency| u64::try_from(latency.as_millis()).unwrap_or(u64::MAX));
             section.duration("latency", &mut config.srt.latency, (least, most));
         });
+        root.section("webrtc", |section| {
+            let webrtc = &mut config.webrtc;
+            section.read("listen", &mut webrtc.listen, value::address_or_off);
+            section.list("advertise", MAX_ADVERTISED, &mut webrtc.advertise, value::advertised);
+            section.list(
+                "ice_servers",
+                MAX_ICE_SERVERS,
+                &mut webrtc.ice_servers,
+                value::ice_server,
+            );
+            for (key, into) in [
+                ("viewers", &mut webrtc.viewers),
+                ("viewers_per_channel", &mut webrtc.viewers_per_channel),
+            ] {
+                section.read(key, into, |text| value::count(text, PREVIEWS));
+            }
+        });
         root.section("admin", |admin| {
             admin.read("listen", &mut config.admin.listen, value::address);
         });
@@ -132,11 +153,6 @@ impl<'a> Walk<'a> {
         root.section("admission", |admission| {
             admission.read("cores", &mut config.admission.cores, value::cores);
         });
-        for later in LATER {
-            if let Some(at) = root.take(later).map(|v| v.span().start) {
-                root.walk.problem(later, Some(at), "not supported yet; leave it out".to_owned());
-            }
-        }
         config.channels = root.channels();
         if config.store.s3.is_none() {
             for (index, channel) in config.channels.iter().enumerate() {
@@ -261,30 +277,42 @@ impl<'w, 'a, 't> Section<'w, 'a, 't> {
 
     /// Networks in a list.
     fn trusted(&mut self, into: &mut Vec<Network>) {
-        const KEY: &str = "trusted";
-        self.walk.asked.insert(join(&self.shape, KEY));
-        let Some(value) = self.take(KEY) else { return };
+        self.list("trusted", MAX_TRUSTED, into, |text| {
+            text.parse().map_err(|error: NoNetwork| error.to_string())
+        });
+    }
+
+    /// Reads a list of at most `most` typed texts, which takes the place of the default.
+    fn list<T>(
+        &mut self,
+        key: &'static str,
+        most: usize,
+        into: &mut Vec<T>,
+        reader: impl Fn(&str) -> Result<T, String>,
+    ) {
+        self.walk.asked.insert(join(&self.shape, key));
+        let Some(value) = self.take(key) else { return };
         let at = value.span().start;
         let DeValue::Array(list) = value.get_ref() else {
             let message = format!(
-                "expected a list such as [\"10.0.0.0/8\"], found {}",
+                "expected a list of texts such as [\"…\"], found {}",
                 kind(value.get_ref())
             );
-            return self.problem(KEY, at, message);
+            return self.problem(key, at, message);
         };
-        if list.len() > MAX_TRUSTED {
-            return self.problem(KEY, at, format!("there are at most {MAX_TRUSTED} networks"));
+        if list.len() > most {
+            return self.problem(key, at, format!("there are at most {most} of them"));
         }
         into.clear();
         for (index, item) in list.iter().enumerate() {
-            let network = match item.get_ref() {
-                DeValue::String(text) => text.parse().map_err(|error: NoNetwork| error.to_string()),
+            let read = match item.get_ref() {
+                DeValue::String(text) => reader(text),
                 other => Err(format!("expected a text in quotes, found {}", kind(other))),
             };
-            match network {
-                Ok(network) => into.push(network),
+            match read {
+                Ok(read) => into.push(read),
                 Err(message) => {
-                    self.problem(&format!("{KEY}[{index}]"), item.span().start, message);
+                    self.problem(&format!("{key}[{index}]"), item.span().start, message);
                 }
             }
         }

@@ -28,6 +28,12 @@ listen = "[::]:1935"
 [srt]
 listen = "0.0.0.0:8891"
 latency = "400ms"
+[webrtc]
+listen = "0.0.0.0:8190"
+advertise = ["203.0.113.5", "[2001:db8::5]:443"]
+ice_servers = ["stun:stun.example.org:3478"]
+viewers = "7"
+viewers_per_channel = "3"
 [admin]
 listen = "127.0.0.1:9997"
 [store]
@@ -66,6 +72,7 @@ fn the_empty_file_is_the_defaults() {
     assert_eq!(config.srt.listen.to_string(), "0.0.0.0:8890");
     assert_eq!(config.srt.latency, Duration::from_millis(120));
     assert_eq!(config.admin.listen.to_string(), "127.0.0.1:9997");
+    assert_eq!(config.webrtc.listen.unwrap().to_string(), "0.0.0.0:8189");
     assert_eq!(config.admission.cores, Cores::Auto);
     assert!(config.channels.is_empty());
 }
@@ -77,6 +84,12 @@ fn every_setting_arrives() {
     assert_eq!(config.rtmp.listen.to_string(), "[::]:1935");
     assert_eq!(config.srt.listen.to_string(), "0.0.0.0:8891");
     assert_eq!(config.srt.latency, Duration::from_millis(400));
+    let webrtc = &config.webrtc;
+    assert_eq!(webrtc.listen.unwrap().to_string(), "0.0.0.0:8190");
+    let advertised: Vec<_> = webrtc.advertise.iter().map(ToString::to_string).collect();
+    assert_eq!(advertised, ["203.0.113.5:0", "[2001:db8::5]:443"]);
+    assert_eq!(webrtc.ice_servers, ["stun:stun.example.org:3478"]);
+    assert_eq!((webrtc.viewers, webrtc.viewers_per_channel), (7, 3));
     assert_eq!(config.store.path, Path::new("spool"));
     assert_eq!(config.store.memory, 32 << 20);
     assert_eq!(config.admission.cores, Cores::Count(3.5));
@@ -132,7 +145,10 @@ passphrase = "canary"
 [srt]
 latency = "10s"
 [webrtc]
-listen = "0.0.0.0:8189"
+listen = "on"
+advertise = ["0.0.0.0", "203.0.113.5"]
+ice_servers = ["http://stun.example.org"]
+viewers = "0"
 "#;
     let expected = [
         "line 3: http.listen: \"8080\" is not an address and port",
@@ -162,7 +178,10 @@ listen = "0.0.0.0:8189"
         "line 30: channel[3].window: \"1s\" is not within 10s and 168h",
         "line 31: channel[3].passphrase: a passphrase has 10 to 79 characters",
         "line 33: srt.latency: \"10s\" is not within 80ms and 8s",
-        "line 34: webrtc: not supported yet",
+        "line 35: webrtc.listen: \"on\" is not an address and port",
+        "line 36: webrtc.advertise[0]: \"0.0.0.0\" is no address",
+        "line 37: webrtc.ice_servers[0]: \"http://stun.example.org\" is no URI",
+        "line 38: webrtc.viewers: \"0\" is not a whole number from 1",
     ];
     let found = problems(text);
     for (found, expected) in found.iter().zip(expected) {

@@ -38,6 +38,33 @@ pub(super) fn address(text: &str) -> Result<SocketAddr> {
         .map_err(|_| format!("{text:?} is not an address and port such as \"0.0.0.0:8080\""))
 }
 
+/// An address, or `off`.
+pub(super) fn address_or_off(text: &str) -> Result<Option<SocketAddr>> {
+    if text == "off" { Ok(None) } else { address(text).map(Some) }
+}
+
+/// An address that others are told of, with a port or without one: then it is 0.
+pub(super) fn advertised(text: &str) -> Result<SocketAddr> {
+    let address = text.parse().ok().or_else(|| Some(SocketAddr::new(text.parse().ok()?, 0)));
+    // Browsers are told of it as it is, and can go neither to a wildcard nor to a group.
+    let address = address.filter(|at| !at.ip().is_unspecified() && !at.ip().is_multicast());
+    address.ok_or_else(|| {
+        format!("{text:?} is no address such as \"203.0.113.5\" or \"203.0.113.5:8189\"")
+    })
+}
+
+/// A STUN or TURN server's URI (RFC 7064, RFC 7065), fit for a header.
+pub(super) fn ice_server(text: &str) -> Result<String> {
+    let scheme = ["stun:", "stuns:", "turn:", "turns:"].iter().any(|s| text.starts_with(s));
+    let fit = text.len() <= 256
+        && text.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b'<' | b'>' | b'"' | b','));
+    if scheme && fit {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("{text:?} is no URI such as \"stun:stun.example.org:3478\""))
+    }
+}
+
 /// A number of things.
 pub(super) fn count(text: &str, within: std::ops::RangeInclusive<u32>) -> Result<u32> {
     let count = text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok()).flatten();

@@ -9,7 +9,7 @@ use axum::http::header::{
     ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ALLOW,
     CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_SECURITY_POLICY,
     CONTENT_TYPE, DATE, ETAG, HOST, HeaderName, REFERRER_POLICY, RETRY_AFTER, VARY,
-    X_CONTENT_TYPE_OPTIONS,
+    WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
 };
 use axum::http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use bytes::Bytes;
@@ -19,8 +19,11 @@ use super::class::{Class, Rule, error_cache_control};
 use super::error::Error;
 use super::negotiate::{self, Wanted};
 use super::page;
+use super::route::{Route, Signal};
+use super::signalling::{ACCEPT_PATCH, ACCEPT_POST};
 use super::text::Text;
 use crate::store;
+use crate::webrtc;
 
 /// Methods of every resource.
 const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, OPTIONS");
@@ -28,15 +31,19 @@ const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, OPTIONS");
 /// Methods of what viewers report to.
 const BEACON_METHODS: HeaderValue = HeaderValue::from_static("POST, OPTIONS");
 
-/// Headers that scripts of other sites may read: what players measure with.
+/// Methods of where offers of WebRTC go, and of a session.
+const SIGNAL_METHODS: HeaderValue = HeaderValue::from_static("POST, OPTIONS");
+const SESSION_METHODS: HeaderValue = HeaderValue::from_static("PATCH, DELETE, OPTIONS");
+
+/// Headers that scripts of other sites may read: what players measure with, and find their session by.
 const EXPOSED: HeaderValue = HeaderValue::from_static(
     "Content-Length, Content-Range, Content-Encoding, Date, Age, ETag, Server-Timing, \
-     CMSD-Static, CMSD-Dynamic",
+     CMSD-Static, CMSD-Dynamic, Location, Link, Accept-Patch",
 );
 
 /// Headers that scripts of other sites may send.
 const ALLOWED: HeaderValue = HeaderValue::from_static(
-    "Range, If-None-Match, If-Range, Content-Type, CMCD-Request, CMCD-Object, CMCD-Session, CMCD-Status",
+    "Range, If-None-Match, If-Range, If-Match, Authorization, Content-Type, CMCD-Request, CMCD-Object, CMCD-Session, CMCD-Status",
 );
 
 /// Seconds a client waits before it asks again: a server that goes down has a successor by then, and
@@ -195,6 +202,16 @@ pub(super) fn error(error: &Error, method: &Method) -> Response<Payload> {
         Error::BeaconMethod => {
             headers.insert(ALLOW, BEACON_METHODS);
         }
+        Error::SignalMethod { session } => {
+            headers.insert(ALLOW, if *session { SESSION_METHODS } else { SIGNAL_METHODS });
+        }
+        Error::WebRtc(webrtc::Refusal::Denied(_)) => {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        Error::SignalMedia(kind) => {
+            let accepted = if *kind == "application/sdp" { ACCEPT_POST } else { ACCEPT_PATCH };
+            headers.insert(accepted, HeaderValue::from_static(kind));
+        }
         Error::Range { len } => {
             headers.insert(CONTENT_RANGE, header(&format!("bytes */{len}")));
         }
@@ -203,7 +220,10 @@ pub(super) fn error(error: &Error, method: &Method) -> Response<Payload> {
         | Error::Crowded
         | Error::Far
         | Error::TooMany
-        | Error::Stalled => {
+        | Error::Stalled
+        | Error::WebRtc(
+            webrtc::Refusal::Crowded | webrtc::Refusal::Busy(_) | webrtc::Refusal::Unavailable,
+        ) => {
             headers.insert(RETRY_AFTER, RETRY_SECONDS);
         }
         _ => {}
@@ -214,14 +234,29 @@ pub(super) fn error(error: &Error, method: &Method) -> Response<Payload> {
 }
 
 /// The answer to a preflight.
-pub(super) fn options(beacon: bool) -> Response<Payload> {
-    let methods = if beacon { BEACON_METHODS } else { METHODS };
+pub(super) fn options(route: Option<&Route>) -> Response<Payload> {
     let mut headers = HeaderMap::with_capacity(8);
+    let methods = match route {
+        Some(Route::Beacon(_)) => BEACON_METHODS,
+        Some(Route::Signal(Signal { session: None, .. })) => {
+            headers.insert(ACCEPT_POST, HeaderValue::from_static("application/sdp"));
+            SIGNAL_METHODS
+        }
+        Some(Route::Signal(_)) => SESSION_METHODS,
+        _ => METHODS,
+    };
     headers.insert(ALLOW, methods.clone());
     headers.insert(ACCESS_CONTROL_ALLOW_METHODS, methods);
     headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, ALLOWED);
     headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("86400"));
     response(StatusCode::NO_CONTENT, headers, Payload::empty())
+}
+
+/// An answer with a body that is never kept.
+pub(super) fn told(status: StatusCode, headers: HeaderMap, body: String) -> Response<Payload> {
+    let mut response = whole(headers, body.into(), false);
+    *response.status_mut() = status;
+    response
 }
 
 /// The answer to a report that was taken.
@@ -253,6 +288,6 @@ fn response(status: StatusCode, headers: HeaderMap, payload: Payload) -> Respons
 }
 
 /// A value we wrote ourselves, all visible ASCII.
-fn header(value: &str) -> HeaderValue {
+pub(super) fn header(value: &str) -> HeaderValue {
     HeaderValue::from_str(value).unwrap_or(HeaderValue::from_static(""))
 }

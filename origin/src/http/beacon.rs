@@ -47,7 +47,7 @@ impl Origin {
         if !is_report(&request.headers) {
             return Err(Error::Media);
         }
-        let body = whole(body).await?;
+        let body = whole(body, MAX_BODY).await?;
         let viewer = visitor.viewer(&request.headers);
         match self.context.viewers.take(&name, viewer, &body, Instant::now()) {
             Ok(()) => Ok(answer::taken()),
@@ -65,9 +65,9 @@ fn is_report(headers: &HeaderMap) -> bool {
     ["application/cmcd", "text/plain"].iter().any(|known| kind.eq_ignore_ascii_case(known))
 }
 
-/// The whole of a body, if that is short and comes soon.
-async fn whole(body: Body) -> Result<Bytes, Error> {
-    let read = Limited::new(body, MAX_BODY).collect();
+/// The whole of a body, if that has no more than so many bytes and comes soon.
+pub(super) async fn whole(body: Body, most: usize) -> Result<Bytes, Error> {
+    let read = Limited::new(body, most).collect();
     match tokio::time::timeout(BODY_WITHIN, read).await {
         Ok(Ok(read)) => Ok(read.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Error::TooLarge),

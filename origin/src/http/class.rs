@@ -21,6 +21,8 @@ pub(super) enum Class {
     Status,
     /// What viewers report.
     Beacon,
+    /// Offers and answers of WebRTC.
+    Signal,
     /// HLS multivariant playlist.
     Multivariant,
     /// HLS media playlist, plain, late or with ENDLIST.
@@ -99,7 +101,9 @@ impl Class {
             Self::Asset => Rule { content_type: None, ..text("", IMMUTABLE) },
             Self::File => Rule { content_type: None, ..text("", "max-age=60") },
             Self::Time => Rule { etag: false, gzip: false, ..text("text/plain", "no-store") },
-            Self::Beacon => Rule { etag: false, gzip: false, ..text("text/plain", "no-store") },
+            Self::Beacon | Self::Signal => {
+                Rule { etag: false, gzip: false, ..text("text/plain", "no-store") }
+            }
             Self::Status => text("application/json", "max-age=1"),
             Self::Multivariant => text(PLAYLIST, "max-age=30"),
             Self::Playlist => text(PLAYLIST, "max-age=1"),
@@ -124,6 +128,7 @@ impl Class {
             Self::Asset | Self::File => "asset",
             Self::Time => "time",
             Self::Beacon => "beacon",
+            Self::Signal => "signal",
             Self::Status => "status",
             Self::Multivariant => "multivariant",
             Self::Playlist | Self::Appeared { .. } => "playlist",
@@ -171,6 +176,11 @@ pub(super) const fn error_cache_control(error: &Error) -> &'static str {
         | Error::Far
         | Error::Stalled
         | Error::BeaconMethod
+        | Error::SignalMethod { .. }
+        | Error::SignalMedia(_)
+        | Error::NoText
+        | Error::NoWebRtc
+        | Error::WebRtc(_)
         | Error::Media
         | Error::Report(_)
         | Error::Slow

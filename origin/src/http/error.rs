@@ -7,6 +7,7 @@ use packager::timeline::NoExcerpt;
 
 use crate::assets;
 use crate::viewers;
+use crate::webrtc;
 
 /// Why there is no resource in the answer. The text is public; a cause goes to the log only.
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +28,24 @@ pub(super) enum Error {
     /// A beacon is posted.
     #[error("reports are posted")]
     BeaconMethod,
+    /// Offers are posted, sessions are patched and deleted.
+    #[error("{}", if *session { "a session is patched or deleted" } else { "offers are posted" })]
+    SignalMethod {
+        /// Whether it is a session.
+        session: bool,
+    },
+    /// A body of another type is wanted.
+    #[error("the body has to be of type {0}")]
+    SignalMedia(&'static str),
+    /// The body is no UTF-8.
+    #[error("the body is no text")]
+    NoText,
+    /// The operator has switched WebRTC off.
+    #[error("there is no WebRTC here")]
+    NoWebRtc,
+    /// The offer is not granted.
+    #[error(transparent)]
+    WebRtc(#[from] webrtc::Refusal),
     /// Reports have a type of their own.
     #[error("reports are of type application/cmcd")]
     Media,
@@ -97,8 +116,13 @@ impl Error {
     pub(super) const fn status(&self) -> StatusCode {
         match self {
             Self::NoRoute | Self::NotYet | Self::Gone => StatusCode::NOT_FOUND,
-            Self::Method | Self::BeaconMethod => StatusCode::METHOD_NOT_ALLOWED,
-            Self::Media => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::Method | Self::BeaconMethod | Self::SignalMethod { .. } => {
+                StatusCode::METHOD_NOT_ALLOWED
+            }
+            Self::NoText => StatusCode::BAD_REQUEST,
+            Self::NoWebRtc => StatusCode::NOT_FOUND,
+            Self::WebRtc(refusal) => refused(refusal),
+            Self::Media | Self::SignalMedia(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Report(_) => StatusCode::BAD_REQUEST,
             Self::Slow => StatusCode::REQUEST_TIMEOUT,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
@@ -112,6 +136,22 @@ impl Error {
                 StatusCode::SERVICE_UNAVAILABLE
             }
             Self::Read(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+}
+
+/// The status of a refusal (RFC 9725 §4.2, §4.3).
+const fn refused(refusal: &webrtc::Refusal) -> StatusCode {
+    use webrtc::Refusal;
+    match refusal {
+        Refusal::Unknown | Refusal::NotLive | Refusal::NoRendition => StatusCode::NOT_FOUND,
+        Refusal::Offer(_) => StatusCode::BAD_REQUEST,
+        Refusal::NothingInCommon(_) => StatusCode::NOT_ACCEPTABLE,
+        Refusal::Stale => StatusCode::PRECONDITION_FAILED,
+        Refusal::Unconditional => StatusCode::PRECONDITION_REQUIRED,
+        Refusal::Denied(_) => StatusCode::UNAUTHORIZED,
+        Refusal::Busy(_) | Refusal::Crowded | Refusal::Unavailable => {
+            StatusCode::SERVICE_UNAVAILABLE
         }
     }
 }

@@ -90,6 +90,11 @@ pub(super) fn watch() -> Arc<Text> {
     page(&["watch.html", "watch/index.html", "index.html"])
 }
 
+/// The page that publishes to a channel; as above.
+pub(super) fn publish() -> Arc<Text> {
+    page(&["publish.html"])
+}
+
 fn page(candidates: &[&str]) -> Arc<Text> {
     let found = candidates.iter().find_map(|path| FILES.get(*path));
     found.map_or_else(|| Arc::clone(&MISSING), |file| Arc::clone(&file.text))

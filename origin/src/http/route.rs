@@ -20,6 +20,9 @@ const RESERVED: [&str; 6] = ["from", "to", "time", "vod", "whip", "whep"];
 /// Folders an asset of the player may lie in, itself included: the build has two.
 const MAX_ASSET_DEPTH: usize = 4;
 
+/// Characters of a session's name: ours have 32.
+const MAX_SESSION: usize = 64;
+
 /// Longest number in decimal that surely fits 64 bits.
 const MAX_DIGITS: usize = 19;
 
@@ -33,6 +36,8 @@ pub(super) enum Route {
     Start,
     /// The page that plays a channel.
     Watch(Name),
+    /// The page that publishes to a channel from a camera.
+    Publish(Name),
     /// A file of the player's build, by its path below the build folder.
     Asset(String),
     /// The clock that players synchronise with.
@@ -45,6 +50,8 @@ pub(super) enum Route {
     Status(Name),
     /// Where viewers of a channel report.
     Beacon(Name),
+    /// Where previews by WebRTC begin, or one that goes on.
+    Signal(Signal),
     /// A playlist or manifest of a channel.
     Live(Name, Sheet),
     /// The same of an excerpt of it.
@@ -55,6 +62,26 @@ pub(super) enum Route {
     NoInstant,
     /// Init segment, segment or part.
     Media(Media),
+}
+
+/// Which way media goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// To a viewer: WHEP.
+    Watch,
+    /// From a publisher: WHIP.
+    Publish,
+}
+
+/// Where offers of WebRTC go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Signal {
+    /// What for.
+    pub(super) purpose: Purpose,
+    /// The channel.
+    pub(super) channel: Name,
+    /// The session that is meant; `None`: one is to begin.
+    pub(super) session: Option<String>,
 }
 
 /// A playlist or manifest.
@@ -123,6 +150,7 @@ impl Route {
             ["time"] => Some(Self::Time),
             ["channels.json"] => Some(Self::ChannelList),
             ["favicon.svg"] => Some(Self::Asset("favicon.svg".to_owned())),
+            ["publish", channel] => Some(Self::Publish(name(channel)?)),
             ["watch", channel] => Some(Self::Watch(name(channel)?)),
             ["assets", rest @ ..] => asset(rest).then(|| Self::Asset(path.to_owned())),
             ["vod", asset, rest @ ..] => Some(Self::Vod(name(asset)?, sheet(rest)?)),
@@ -132,6 +160,17 @@ impl Route {
             ["live", channel, "from", from, rest @ ..] => excerpt(channel, from, None, rest),
             ["live", channel, "time"] => Some(Self::ChannelTime(name(channel)?)),
             ["live", channel, "cmcd"] => Some(Self::Beacon(name(channel)?)),
+            ["live", channel, door @ ("whep" | "whip")] => {
+                let (purpose, channel) = (purpose(door), name(channel)?);
+                Some(Self::Signal(Signal { purpose, channel, session: None }))
+            }
+            ["live", channel, door @ ("whep" | "whip"), session] => {
+                let fit = session.len() <= MAX_SESSION
+                    && session.bytes().all(|byte| byte.is_ascii_alphanumeric());
+                let session = (fit && !session.is_empty()).then(|| (*session).to_owned());
+                let (purpose, channel) = (purpose(door), name(channel)?);
+                Some(Self::Signal(Signal { purpose, channel, session: Some(session?) }))
+            }
             ["live", channel, "status.json"] => Some(Self::Status(name(channel)?)),
             ["live", channel, run, folder, file] => {
                 let (rendition, piece) = match folder.strip_suffix(KEY_FRAMES) {
@@ -149,6 +188,10 @@ impl Route {
             _ => None,
         }
     }
+}
+
+fn purpose(door: &str) -> Purpose {
+    if door == "whip" { Purpose::Publish } else { Purpose::Watch }
 }
 
 /// What of the manifests below a folder.
@@ -257,6 +300,15 @@ mod tests {
         let cases = [
             ("/", Some(Route::Start)),
             ("/watch/demo", Some(Route::Watch(demo()))),
+            ("/publish/demo", Some(Route::Publish(demo()))),
+            (
+                "/live/demo/whip/aB3",
+                Some(Route::Signal(Signal {
+                    purpose: Purpose::Publish,
+                    channel: demo(),
+                    session: Some("aB3".into()),
+                })),
+            ),
             ("/time", Some(Route::Time)),
             ("/live/news/time", name("news").map(Route::ChannelTime)),
             ("/channels.json", Some(Route::ChannelList)),
@@ -264,6 +316,22 @@ mod tests {
             ("/live/demo/index.m3u8", live(Sheet::Multivariant)),
             ("/live/demo/manifest.mpd", live(Sheet::Manifest)),
             ("/live/demo/status.json", Some(Route::Status(demo()))),
+            (
+                "/live/demo/whep",
+                Some(Route::Signal(Signal {
+                    purpose: Purpose::Watch,
+                    channel: demo(),
+                    session: None,
+                })),
+            ),
+            (
+                "/live/demo/whep/aB3",
+                Some(Route::Signal(Signal {
+                    purpose: Purpose::Watch,
+                    channel: demo(),
+                    session: Some("aB3".into()),
+                })),
+            ),
             ("/live/demo/720p/iframes.m3u8", live(Sheet::KeyFrames(rendition.clone()))),
             ("/live/demo/720p/index.m3u8", live(Sheet::Playlist(rendition.clone()))),
             ("/live/demo/from/1795633201/index.m3u8", from(None, Sheet::Multivariant)),
@@ -315,6 +383,8 @@ mod tests {
             "/live/de%6do/index.m3u8",
             "/live/../index.m3u8",
             "/live/demo/vod/index.m3u8",
+            "/live/demo/whep/",
+            "/live/demo/whep/a-b",
             "/live/demo/from/index.m3u8",
             "/live/demo/from/1795633201/index.m3u8/",
             "/live/demo/from/1795633201/to/index.m3u8",

@@ -9,6 +9,7 @@ fn anywhere() -> Config {
     let any = SocketAddr::from(([127, 0, 0, 1], 0));
     (config.http.listen, config.rtmp.listen, config.admin.listen) = (any, any, any);
     config.srt.listen = any;
+    config.webrtc.listen = Some(any);
     config
 }
 

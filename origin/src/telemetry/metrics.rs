@@ -18,6 +18,7 @@ mod channel;
 mod http;
 mod process;
 mod viewers;
+mod webrtc;
 
 use channel::ChannelFamilies;
 pub use channel::{
@@ -26,6 +27,7 @@ pub use channel::{
 pub use http::{Cut, HttpMetrics, Refused};
 use process::Process;
 pub use viewers::{AudienceMetrics, ProtocolMetrics, ViewerMetrics};
+pub use webrtc::WebRtcMetrics;
 
 /// All metrics of the program. The fields are updated by the parts they are named after.
 pub struct Metrics {
@@ -36,6 +38,8 @@ pub struct Metrics {
     pub rtmp: DoorMetrics,
     /// Of the SRT door.
     pub srt: DoorMetrics,
+    /// Of WebRTC.
+    pub webrtc: WebRtcMetrics,
     /// Of what the machine takes on.
     pub admission: AdmissionMetrics,
     /// Of those who watch.
@@ -87,13 +91,15 @@ impl Metrics {
         let http = HttpMetrics::default();
         http.register(registry);
         let [rtmp, srt] = ["rtmp", "srt"].map(|protocol| DoorMetrics::new(protocol, registry));
+        let webrtc = WebRtcMetrics::default();
+        webrtc.register(registry);
         let admission = AdmissionMetrics::default();
         admission.register(registry);
         let viewers = ViewerMetrics::default();
         viewers.register(registry);
         let channels = ChannelFamilies::new();
         channels.register(registry);
-        Self { registry: root, http, rtmp, srt, admission, viewers, channels }
+        Self { registry: root, http, rtmp, srt, webrtc, admission, viewers, channels }
     }
 
     /// The metrics of a configured channel.
@@ -185,6 +191,7 @@ mod tests {
         metrics.http.answered("playlist", 200).inc_by(512);
         metrics.rtmp.publishers.set(1);
         metrics.srt.refused.inc();
+        metrics.webrtc.sessions.inc();
         metrics.http.waiting.inc();
         metrics.http.refused(Refused::WaitingOfAddress);
         metrics.http.cut(Cut::SlowReader);
@@ -217,6 +224,8 @@ mod tests {
             "headwater_rtmp_publishers 1",
             "headwater_srt_publishers 0",
             "headwater_srt_refusals_total 1",
+            "headwater_webrtc_sessions 1",
+            "headwater_webrtc_accepted_total 0",
             "# TYPE process_resident_memory_bytes gauge",
             "# TYPE process_cpu_seconds counter",
         ] {

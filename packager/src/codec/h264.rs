@@ -125,6 +125,16 @@ pub fn length_size(record: &[u8]) -> Result<LengthSize, Error> {
     LengthSize::from_minus_one(byte).ok_or(Error::Invalid { what: "lengthSizeMinusOne", offset: 4 })
 }
 
+/// The parameter sets of a record, in its order, as parts of it.
+pub fn parameter_sets(record: &Bytes) -> Result<Vec<Bytes>, Error> {
+    let mut found = Vec::new();
+    sets(record, |_, set, _| {
+        found.push(record.slice_ref(set));
+        Ok(())
+    })?;
+    Ok(found)
+}
+
 /// What the first sequence parameter set of a record says; all of them are held against the limits.
 pub fn picture(record: &[u8]) -> Result<Picture, Error> {
     let mut first = None;

@@ -1,6 +1,6 @@
-// What the page needs of a player: one small interface over hls.js and dash.js.
+// What the page needs of a player: one small interface over hls.js, dash.js and WebRTC.
 
-export type Format = "hls" | "dash";
+export type Format = "hls" | "dash" | "webrtc";
 
 /** A rendition that can be chosen. */
 export interface Level {
@@ -41,13 +41,16 @@ export const AUTO = "auto";
 
 /** Where a channel is played from; `origin` is empty for the page's own. */
 export function manifestUrl(origin: string, channel: string, format: Format): string {
-  return `${origin}/live/${encodeURIComponent(channel)}/${format === "hls" ? "index.m3u8" : "manifest.mpd"}`;
+  return `${origin}/live/${encodeURIComponent(channel)}/${RESOURCES[format]}`;
 }
+
+const RESOURCES: Record<Format, string> = { hls: "index.m3u8", dash: "manifest.mpd", webrtc: "whep" };
 
 // A viewer of HLS never fetches dash.js, nor the other way round.
 const CODE = {
   hls: () => import("./hls"),
   dash: () => import("./dash"),
+  webrtc: () => import("./webrtc"),
 };
 
 /** Fetches a player's code before it is needed. */
@@ -59,9 +62,14 @@ export function preload(format: Format): void {
 export async function createPlayer(
   format: Format,
   video: HTMLVideoElement,
-  url: string,
+  { origin, channel }: { readonly origin: string; readonly channel: string },
   events: PlayerEvents,
 ): Promise<Player> {
+  const url = manifestUrl(origin, channel, format);
+  if (format === "webrtc") {
+    const { WebRtcPlayer } = await CODE.webrtc();
+    return new WebRtcPlayer(video, url, channel, events);
+  }
   if (format === "hls") {
     const { HlsPlayer } = await CODE.hls();
     return new HlsPlayer(video, url, events);

@@ -1,4 +1,4 @@
-// The viewer's choices, HLS, DASH or both beside each other, and a rendition; both stand in the
+// The viewer's choices, HLS, DASH, both beside each other or a preview, and a rendition; both stand in the
 // address, so a link carries them.
 
 import { AUTO, type Format, type Level } from "../players/player";
@@ -55,7 +55,7 @@ export class Choices {
 }
 
 function viewOf(word: string | null): View {
-  return word === "dash" || word === "both" ? word : "hls";
+  return word === "dash" || word === "webrtc" || word === "both" ? word : "hls";
 }
 
 function remember(key: string, value: string): void {

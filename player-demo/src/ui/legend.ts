@@ -4,7 +4,7 @@ import type { History } from "../meter/history";
 import type { Format } from "../players/player";
 import { element, setText } from "./dom";
 
-const NAMES: Record<Format, string> = { hls: "LL-HLS", dash: "LL-DASH" };
+const NAMES: Record<Format, string> = { hls: "LL-HLS", dash: "LL-DASH", webrtc: "WebRTC" };
 
 interface Shown {
   readonly format: Format;

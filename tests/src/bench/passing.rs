@@ -84,7 +84,7 @@ pub fn measure() -> Result<Vec<Measure>> {
 }
 
 /// Some film in FLV, as a broadcaster would send it.
-fn clip(folder: &Path) -> Result<PathBuf> {
+pub(super) fn clip(folder: &Path) -> Result<PathBuf> {
     let film = workspace::film()?;
     let clip = folder.join("passed.flv");
     let mut command = Command::new("ffmpeg");

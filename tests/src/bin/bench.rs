@@ -48,6 +48,7 @@ const MEASURES: &[Entry] = &[
         bench::package::measure()
     }),
     ("srt", "what SRT adds to the time to a segment, about 2 minutes", |_| bench::srt::measure()),
+    ("webrtc", "CPU time of viewers by WebRTC, about 2 minutes", |_| bench::webrtc::measure()),
     ("edges", "low-latency viewers through nginx and Varnish, about 3 minutes", |_| {
         bench::edges::measure()
     }),

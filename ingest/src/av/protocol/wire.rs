@@ -343,8 +343,14 @@ fn codec_of(byte: u8) -> Option<VideoCodec> {
 }
 
 /// Audio codecs in the order of their bytes.
-const AUDIO_CODECS: [AudioCodec; 5] =
-    [AudioCodec::Aac, AudioCodec::Mp2, AudioCodec::Mp3, AudioCodec::Ac3, AudioCodec::Eac3];
+const AUDIO_CODECS: [AudioCodec; 6] = [
+    AudioCodec::Aac,
+    AudioCodec::Mp2,
+    AudioCodec::Mp3,
+    AudioCodec::Ac3,
+    AudioCodec::Eac3,
+    AudioCodec::Opus,
+];
 
 fn audio_codec_byte(codec: AudioCodec) -> u8 {
     let place = AUDIO_CODECS.iter().position(|one| *one == codec);

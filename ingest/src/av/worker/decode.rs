@@ -125,6 +125,7 @@ impl Sound {
             AudioCodec::Mp3 => codec::Id::MP3,
             AudioCodec::Ac3 => codec::Id::AC3,
             AudioCodec::Eac3 => codec::Id::EAC3,
+            AudioCodec::Opus => codec::Id::OPUS,
         };
         Self::of(id, record)
     }

@@ -15,7 +15,7 @@ use super::report::describe;
 use super::{AHEAD, Task, now, until};
 use crate::channel::encoder::{Encoder, Event};
 use crate::channel::incidents::{Cause, Happening};
-use crate::channel::overload::{Load, RungLoad};
+use crate::channel::overload::{Load, Overload, RungLoad};
 use crate::channel::packaging::Begun;
 use crate::channel::status::{Health, PictureFault, RepairKind};
 use crate::clock::Clock as _;
@@ -96,6 +96,7 @@ impl Task {
             }
             Event::Output(Output::Sample { rendition, sample, captured, received, .. }) => {
                 self.measure_stages(rendition, &sample, captured);
+                self.preview(rendition, &sample);
                 self.package(rendition, sample, received).await;
             }
             Event::Output(Output::Located { id, at }) => self.take_located(id, at).await,
@@ -125,6 +126,8 @@ impl Task {
         }
         if let Some(change) = self.overload.as_mut().and_then(|o| o.observe(now(), &load(&stats))) {
             info!(channel = %self.context.config.name, ?change, "the machine's load");
+            let whole = self.overload.as_ref().is_none_or(Overload::is_whole);
+            self.context.preview.set_shed(!whole);
             self.set_rungs();
         }
         let jumps = stats.jumps.saturating_sub(before.jumps);
@@ -190,6 +193,7 @@ impl Task {
             }
         };
         self.next_run = false;
+        self.context.preview.begin(&renditions);
         self.status.renditions = renditions.iter().map(describe).collect();
         let (what, words) = match begun {
             Begun::New => (Happening::RunBegan, "a run began"),
@@ -231,6 +235,15 @@ impl Task {
         if self.status.first_segment.is_none() && listed.is_some() {
             self.report();
         }
+    }
+
+    /// Shows a sample to those who watch by WebRTC.
+    fn preview(&self, rendition: usize, sample: &Sample) {
+        let Some((making, _)) = &self.making else { return };
+        let grid = &making.grid;
+        let video = rendition < making.plan.rungs.len();
+        let scale = if video { grid.video_scale() } else { grid.audio_scale() };
+        self.context.preview.encoded(rendition, scale, sample);
     }
 
     /// Notes how long a coded picture took whose source was received at `captured`, in nanoseconds of

@@ -29,6 +29,7 @@ const HELD_SEGMENTS: u64 = 3;
 impl Task {
     /// One unit of a source that is packaged as it is.
     pub(super) async fn pass(&mut self, unit: &Unit) {
+        self.context.preview.passed(unit);
         if self.passing.configure(unit) {
             info!(channel = %self.context.config.name, "the source has another configuration");
             self.rejoin();
@@ -102,6 +103,7 @@ impl Task {
         let millis = self.context.clock.now_millis();
         let Some((making, packaging)) = &mut self.making else { return };
         let grid = making.grid;
+        self.context.preview.paced(joined.rate());
         let renditions = joined.renditions(&grid);
         let at = rescale(joined.start, Timescale::NANOS, grid.video_scale(), Rounding::Nearest);
         // Rounding must not put it before what is there.

@@ -86,6 +86,7 @@ impl Fixture {
             snapshots: snapshot_sender,
             status: status_sender,
             orders: super::super::cues::Desk::new().1,
+            preview: Arc::default(),
         };
         let cancel = CancellationToken::new();
         let subscription = subscriptions.remove(&name).unwrap();

@@ -136,12 +136,14 @@ impl Fixture {
                 snapshot: demo_snapshot,
                 status: demo_status,
                 cues: Desk::new().0,
+                preview: Arc::default(),
             },
             Channel {
                 name: idle,
                 snapshot: idle_snapshot,
                 status: idle_status,
                 cues: Desk::new().0,
+                preview: Arc::default(),
             },
         ]
         .map(|channel| (channel.name.clone(), Arc::new(channel)));
@@ -159,6 +161,7 @@ impl Fixture {
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
             metrics: Arc::clone(&metrics),
             viewers,
+            webrtc: None,
             options: BTreeMap::new(),
         };
         let cancel = CancellationToken::new();

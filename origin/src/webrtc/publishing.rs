@@ -1,0 +1,169 @@
+//! A publisher's session: one task that waits for what its peer sends and hands it to the channel through the
+//! hub, like every other source.
+//!
+//! The channel is taken over when media can flow, not when it is asked for: who can't connect takes nobody's
+//! place.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use bytes::{Bytes, BytesMut};
+use ingest::hub::{Hub, Publication, Request};
+use ingest::source::{Peer, Protocol, Unit};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+
+use super::receive::Packet;
+use super::rtcp;
+use super::session::Shown;
+use super::transport::{Came, End, Transport};
+use super::whip::Publisher;
+
+/// A publisher's session.
+pub(super) struct Publishing {
+    pub(super) id: String,
+    pub(super) channel: String,
+    pub(super) key: Option<String>,
+    pub(super) peer: Peer,
+    pub(super) hub: Hub,
+    pub(super) transport: Transport,
+    pub(super) datagrams: mpsc::Receiver<Bytes>,
+    pub(super) publisher: Publisher,
+    pub(super) shown: Arc<Mutex<Shown>>,
+    pub(super) deleted: CancellationToken,
+    pub(super) stopping: CancellationToken,
+}
+
+impl Publishing {
+    /// Runs until it is over.
+    pub(super) async fn run(mut self) -> End {
+        let end = match self.attend().await {
+            Ok(never) => match never {},
+            Err(end) => end,
+        };
+        if self.transport.is_connected() && end != End::Vanished {
+            let goodbye = self.publisher.goodbye();
+            self.send_control(&goodbye).await;
+            self.transport.close().await;
+        }
+        let figures = self.publisher.figures();
+        info!(
+            channel = %self.channel,
+            session = %self.id,
+            reason = %end,
+            pictures = figures.pictures,
+            lost = figures.lost,
+            "publisher of WebRTC ended"
+        );
+        end
+    }
+
+    async fn attend(&mut self) -> Result<std::convert::Infallible, End> {
+        let mut publication: Option<Publication> = None;
+        let mut units = Vec::new();
+        loop {
+            let due = self.transport.due();
+            let due = if publication.is_some() { due.min(self.publisher.due()) } else { due };
+            tokio::select! {
+                biased;
+                () = self.stopping.cancelled() => return Err(End::ShuttingDown),
+                () = self.deleted.cancelled() => return Err(End::Deleted),
+                reason = closed(publication.as_ref()) => {
+                    info!(channel = %self.channel, session = %self.id, %reason, "the channel let its publisher go");
+                    return Err(End::Refused);
+                }
+                datagram = self.datagrams.recv() => {
+                    let datagram = datagram.ok_or(End::Closed)?;
+                    match self.transport.receive(datagram).await? {
+                        Came::Connected => publication = Some(self.publish()?),
+                        Came::Media(packet) => self.take_media(&packet, &mut units),
+                        Came::Control(compound) => {
+                            let now = Instant::now();
+                            for message in rtcp::read(&compound) {
+                                if !self.publisher.hear(&message, now) {
+                                    return Err(End::Closed);
+                                }
+                            }
+                        }
+                        Came::Nothing => {}
+                    }
+                }
+                () = tokio::time::sleep_until(due.into()) => self.transport.pass_time().await?,
+            }
+            if let Some(publication) = &publication {
+                self.pass_time(&mut units).await;
+                for unit in units.drain(..) {
+                    // The channel's own pace: what comes meanwhile waits in the inbox, or is lost.
+                    publication.push(unit).await.map_err(|_| End::Refused)?;
+                }
+            }
+            self.show();
+        }
+    }
+
+    fn publish(&self) -> Result<Publication, End> {
+        let request = Request {
+            channel: &self.channel,
+            key: self.key.as_deref(),
+            peer: self.peer.clone(),
+            protocol: Protocol::Whip,
+        };
+        let publication = self.hub.publish(&request).map_err(|refusal| {
+            info!(channel = %self.channel, session = %self.id, reason = %refusal, "publisher of WebRTC refused");
+            self.hub.turned_away(&self.channel, refusal.label());
+            End::Refused
+        })?;
+        info!(channel = %self.channel, session = %self.id, peer = %self.peer, "publisher of WebRTC connected");
+        Ok(publication)
+    }
+
+    fn take_media(&mut self, packet: &Bytes, units: &mut Vec<Unit>) {
+        // Read before it is proved to be the peer's, so that no stranger's stream takes up room.
+        let Some(header) = Packet::read(packet.clone()) else { return };
+        if !self.publisher.expects(header.payload_type, header.ssrc) {
+            return;
+        }
+        let opened = self.transport.protection().and_then(|protection| protection.open(packet));
+        if let Some(packet) = opened.and_then(|packet| Packet::read(packet.freeze())) {
+            self.publisher.take(packet, Instant::now(), units);
+        }
+    }
+
+    async fn pass_time(&mut self, units: &mut Vec<Unit>) {
+        if self.publisher.due() > Instant::now() {
+            return;
+        }
+        let mut compounds: Vec<BytesMut> = Vec::new();
+        self.publisher.pass_time(Instant::now(), units, |compound| compounds.push(compound.into()));
+        for compound in compounds {
+            self.send_control(&compound).await;
+        }
+    }
+
+    async fn send_control(&mut self, compound: &[u8]) {
+        let protected = self.transport.protection().and_then(|p| p.protect_control(compound));
+        if let Some(packet) = protected {
+            self.transport.send(&packet).await;
+        }
+    }
+
+    fn show(&self) {
+        let figures = self.publisher.figures();
+        let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        shown.connected = self.transport.is_connected();
+        shown.figures.pictures = figures.pictures;
+        shown.figures.packets = figures.packets;
+        shown.figures.octets = figures.octets;
+        shown.figures.nacks = figures.nacks;
+        shown.figures.key_frames = figures.key_frames;
+    }
+}
+
+/// Why the channel ends a publication, when it does.
+async fn closed(publication: Option<&Publication>) -> ingest::hub::Closed {
+    match publication {
+        Some(publication) => publication.closed().await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,199 @@
+//! The connectivity checks of ICE-lite (RFC 8445 §2.5): which binding request is for whom, whether it is
+//! theirs, and its answer.
+//!
+//! A request is looked at in two steps, since the key depends on what stands in it: [`Request::read`] gives
+//! the user name, [`Request::verify`] checks the message against the password that goes with it. Nothing is
+//! ever answered before both have succeeded, so that nobody is sent anything who has not been told the
+//! password over HTTP. Requests are the only messages that are read: a lite agent sends none itself.
+
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+
+use std::net::SocketAddr;
+
+use rtc_crypto::RTCCrypto;
+use rtc_stun::attributes::{
+    ATTR_FINGERPRINT, ATTR_MESSAGE_INTEGRITY, ATTR_USE_CANDIDATE, ATTR_USERNAME,
+};
+use rtc_stun::fingerprint::{FINGERPRINT, fingerprint_value};
+use rtc_stun::integrity::MessageIntegrity;
+use rtc_stun::message::{BINDING_REQUEST, BINDING_SUCCESS, Message, Setter as _};
+use rtc_stun::xoraddr::XorMappedAddress;
+
+/// Bytes of the longest request that is read: those of browsers have about 120.
+const MAX_MESSAGE: usize = 548;
+/// Bytes of a header and of the shortest attribute.
+const HEADER: usize = 20;
+/// Attributes of a request: browsers send seven.
+const MAX_ATTRIBUTES: usize = 24;
+/// Bytes of an HMAC-SHA1 (RFC 8489 §14.5).
+const INTEGRITY: usize = 20;
+/// Bytes of the FINGERPRINT attribute, its header included.
+const FINGERPRINT_ATTRIBUTE: usize = 8;
+
+/// A binding request whose sender is not known yet.
+#[derive(Debug)]
+pub(super) struct Request {
+    message: Message,
+    /// The fragment of ours that it names.
+    local: String,
+    /// The fragment of the peer's own.
+    remote: String,
+}
+
+impl Request {
+    /// Reads a datagram; `None` if it is no binding request that could be meant for us.
+    pub(super) fn read(datagram: &[u8]) -> Option<Self> {
+        if datagram.len() < HEADER || datagram.len() > MAX_MESSAGE {
+            return None;
+        }
+        // What is announced is what is there: nothing may follow (RFC 8489 §5).
+        let announced = u16::from_be_bytes([*datagram.get(2)?, *datagram.get(3)?]);
+        if usize::from(announced).checked_add(HEADER)? != datagram.len() || announced % 4 != 0 {
+            return None;
+        }
+        let mut message = Message::new();
+        message.unmarshal_binary(datagram).ok()?;
+        if message.typ != BINDING_REQUEST || message.attributes.0.len() > MAX_ATTRIBUTES {
+            return None;
+        }
+        let mut integrities =
+            message.attributes.0.iter().filter(|a| a.typ == ATTR_MESSAGE_INTEGRITY);
+        let one = integrities.next().is_some_and(|a| a.value.len() == INTEGRITY);
+        if !one || integrities.next().is_some() {
+            return None;
+        }
+        if message.contains(ATTR_FINGERPRINT) && !has_right_fingerprint(&message, datagram) {
+            return None;
+        }
+        let name = message.get(ATTR_USERNAME).ok()?;
+        let (local, remote) = std::str::from_utf8(&name).ok()?.split_once(':')?;
+        let (local, remote) = (local.to_owned(), remote.to_owned());
+        Some(Self { message, local, remote })
+    }
+
+    /// The fragment of ours that it names, and the peer's.
+    pub(super) fn fragments(&self) -> (&str, &str) {
+        (&self.local, &self.remote)
+    }
+
+    /// Whether its sender knows the password.
+    pub(super) fn verify(&mut self, password: &str, crypto: &dyn RTCCrypto) -> bool {
+        MessageIntegrity::check(&mut self.message, password.as_bytes(), crypto).is_ok()
+    }
+
+    /// Whether the pair is to be used (RFC 8445 §8.1.1).
+    pub(super) fn nominates(&self) -> bool {
+        self.message.contains(ATTR_USE_CANDIDATE)
+    }
+
+    /// The answer to somebody at an address; `None` if it can't be made.
+    pub(super) fn success(
+        &self,
+        to: SocketAddr,
+        password: &str,
+        crypto: &dyn RTCCrypto,
+    ) -> Option<Vec<u8>> {
+        let mut answer = Message::new();
+        answer.set_type(BINDING_SUCCESS);
+        answer.transaction_id = self.message.transaction_id;
+        answer.write_header();
+        let mapped = XorMappedAddress { ip: to.ip().to_canonical(), port: to.port() };
+        mapped.add_to(&mut answer).ok()?;
+        let key = password.as_bytes();
+        MessageIntegrity::new_raw_integrity_with_provider(key, crypto).add_to(&mut answer).ok()?;
+        FINGERPRINT.add_to(&mut answer).ok()?;
+        Some(answer.raw)
+    }
+}
+
+/// Whether the fingerprint is the last attribute and right (RFC 8489 §14.7).
+fn has_right_fingerprint(message: &Message, datagram: &[u8]) -> bool {
+    let Some(last) = message.attributes.0.last().filter(|a| a.typ == ATTR_FINGERPRINT) else {
+        return false;
+    };
+    let Some(before) = datagram.len().checked_sub(FINGERPRINT_ATTRIBUTE) else { return false };
+    let Some(covered) = datagram.get(..before) else { return false };
+    last.value == fingerprint_value(covered).to_be_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use rtc_stun::textattrs::TextAttribute;
+
+    use super::*;
+
+    const PASSWORD: &str = "0123456789abcdefghijkl";
+
+    fn crypto() -> std::sync::Arc<dyn rtc_crypto::RTCCryptoProvider> {
+        rtc_crypto::default_provider().unwrap()
+    }
+
+    fn request(name: &str, password: &str) -> Vec<u8> {
+        let mut message = Message::new();
+        message.set_type(BINDING_REQUEST);
+        message.new_transaction_id().unwrap();
+        message.write_header();
+        TextAttribute::new(ATTR_USERNAME, name.to_owned()).add_to(&mut message).unwrap();
+        message.add(ATTR_USE_CANDIDATE, &[]);
+        let provider = crypto();
+        let key = MessageIntegrity::new_raw_integrity_with_provider(password, provider.crypto());
+        key.add_to(&mut message).unwrap();
+        FINGERPRINT.add_to(&mut message).unwrap();
+        message.raw
+    }
+
+    #[test]
+    fn who_knows_the_password_is_answered_with_the_address_seen() {
+        let provider = crypto();
+        let mut asked = Request::read(&request("ours:theirs", PASSWORD)).unwrap();
+        assert_eq!(asked.fragments(), ("ours", "theirs"));
+        assert!(asked.nominates() && asked.verify(PASSWORD, provider.crypto()));
+        let to: SocketAddr = "192.0.2.7:4711".parse().unwrap();
+        let answer = asked.success(to, PASSWORD, provider.crypto()).unwrap();
+        let mut read = Message::new();
+        read.unmarshal_binary(&answer).unwrap();
+        assert_eq!(read.typ, BINDING_SUCCESS);
+        assert_eq!(read.transaction_id, asked.message.transaction_id);
+        let mut seen = XorMappedAddress { ip: [0, 0, 0, 0].into(), port: 0 };
+        seen.get_from_as(&read, rtc_stun::attributes::ATTR_XORMAPPED_ADDRESS).unwrap();
+        assert_eq!((seen.ip, seen.port), (to.ip(), to.port()));
+        MessageIntegrity::check(&mut read, PASSWORD.as_bytes(), provider.crypto()).unwrap();
+        assert!(answer.len() <= request("ours:theirs", PASSWORD).len(), "it amplifies");
+    }
+
+    #[test]
+    fn another_password_is_none() {
+        let mut asked = Request::read(&request("ours:theirs", "guessed")).unwrap();
+        assert!(!asked.verify(PASSWORD, crypto().crypto()));
+    }
+
+    #[test]
+    fn what_is_cut_or_changed_is_not_read_or_not_verified() {
+        let whole = request("ours:theirs", PASSWORD);
+        let provider = crypto();
+        for length in 0..whole.len() {
+            assert!(Request::read(&whole[..length]).is_none(), "{length}");
+        }
+        for at in 0..whole.len() {
+            let mut changed = whole.clone();
+            changed[at] ^= 1;
+            let fine = Request::read(&changed)
+                .is_some_and(|mut asked| asked.verify(PASSWORD, provider.crypto()));
+            assert!(!fine, "byte {at}");
+        }
+        assert!(Request::read(&[whole.clone(), vec![0; 4]].concat()).is_none());
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn nothing_that_is_read_panics(datagram in proptest::collection::vec(0u8.., 0..200)) {
+            let mut forged = vec![0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42];
+            forged.extend(datagram);
+            let length = u16::try_from(forged.len().saturating_sub(20)).unwrap();
+            forged[2..4].copy_from_slice(&length.to_be_bytes());
+            if let Some(mut asked) = Request::read(&forged) {
+                asked.verify(PASSWORD, crypto().crypto());
+            }
+        }
+    }
+}

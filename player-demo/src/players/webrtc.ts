@@ -1,0 +1,194 @@
+// A preview by WebRTC behind the page's interface: one offer to `/live/{channel}/whep`, and what comes is
+// shown as soon as it can be (draft-ietf-wish-whep). There is nothing to seek in and nothing in store. Another
+// rendition is another session.
+
+import { fetchStatus } from "../channel";
+import { AUTO, type Level, type Player, type PlayerEvents } from "./player";
+
+/** How long the browser may gather addresses: without a server to ask it takes a moment. */
+const GATHER_MS = 500;
+
+export class WebRtcPlayer implements Player {
+  readonly format = "webrtc";
+  readonly #video: HTMLVideoElement;
+  readonly #url: string;
+  readonly #channel: string;
+  readonly #events: PlayerEvents;
+  #levels: readonly Level[] = [];
+  #selected: string = AUTO;
+  #session: Session | null = null;
+  #destroyed = false;
+
+  constructor(video: HTMLVideoElement, url: string, channel: string, events: PlayerEvents) {
+    this.#video = video;
+    this.#url = url;
+    this.#channel = channel;
+    this.#events = events;
+    void this.#learnLevels();
+    // A choice that was made before is told within this turn.
+    queueMicrotask(() => void this.#connect());
+  }
+
+  levels(): readonly Level[] {
+    return this.#levels;
+  }
+
+  playing(): string | null {
+    const { videoHeight } = this.#video;
+    if (videoHeight === 0) {
+      return null;
+    }
+    return this.#levels.find(({ height }) => height === videoHeight)?.name ?? `${videoHeight}p`;
+  }
+
+  select(name: string): void {
+    if (name !== this.#selected) {
+      this.#selected = name;
+      void this.#connect();
+    }
+  }
+
+  // It is always there.
+  seekToLive(): void {}
+
+  seek(): void {}
+
+  date(): number | null {
+    return null;
+  }
+
+  destroy(): void {
+    this.#destroyed = true;
+    this.#session?.end();
+    this.#session = null;
+    this.#video.srcObject = null;
+  }
+
+  async #learnLevels(): Promise<void> {
+    const status = await fetchStatus(this.#channel).catch(() => null);
+    const renditions = status?.renditions ?? [];
+    this.#levels = renditions
+      .flatMap(({ name, size, bitrate }) => (size ? [{ name, width: size[0], height: size[1], bitrate }] : []))
+      .sort((a, b) => b.bitrate - a.bitrate);
+    if (!this.#destroyed) {
+      this.#events.levels();
+    }
+  }
+
+  async #connect(): Promise<void> {
+    if (this.#destroyed) {
+      return;
+    }
+    this.#session?.end();
+    const query = this.#selected === AUTO ? "" : `?rendition=${encodeURIComponent(this.#selected)}`;
+    const session = new Session(this.#url + query);
+    this.#session = session;
+    const mine = () => !this.#destroyed && this.#session === session;
+    try {
+      await session.begin({
+        stream: (stream) => {
+          if (mine()) {
+            this.#video.srcObject = stream;
+          }
+        },
+        lost: () => {
+          if (mine()) {
+            this.#events.failed("The preview's connection is gone");
+          }
+        },
+      });
+    } catch (problem) {
+      if (mine()) {
+        this.#events.failed(`The preview did not begin (${problem instanceof Error ? problem.message : String(problem)})`);
+      }
+    }
+  }
+}
+
+interface SessionEvents {
+  stream(stream: MediaStream): void;
+  lost(): void;
+}
+
+class Session {
+  readonly #url: string;
+  readonly #peer = new RTCPeerConnection({ bundlePolicy: "max-bundle" });
+  #resource: string | null = null;
+  #ended = false;
+
+  constructor(url: string) {
+    this.#url = url;
+  }
+
+  async begin(events: SessionEvents): Promise<void> {
+    const peer = this.#peer;
+    const stream = new MediaStream();
+    peer.addEventListener("track", ({ track }) => {
+      stream.addTrack(track);
+      if (track.kind === "video") {
+        events.stream(stream);
+      }
+    });
+    peer.addEventListener("connectionstatechange", () => {
+      if (peer.connectionState === "failed" || peer.connectionState === "closed") {
+        events.lost();
+      }
+    });
+    peer.addTransceiver("video", { direction: "recvonly" });
+    peer.addTransceiver("audio", { direction: "recvonly" });
+    await peer.setLocalDescription();
+    await gathered(peer);
+    const response = await fetch(this.#url, {
+      method: "POST",
+      headers: { "content-type": "application/sdp" },
+      body: peer.localDescription?.sdp ?? "",
+    });
+    const text = await response.text();
+    if (response.status !== 201) {
+      throw new Error(`HTTP ${response.status}: ${text.trim()}`);
+    }
+    const location = response.headers.get("location");
+    this.#resource = location && new URL(location, response.url).href;
+    if (this.#ended) {
+      this.#leave();
+      return;
+    }
+    await peer.setRemoteDescription({ type: "answer", sdp: text });
+    // When the server ends it, the transport closes, and the connection may say so late.
+    const transport = peer.getReceivers()[0]?.transport;
+    transport?.addEventListener("statechange", () => {
+      if (!this.#ended && (transport.state === "closed" || transport.state === "failed")) {
+        events.lost();
+      }
+    });
+  }
+
+  end(): void {
+    this.#ended = true;
+    this.#peer.close();
+    this.#leave();
+  }
+
+  #leave(): void {
+    if (this.#resource) {
+      // Also while the page is being left. A server that is not told finds out by itself.
+      fetch(this.#resource, { method: "DELETE", keepalive: true }).catch(() => undefined);
+      this.#resource = null;
+    }
+  }
+}
+
+/** Waits for the addresses that the browser has by itself. */
+function gathered(peer: RTCPeerConnection): Promise<void> {
+  return new Promise((resolve) => {
+    const timer = setTimeout(resolve, GATHER_MS);
+    const look = () => {
+      if (peer.iceGatheringState === "complete") {
+        clearTimeout(timer);
+        resolve();
+      }
+    };
+    peer.addEventListener("icegatheringstatechange", look);
+    look();
+  });
+}

@@ -54,10 +54,7 @@ impl Origin {
                         ("whep", webrtc.watch(channel, offer, rendition)?)
                     }
                     Purpose::Publish => {
-                        // Whom a proxy does not name is nobody of this machine.
-                        let from = visitor.viewer(&request.headers);
-                        let from = from.unwrap_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED));
-                        let from = SocketAddr::new(from, 0);
+                        let from = SocketAddr::new(publisher(visitor, &request.headers), 0);
                         let key = bearer(&request.headers);
                         ("whip", webrtc.publish(channel.as_str(), key, from, offer)?)
                     }
@@ -110,6 +107,14 @@ fn has_type(headers: &HeaderMap, wanted: &'static str) -> Result<(), Error> {
     let stated = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let kind = stated.and_then(|text| text.split(';').next()).unwrap_or_default().trim();
     if kind.eq_ignore_ascii_case(wanted) { Ok(()) } else { Err(Error::SignalMedia(wanted)) }
+}
+
+/// Where a publisher is. One whom a proxy passes on under no name that can be read is nobody of this machine;
+/// one who passes nothing on is here for himself.
+fn publisher(visitor: &Visitor, headers: &HeaderMap) -> IpAddr {
+    let passed_on = headers.contains_key("x-forwarded-for") || headers.contains_key("forwarded");
+    let alone = if passed_on { IpAddr::V6(Ipv6Addr::UNSPECIFIED) } else { visitor.peer() };
+    visitor.viewer(headers).unwrap_or(alone)
 }
 
 /// The key that is shown (RFC 6750 §2.1).

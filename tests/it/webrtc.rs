@@ -72,8 +72,8 @@ fn the_page_previews_a_ladder_with_sound_and_switches_renditions() -> Result {
     publisher.check()?;
     previews(&seen, SECONDS);
     assert!(seen["switchMs"].is_number(), "it did not switch to 96p: {seen:#}");
-    // The page has gone, and said so.
-    wait_sessions(&server, 0.0, Duration::from_secs(5))
+    // The page has gone, with a word or without one.
+    wait_sessions(&server, 0.0, Duration::from_secs(40))
 }
 
 #[test]
@@ -103,6 +103,8 @@ fn a_lossy_way_is_made_good() -> Result {
     publisher.check()?;
     previews(&seen, SECONDS);
     assert!(proxy.tally(Way::Down).lost > 0, "the proxy lost nothing");
+    // Counted when the session ends, which the browser may leave to be found.
+    wait_sessions(&server, 0.0, Duration::from_secs(40))?;
     assert!(metric(&server, "resent_packets_total")? > 0.0, "nothing was sent again");
     Ok(())
 }
@@ -139,7 +141,7 @@ fn a_browser_goes_live_and_others_watch() -> Result {
         );
         assert!(sent["pictures"].as_u64() >= Some(15 * SECONDS / 2), "{sent:#}");
         // The tab was closed: the channel lost its source, and goes on without it.
-        server.wait_state("a", "holding", Duration::from_secs(10))
+        server.wait_state("a", "holding", Duration::from_secs(40))
     })
 }
 
@@ -197,8 +199,8 @@ fn a_source_with_b_frames_is_previewed_by_a_rung_of_its_own() -> Result {
     let seen = play(&server.url("/watch/a"), "webrtc", SECONDS, &[])?;
     publisher.check()?;
     previews(&seen, SECONDS);
-    // Both are kept for ten seconds after the last viewer.
-    until("its workers to end", Duration::from_secs(20), || {
+    // Both are kept for ten seconds after the last viewer, who may have left without a word.
+    until("its workers to end", Duration::from_secs(60), || {
         let count = workers();
         Ok(Look::at((count == 0).then_some(()), format!("{count} workers are left")))
     })

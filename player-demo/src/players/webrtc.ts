@@ -150,7 +150,7 @@ class Session {
     const location = response.headers.get("location");
     this.#resource = location && new URL(location, response.url).href;
     if (this.#ended) {
-      this.#leave();
+      await this.#leave();
       return;
     }
     await peer.setRemoteDescription({ type: "answer", sdp: text });
@@ -165,15 +165,16 @@ class Session {
 
   end(): void {
     this.#ended = true;
-    this.#peer.close();
-    this.#leave();
+    // Told first: a session whose connection has ended is not there any more to be deleted.
+    void this.#leave().finally(() => this.#peer.close());
   }
 
-  #leave(): void {
-    if (this.#resource) {
+  async #leave(): Promise<void> {
+    const resource = this.#resource;
+    this.#resource = null;
+    if (resource) {
       // Also while the page is being left. A server that is not told finds out by itself.
-      fetch(this.#resource, { method: "DELETE", keepalive: true }).catch(() => undefined);
-      this.#resource = null;
+      await fetch(resource, { method: "DELETE", keepalive: true }).catch(() => undefined);
     }
   }
 }

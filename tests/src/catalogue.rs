@@ -11,7 +11,8 @@ pub fn rows() -> impl Iterator<Item = String> {
         .into_iter()
         .flat_map(|(letter, last)| (1..=last).map(move |number| format!("{letter}{number}")));
     let lettered = lettered.chain((1..=11).map(|number| format!("I-{number}")));
-    lettered.chain((1..=18).chain([20, 21, 38]).map(|number| format!("FF-{number}")))
+    let lettered = lettered.chain((1..=8).map(|number| format!("L{number}")));
+    lettered.chain((1..=18).chain([20, 21, 23, 38]).map(|number| format!("FF-{number}")))
 }
 
 /// The rows of a list and the tests that each names.

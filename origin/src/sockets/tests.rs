@@ -87,7 +87,7 @@ fn identity(fd: &OwnedFd) -> String {
 #[test]
 fn another_process_gets_the_same_sockets_from_descriptor_three_on() {
     let sockets = Sockets::open(&anywhere()).unwrap();
-    let script = "readlink /proc/$$/fd/3 /proc/$$/fd/4 /proc/$$/fd/5 /proc/$$/fd/6; \
+    let script = "readlink /proc/$$/fd/3 /proc/$$/fd/4 /proc/$$/fd/5 /proc/$$/fd/6 /proc/$$/fd/7; \
         echo $LISTEN_FDS $LISTEN_FDNAMES ${LISTEN_PID-none}";
     let mut command = Command::new("sh");
     command.args(["-c", script]).env("LISTEN_PID", "1").stdin(Stdio::null());
@@ -95,7 +95,7 @@ fn another_process_gets_the_same_sockets_from_descriptor_three_on() {
     let output = command.output().unwrap();
     let said = String::from_utf8(output.stdout).unwrap();
     let mut expected: Vec<_> = sockets.0.values().map(identity).collect();
-    expected.push("4 http:rtmp:srt:admin none".to_owned());
+    expected.push("5 http:rtmp:srt:webrtc:admin none".to_owned());
     assert_eq!(said.lines().collect::<Vec<_>>(), expected);
 }
 

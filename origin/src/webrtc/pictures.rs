@@ -203,6 +203,11 @@ fn pps_id(unit: &[u8]) -> u32 {
 }
 
 #[cfg(test)]
+#[allow(
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    reason = "a panic here is a failed test"
+)]
 mod tests {
     use std::sync::Arc;
 

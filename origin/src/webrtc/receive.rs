@@ -260,6 +260,11 @@ impl Receiver {
 }
 
 #[cfg(test)]
+#[allow(
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    reason = "a panic here is a failed test"
+)]
 mod tests {
     use super::*;
 

@@ -274,6 +274,11 @@ fn head(into: &mut BytesMut, count: u8, kind: u8, words: u16) {
 }
 
 #[cfg(test)]
+#[allow(
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    reason = "a panic here is a failed test"
+)]
 mod tests {
     use super::*;
 

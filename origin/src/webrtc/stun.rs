@@ -62,7 +62,8 @@ impl Request {
         if !one || integrities.next().is_some() {
             return None;
         }
-        if message.contains(ATTR_FINGERPRINT) && !has_right_fingerprint(&message, datagram) {
+        // Checks of connectivity have one (RFC 8445 §7.1.1).
+        if !has_right_fingerprint(&message, datagram) {
             return None;
         }
         let name = message.get(ATTR_USERNAME).ok()?;
@@ -117,6 +118,11 @@ fn has_right_fingerprint(message: &Message, datagram: &[u8]) -> bool {
 }
 
 #[cfg(test)]
+#[allow(
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    reason = "a panic here is a failed test"
+)]
 mod tests {
     use rtc_stun::textattrs::TextAttribute;
 

@@ -78,7 +78,7 @@ impl StreamClock {
     /// A time of the stream in nanoseconds of the session.
     fn place(&mut self, timestamp: u32, elapsed: i64) -> i64 {
         let nanos = self.nanos(timestamp);
-        nanos.saturating_add(*self.offset.get_or_insert(elapsed.saturating_sub(nanos)))
+        nanos.saturating_add(*self.offset.get_or_insert_with(|| elapsed.saturating_sub(nanos)))
     }
 
     fn hear(&mut self, ntp: u64, rtp: u32) {

@@ -189,7 +189,7 @@ fn start(context: &Context) -> Option<Worker> {
     let (width, height) = source.size;
     let size = if height > MAX_HEIGHT {
         let width = u32::from(width) * u32::from(MAX_HEIGHT) / u32::from(height);
-        (u16::try_from(width & !1).unwrap_or(width_of(MAX_HEIGHT)), MAX_HEIGHT)
+        (u16::try_from(width & !1).unwrap_or_else(|_| width_of(MAX_HEIGHT)), MAX_HEIGHT)
     } else {
         (width, height)
     };

@@ -57,7 +57,7 @@ pub(in crate::webrtc) fn choose_h264(media: &Media, profile: Option<u8>) -> Opti
         u8::from_str_radix(id.get(..2)?, 16).ok()
     };
     let same = offered.iter().find(|f| profile.is_some() && profile_of(f) == profile);
-    same.or(offered.first()).map(|format| codec(media, format))
+    same.or_else(|| offered.first()).map(|format| codec(media, format))
 }
 
 /// Opus (RFC 7587).

@@ -9,7 +9,7 @@
 //! that has lost the picture gets it back, without a word to the encoder. Nothing is copied: what is kept
 //! are references to what is packaged anyway. While nobody watches nothing else is done.
 //!
-//! The task never waits for viewers: one that lags by [`LAG`] pictures begins anew with the group. It knows
+//! The task never waits for viewers: one that lags by a second of pictures begins anew with the group. It knows
 //! nothing of packets.
 
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -74,7 +74,8 @@ fn who_watches_a_rung_that_is_switched_off_goes_to_another_without_a_stall() -> 
             Ok(Look::at((report.height == height).then_some(()), format!("{report:?}")))
         })
     };
-    shows(480, PLAYABLE_WITHIN)?;
+    // One that a busy machine has switched off is back after half a minute.
+    shows(480, Duration::from_secs(60))?;
     viewer.wait_played(Duration::from_secs(8), PLAYABLE_WITHIN)?;
     let worker = server.wait_worker("a", None, PLAYABLE_WITHIN)?;
     let squeeze = harm::Squeeze::start(worker, SHARE)?;

@@ -4,9 +4,8 @@
 
 import { fetchStatus } from "../channel";
 import { AUTO, type Level, type Player, type PlayerEvents } from "./player";
+import { gathered } from "./gathering";
 
-/** How long the browser may gather addresses: without a server to ask it takes a moment. */
-const GATHER_MS = 500;
 
 export class WebRtcPlayer implements Player {
   readonly format = "webrtc";
@@ -177,19 +176,4 @@ class Session {
       await fetch(resource, { method: "DELETE", keepalive: true }).catch(() => undefined);
     }
   }
-}
-
-/** Waits for the addresses that the browser has by itself. */
-function gathered(peer: RTCPeerConnection): Promise<void> {
-  return new Promise((resolve) => {
-    const timer = setTimeout(resolve, GATHER_MS);
-    const look = () => {
-      if (peer.iceGatheringState === "complete") {
-        clearTimeout(timer);
-        resolve();
-      }
-    };
-    peer.addEventListener("icegatheringstatechange", look);
-    look();
-  });
 }

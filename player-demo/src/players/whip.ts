@@ -1,9 +1,10 @@
 // Publishes a stream by WHIP, and again when the line breaks.
 
+import { gathered } from "./gathering";
+
 const AGAIN_MS = 1_000;
 /** How long a line may be silent before it is made anew: browsers wait for much longer by themselves. */
 const DISCONNECTED_MS = 2_000;
-const GATHER_MS = 500;
 /** Bits per second of the picture at the most. */
 const MAX_BITRATE = 4_000_000;
 
@@ -154,18 +155,4 @@ export class Publisher {
       this.#resource = null;
     }
   }
-}
-
-function gathered(peer: RTCPeerConnection): Promise<void> {
-  return new Promise((resolve) => {
-    const timer = setTimeout(resolve, GATHER_MS);
-    const look = () => {
-      if (peer.iceGatheringState === "complete") {
-        clearTimeout(timer);
-        resolve();
-      }
-    };
-    peer.addEventListener("icegatheringstatechange", look);
-    look();
-  });
 }

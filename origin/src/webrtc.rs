@@ -114,7 +114,7 @@ pub enum Refusal {
     #[error("the channel has no rendition of that name")]
     NoRendition,
     /// There are too many viewers.
-    #[error("too many previews at one time")]
+    #[error("there is no room for another preview now: too many watch, or the machine is busy")]
     Crowded,
     /// The channel does not take this publisher.
     #[error("{0}")]

@@ -1,7 +1,8 @@
 // Opens a watch page in Chromium, plays for a while and tells what was seen.
 //
-// One JSON line on stdout. `latencySeries` holds [milliseconds since the epoch, latency in
-// milliseconds] pairs over the whole time, so that a test can see the latency change. Exit codes: 0 it played, 1 it did not, 2 wrong options. A stall, a failed
+// One JSON line on stdout. `latencySeries` holds [milliseconds since the epoch, latency in milliseconds,
+// how far behind the present the player is in the channel's own time] over the whole time, so that a test
+// can see the latency change. Exit codes: 0 it played, 1 it did not, 2 wrong options. A stall, a failed
 // switch or a complaint on the console is for the caller to judge: it stands in the JSON.
 
 import { complaints, quietEvaluator, withPage } from "./browser.mjs";
@@ -139,7 +140,8 @@ async function watch(page, evaluate, millis) {
   let selectedAt = null;
   let switchMs = null;
   while (Date.now() - begin < millis) {
-    const { rendition, width, height, error, latencyMs, latencySamples, stages: now, stalls } = await evaluate(LOOK);
+    const { rendition, width, height, error, latencyMs, mediaAgeMs, latencySamples, stages: now, stalls } =
+      await evaluate(LOOK);
     if (Date.now() - begin < Number(options.settle) * 1000) {
       settledStalls = stalls;
     } else if (latencySamples.length > 0) {
@@ -148,8 +150,8 @@ async function watch(page, evaluate, millis) {
         (stages[stage] ??= []).push(value ?? 0);
       }
     }
-    if (latencyMs !== null) {
-      latencySeries.push([Date.now(), Math.round(latencyMs)]);
+    if (latencyMs !== null && mediaAgeMs !== null) {
+      latencySeries.push([Date.now(), Math.round(latencyMs), Math.round(mediaAgeMs)]);
     }
     renditions.add(rendition);
     sizes.add(`${width}x${height}`);

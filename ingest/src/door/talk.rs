@@ -1,6 +1,7 @@
 //! How much a door says in the log of those it turns away: a flood must not fill the disk, nor cost
 //! its writer the time.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Lines within [`WITHIN`]; what is more is counted.
@@ -10,25 +11,30 @@ const WITHIN: Duration = Duration::from_secs(1);
 
 /// What has been said lately.
 #[derive(Debug, Default)]
-pub(crate) struct Talk {
+pub(crate) struct Talk(Mutex<Said>);
+
+#[derive(Debug, Default)]
+struct Said {
     since: Option<Instant>,
-    said: u32,
+    lines: u32,
     unsaid: u64,
 }
 
 impl Talk {
-    /// Whether there may be a line now, and how many there were not before it.
-    pub(crate) fn may_say(&mut self, now: Instant) -> Option<u64> {
-        if self.since.is_none_or(|since| now.duration_since(since) >= WITHIN) {
-            self.since = Some(now);
-            self.said = 0;
+    /// Whether there may be a line now, and how many there were not before it, if any.
+    pub(crate) fn may_say(&self, now: Instant) -> Option<Option<u64>> {
+        let mut said = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if said.since.is_none_or(|since| now.duration_since(since) >= WITHIN) {
+            said.since = Some(now);
+            said.lines = 0;
         }
-        if self.said >= MOST {
-            self.unsaid += 1;
+        if said.lines >= MOST {
+            said.unsaid += 1;
             return None;
         }
-        self.said += 1;
-        Some(std::mem::take(&mut self.unsaid))
+        said.lines += 1;
+        let unsaid = std::mem::take(&mut said.unsaid);
+        Some((unsaid > 0).then_some(unsaid))
     }
 }
 
@@ -38,10 +44,10 @@ mod tests {
 
     #[test]
     fn a_flood_is_twenty_lines_a_second_and_the_next_one_tells_of_the_rest() {
-        let (mut talk, now) = (Talk::default(), Instant::now());
+        let (talk, now) = (Talk::default(), Instant::now());
         let said: Vec<_> = (0..1_000).filter_map(|_| talk.may_say(now)).collect();
-        assert_eq!(said, [0; MOST as usize]);
-        assert_eq!(talk.may_say(now + WITHIN), Some(1_000 - u64::from(MOST)));
-        assert_eq!(talk.may_say(now + WITHIN), Some(0));
+        assert_eq!(said, [None; MOST as usize]);
+        assert_eq!(talk.may_say(now + WITHIN), Some(Some(1_000 - u64::from(MOST))));
+        assert_eq!(talk.may_say(now + WITHIN), Some(None));
     }
 }

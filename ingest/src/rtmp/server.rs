@@ -3,7 +3,8 @@
 //! One task per connection. A connection has little time and memory until it is authenticated
 //! ([`DEADLINE_HELLO`] and below, [`super::chunk`]'s budgets) and there are few such connections at
 //! once. After that the channel's queue sets the pace: while it is full nothing is read, and TCP
-//! slows the broadcaster down. One log line per event, never a key.
+//! slows the broadcaster down. One log line per event, so many a second of those who do not get to publish
+//! ([`Talk`]), never a key.
 
 use std::io;
 use std::net::SocketAddr;
@@ -18,7 +19,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{debug, error, info, warn};
 
 use super::session::{self, Event, Session, Stage, Target};
-use crate::door::{Gate, Pass, Publishing, Stats};
+use crate::door::{Gate, Pass, Publishing, Stats, Talk};
 use crate::hub::{Closed, Hub, Publication, Refusal, Request};
 use crate::source::{Protocol, Unit};
 use crate::text::printable_name;
@@ -52,6 +53,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub async fn serve(listener: TcpListener, hub: Hub, stats: Arc<Stats>, cancel: CancellationToken) {
     let tasks = TaskTracker::new();
     let gate = Gate::default();
+    let refusals = Arc::<Talk>::default();
     loop {
         let accepted = tokio::select! {
             () = cancel.cancelled() => break,
@@ -75,7 +77,8 @@ pub async fn serve(listener: TcpListener, hub: Hub, stats: Arc<Stats>, cancel: C
             }
         };
         prepare(&stream);
-        let connection = Connection::new(peer, hub.clone(), stats.clone(), Some(pass));
+        let connection =
+            Connection::new(peer, hub.clone(), stats.clone(), refusals.clone(), Some(pass));
         attend(&tasks, connection, stream, cancel.clone());
     }
     tasks.close();
@@ -162,6 +165,8 @@ struct Connection {
     peer: SocketAddr,
     hub: Hub,
     stats: Arc<Stats>,
+    /// What is said of those who do not get to publish.
+    refusals: Arc<Talk>,
     pass: Option<Pass>,
     session: Session,
     live: Option<Live>,
@@ -170,9 +175,15 @@ struct Connection {
 }
 
 impl Connection {
-    fn new(peer: SocketAddr, hub: Hub, stats: Arc<Stats>, pass: Option<Pass>) -> Self {
+    fn new(
+        peer: SocketAddr,
+        hub: Hub,
+        stats: Arc<Stats>,
+        refusals: Arc<Talk>,
+        pass: Option<Pass>,
+    ) -> Self {
         let since = tokio::time::Instant::now();
-        Self { peer, hub, stats, pass, session: Session::new(), live: None, since }
+        Self { peer, hub, stats, refusals, pass, session: Session::new(), live: None, since }
     }
 
     /// Serves the connection to its end.
@@ -316,7 +327,9 @@ impl Connection {
                 self.session.refuse(code, &refusal.to_string());
                 self.hub.turned_away(&target.channel, refusal.label());
                 let channel = printable_name(&target.channel);
-                info!(peer = %self.peer, channel, reason = %refusal, "publish refused");
+                if let Some(unsaid) = self.refusals.may_say(Instant::now()) {
+                    info!(peer = %self.peer, channel, reason = %refusal, unsaid, "publish refused");
+                }
                 Err(refusal.into())
             }
         }
@@ -339,8 +352,11 @@ impl Connection {
             if !matches!(end, End::Eof | End::Unpublished) {
                 self.stats.refused(end.label());
             }
-            if !matches!(end, End::Refused(_) | End::Eof) {
-                info!(%peer, reason = %end, bytes = self.session.bytes(), "rtmp connection ended");
+            if !matches!(end, End::Refused(_) | End::Eof)
+                && let Some(unsaid) = self.refusals.may_say(Instant::now())
+            {
+                let bytes = self.session.bytes();
+                info!(%peer, reason = %end, bytes, unsaid, "rtmp connection ended");
             }
             return;
         };

@@ -38,7 +38,7 @@ pub(super) struct Doorman {
     sieve: Arc<Sieve>,
     stats: Arc<Stats>,
     /// What is said of callers who are refused.
-    refusals: Mutex<Talk>,
+    refusals: Talk,
     /// Callers that were let in, and have not come yet.
     expected: Mutex<HashMap<SocketAddr, Expected>>,
 }
@@ -58,7 +58,7 @@ impl Doorman {
         sieve: Arc<Sieve>,
         stats: Arc<Stats>,
     ) -> Self {
-        let (gate, refusals, expected) = (Gate::default(), Mutex::default(), Mutex::default());
+        let (gate, refusals, expected) = (Gate::default(), Talk::default(), Mutex::default());
         Self { hub, passphrases, gate, sieve, stats, refusals, expected }
     }
 
@@ -100,9 +100,7 @@ impl Doorman {
         denial.note(&self.hub);
         let code = denial.reject().map(|reject| reject.code());
         let channel = denial.channel();
-        let told = self.refusals.lock().unwrap_or_else(PoisonError::into_inner).may_say(now);
-        if let Some(unsaid) = told {
-            let unsaid = (unsaid > 0).then_some(unsaid);
+        if let Some(unsaid) = self.refusals.may_say(now) {
             info!(%peer, channel, reason = %denial, code, unsaid, "srt caller refused");
         }
     }

@@ -31,7 +31,7 @@ fn line() -> Line {
     let (peer, ours) = duplex(1 << 20);
     let stats = Arc::new(Stats::default());
     let address = "127.0.0.1:9".parse().unwrap();
-    let connection = Connection::new(address, hub, stats.clone(), None);
+    let connection = Connection::new(address, hub, stats.clone(), Arc::default(), None);
     let task = tokio::spawn(connection.run(ours, CancellationToken::new()));
     Line { peer, stats, doors, task }
 }

@@ -242,7 +242,8 @@ async fn a_panic_in_one_publishers_session_ends_that_session_and_nothing_else() 
 
     let tasks = TaskTracker::new();
     let peer = "127.0.0.1:9".parse().unwrap();
-    let connection = Connection::new(peer, server.hub.clone(), server.stats.clone(), None);
+    let connection =
+        Connection::new(peer, server.hub.clone(), server.stats.clone(), Arc::default(), None);
     let trap = Trap { rest: &RECORDED[..RECORDED.len() - 500] };
     attend(&tasks, connection, trap, server.cancel.clone());
     let struck = live(&mut server, "news").await;

@@ -61,8 +61,9 @@ const QUEUE_OUTPUTS: usize = 256;
 const FURTHEST: i64 = 1 << 60;
 /// How long a worker may take to end by itself.
 const GRACE: Duration = Duration::from_secs(2);
-/// How long a worker may take to read a message. It looks at its socket every second at the least.
-const DEADLINE_WRITE: Duration = Duration::from_secs(10);
+/// How long a worker may take to read a message. It looks at its socket every second at the least, and one
+/// whose decoder hangs shows the slate after five.
+const DEADLINE_WRITE: Duration = Duration::from_secs(4);
 
 /// What a ladder's worker is told.
 #[derive(Clone, Debug)]

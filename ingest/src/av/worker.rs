@@ -83,6 +83,7 @@ pub fn main_with_film(path: &Path) -> ExitCode {
 
 fn with(film: Option<&Path>) -> ExitCode {
     dies_with_parent();
+    panics_end_it();
     ffmpeg_next::log::set_level(ffmpeg_next::log::Level::Error);
     let socket = match std::io::stdin().as_fd().try_clone_to_owned() {
         Ok(fd) => UnixStream::from(fd),
@@ -109,6 +110,19 @@ fn with(film: Option<&Path>) -> ExitCode {
 fn dies_with_parent() {
     // Failing to is no reason not to run: the socket's end is noticed too.
     let _ = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
+}
+
+/// Has a panic of any thread end the process at once, with a line that says where. A worker is there anew in
+/// a moment, while one of which a part goes on shows viewers a still picture for as long as that lasts: a
+/// backtrace, read from the program's symbols where memory has run out, takes many seconds.
+fn panics_end_it() {
+    std::panic::set_hook(Box::new(|panic| {
+        use std::io::Write as _;
+        let thread = std::thread::current();
+        // Standard error may be gone with the server.
+        let _ = writeln!(std::io::stderr(), "{} {panic}", thread.name().unwrap_or("a thread"));
+        std::process::abort();
+    }));
 }
 
 /// Gives up what a worker needs no more once it has its socket: files, sockets, other programs and

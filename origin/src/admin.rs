@@ -143,7 +143,14 @@ async fn guard(State(admin): State<Arc<Admin>>, request: Request, next: Next) ->
     let mut response = if host::allowed(request.headers(), request.uri(), &admin.context.hosts) {
         next.run(request).await
     } else {
-        let text = "this listener answers to loopback names and addresses only\n";
+        let asked = host::of(request.headers(), request.uri());
+        let text = match asked {
+            Some(host) => format!(
+                "this listener answers to loopback names, addresses and the names in [admin] hosts: \
+                 {host:?} is none of them\n"
+            ),
+            None => "the request does not say which host it is for\n".to_owned(),
+        };
         (StatusCode::MISDIRECTED_REQUEST, text).into_response()
     };
     let headers = response.headers_mut();

@@ -40,6 +40,7 @@ use crate::assets::{self, Assets};
 use crate::channel::{self, Channel, Channels};
 use crate::clock::{Ahead, Clock, SystemClock};
 use crate::config::{self, Config};
+use crate::guardian::Legacy;
 use crate::signals::{self, Terminal, Wish};
 use crate::sockets::{self, Door, Sockets};
 use crate::store::{self, ChannelStore, Store};
@@ -121,18 +122,55 @@ pub enum Error {
     },
 }
 
-/// Runs the server until it is asked to end: on the sockets of its guardian if it is `guarded`, else
-/// on its own.
+/// Runs the server on sockets of its own, until it is asked to end.
 ///
 /// # Errors
 /// It can't start; the message says which address or folder is the trouble.
-pub fn serve(config: &Config, guarded: bool) -> Result<(), Error> {
+pub fn serve(config: &Config) -> Result<(), Error> {
     files::allow_many();
-    let sockets = if guarded { Sockets::inherit()? } else { Sockets::open(config)? };
+    run(config, Sockets::open(config)?, || ())
+}
+
+/// Runs the server on the sockets of its guardian until it is asked to end: with the configuration that is
+/// found at `path`, or with that of the server before it where there is none that can be used.
+///
+/// # Errors
+/// As [`serve`].
+pub fn serve_guarded(path: Option<&Path>) -> Result<(), Error> {
+    files::allow_many();
+    let legacy = Legacy::inherited();
+    let config::Found { config, text } = found_or_left(path, legacy.as_ref())?;
+    let sockets = Sockets::inherit(&config)?;
+    run(&config, sockets, || {
+        if let Some(Err(error)) = legacy.map(|legacy| legacy.leave(&text)) {
+            warn!(%error, "the next server has to find a configuration that it can use");
+        }
+    })
+}
+
+fn found_or_left(
+    path: Option<&Path>,
+    legacy: Option<&Legacy>,
+) -> Result<config::Found, config::Error> {
+    Config::find(path).or_else(|error| {
+        let text = legacy.and_then(Legacy::text);
+        match text.and_then(|text| Some((Config::parse(&text).ok()?, text))) {
+            Some((config, text)) => {
+                error!(%error, "the configuration can't be used: going on with the one before");
+                Ok(config::Found { config, text })
+            }
+            None => Err(error),
+        }
+    })
+}
+
+/// Runs the server until it is asked to end, and tells when it is up.
+fn run(config: &Config, sockets: Sockets, is_up: impl FnOnce()) -> Result<(), Error> {
     block_on(async {
         let mut asked = Asked::listen()?;
         let server = Server::start(config, sockets)?;
         announce::serving(&server, config);
+        is_up();
         tokio::select! {
             () = asked.once(&server.reread) => {}
             refusal = upstream::refusal(&server.store, &server.names) => return Err(refusal),
@@ -487,7 +525,7 @@ impl Server {
             srt_port: srt_address.port(),
             http_port: http.port(),
             public_url: config.http.public_url.clone(),
-            hosts: Vec::new(),
+            hosts: config.admin.hosts.clone(),
         };
         tasks.spawn(admin::serve(admin_listener, context, draining.clone(), stop_rest.clone()));
         Ok(Self {

@@ -125,6 +125,8 @@ pub struct WebRtc {
 pub struct Admin {
     /// Address of the listener. It shows keys: loopback unless something in front asks who it is.
     pub listen: SocketAddr,
+    /// Names it answers to besides those of loopback and plain addresses.
+    pub hosts: Vec<String>,
 }
 
 /// `[store]`
@@ -410,7 +412,7 @@ impl Default for WebRtc {
 
 impl Default for Admin {
     fn default() -> Self {
-        Self { listen: SocketAddr::new(LOOPBACK, 9997) }
+        Self { listen: SocketAddr::new(LOOPBACK, 9997), hosts: Vec::new() }
     }
 }
 
@@ -497,15 +499,22 @@ pub enum Error {
     },
 }
 
+/// A configuration and what it was read from.
+#[derive(Debug)]
+pub struct Found {
+    /// What it says.
+    pub config: Config,
+    /// The text of its file; empty where there is none.
+    pub text: String,
+}
+
 impl Config {
     /// Reads a file; relative paths in it stand as they are, relative to the working directory.
     ///
     /// # Errors
     /// The file can't be read, or [`Problems`]: all of them, not the first.
     pub fn load(path: &Path) -> Result<Self, Error> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| Error::Read { path: path.to_owned(), source })?;
-        Self::parse(&text).map_err(|problems| Error::Invalid { path: path.to_owned(), problems })
+        read(path).map(|found| found.config)
     }
 
     /// What `headwater serve` runs with: the file given, else [`DEFAULT_FILE`] if it is there,
@@ -513,11 +522,11 @@ impl Config {
     ///
     /// # Errors
     /// As [`Self::load`].
-    pub fn find(path: Option<&Path>) -> Result<Self, Error> {
+    pub fn find(path: Option<&Path>) -> Result<Found, Error> {
         match path {
-            Some(path) => Self::load(path),
-            None if Path::new(DEFAULT_FILE).exists() => Self::load(Path::new(DEFAULT_FILE)),
-            None => Ok(Self::default()),
+            Some(path) => read(path),
+            None if Path::new(DEFAULT_FILE).exists() => read(Path::new(DEFAULT_FILE)),
+            None => Ok(Found { config: Self::default(), text: String::new() }),
         }
     }
 
@@ -527,6 +536,15 @@ impl Config {
     /// Every problem of the text.
     pub fn parse(text: &str) -> Result<Self, Problems> {
         file::parse(text, &|name| std::env::var(name).ok()).map(|read| read.config)
+    }
+}
+
+fn read(path: &Path) -> Result<Found, Error> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|source| Error::Read { path: path.to_owned(), source })?;
+    match Config::parse(&text) {
+        Ok(config) => Ok(Found { config, text }),
+        Err(problems) => Err(Error::Invalid { path: path.to_owned(), problems }),
     }
 }
 

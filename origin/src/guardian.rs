@@ -11,6 +11,9 @@
 //! SIGHUP of a terminal that goes away are passed on, and when the server then ends, so does the
 //! guardian. Any other SIGHUP is the server's, which reads its certificates again.
 //!
+//! A server that is told to end itself ends with 0 and is followed by one that runs what is there now: another
+//! program, another configuration, or the one before where that can't be used ([`Legacy`]).
+//!
 //! The server dies with the guardian (`PR_SET_PDEATHSIG`). The guardian waits for every child it is
 //! given, as the first process of a container must. It opens no file, runs no other thread, and
 //! does nothing else.
@@ -18,7 +21,7 @@
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{Command, ExitCode};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, WaitOptions, WaitStatus};
@@ -32,11 +35,16 @@ use crate::crash;
 use crate::signals::{self, Signals, Terminal, Wish};
 use crate::sockets::{self, Sockets};
 
+mod legacy;
+pub use legacy::Legacy;
+
 /// The longest pause before a server is started again: stock players wait 9 s for a playlist.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// A first server that ends with an error within this has not come up: it opens a store and reads a
 /// journal, on a disk that may be slow.
 const COMES_UP_WITHIN: Duration = Duration::from_secs(10);
+/// A server that ends with 0 after this was told to, by somebody who wants another one now.
+const TOLD_AFTER: Duration = Duration::from_secs(1);
 
 /// Why nothing can be guarded.
 #[derive(Debug, thiserror::Error)]
@@ -67,8 +75,10 @@ pub fn run(config: &Config) -> Result<ExitCode, Error> {
     let sockets = Sockets::open(config)?;
     let signals = Signals::listen().map_err(system("can't listen for signals"))?;
     let program = std::env::current_exe().map_err(system("can't find my own program file"))?;
+    let legacy = Legacy::new().map_err(system("can't keep a configuration in memory"))?;
     let (terminal, policy) = (Terminal::of_this_process(), Policy::default());
-    let mut guardian = Guardian { program, sockets, signals, terminal, policy, server: None };
+    let mut guardian =
+        Guardian { program, sockets, legacy, signals, terminal, policy, server: None };
     guardian.start().map_err(system("can't start the server"))?;
     loop {
         if let Some(code) = guardian.turn() {
@@ -88,6 +98,7 @@ struct Server {
 struct Guardian {
     program: PathBuf,
     sockets: Sockets,
+    legacy: Legacy,
     signals: Signals,
     terminal: Terminal,
     policy: Policy,
@@ -135,6 +146,7 @@ impl Guardian {
         match (next, end) {
             (Next::End(code), _) => return Some(ExitCode::from(code)),
             (Next::Again, End::Signal(signal)) => warn!(%pid, signal, seconds, "the server died"),
+            (Next::Again, End::Code(0)) => info!(%pid, seconds, "the server ended, as it was told"),
             (Next::Again, End::Code(code)) => warn!(%pid, code, seconds, "the server ended"),
         }
         None
@@ -142,7 +154,7 @@ impl Guardian {
 
     fn start(&mut self) -> std::io::Result<()> {
         let mut command = Command::new(&self.program);
-        command.args(arguments()).stdin(Stdio::null());
+        command.args(arguments()).stdin(self.legacy.to_hand()?);
         // A Ctrl-C at the terminal is for the guardian, which passes it on: the server gets it once.
         command.process_group(0);
         self.sockets.hand_to(&mut command)?;
@@ -237,7 +249,10 @@ impl Policy {
             return Next::End(end.code());
         }
         self.came_up = true;
-        self.again(now);
+        match end {
+            End::Code(0) if lived >= TOLD_AFTER => self.start_at = Some(now),
+            _ => self.again(now),
+        }
         Next::Again
     }
 
@@ -289,6 +304,20 @@ mod tests {
             pauses.push(pause(&policy, now).as_secs());
         }
         assert_eq!(pauses, [0, 0, 0, 1, 2, 4, 5, 5]);
+    }
+
+    #[test]
+    fn servers_that_are_ended_for_another_one_cost_no_pause() {
+        let (mut policy, now) = (Policy::default(), Instant::now());
+        for _ in 0..8 {
+            policy.after(End::Code(0), TOLD_AFTER, now);
+            assert_eq!(pause(&policy, now), Duration::ZERO);
+        }
+        // Those that end by themselves as soon as they are there do.
+        for _ in 0..8 {
+            policy.after(End::Code(0), Duration::ZERO, now);
+        }
+        assert_eq!(pause(&policy, now), LONGEST_PAUSE);
     }
 
     #[test]

@@ -28,11 +28,12 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     log::start(cli.log.filter.as_deref().or(quiet), cli.log.format)?;
     match cli.command {
         Command::Serve(how) => {
-            let config = Config::find(how.config.as_deref())?;
-            if !how.guarded && !how.no_guardian {
-                return Ok(guardian::run(&config)?);
+            let path = how.config.as_deref();
+            match (how.guarded, how.no_guardian) {
+                (true, _) => app::serve_guarded(path)?,
+                (false, true) => app::serve(&Config::find(path)?.config)?,
+                (false, false) => return Ok(guardian::run(&Config::find(path)?.config)?),
             }
-            app::serve(&config, how.guarded)?;
         }
         Command::Demo(options) => app::demo(&options)?,
         Command::Check { config, s3 } => {

@@ -26,6 +26,7 @@ use std::process::Command;
 
 use rustix::io::{FdFlags, dup2, fcntl_dupfd_cloexec, fcntl_setfd};
 use rustix::net::{SocketType, getsockname, sockopt};
+use tracing::warn;
 
 use crate::config::Config;
 
@@ -209,19 +210,51 @@ impl Sockets {
 
     /// Takes what [`Self::hand_to`] handed to this process. Once: the descriptors have one owner.
     ///
+    /// `config` may be newer than the one that they were opened for. A door that is new is opened by this
+    /// process and ends with it; one that was moved or is not wanted any more stays where it is. Either is
+    /// told in the log, with what to do about it.
+    ///
     /// # Errors
-    /// Not every door is there that is always open.
-    pub fn inherit() -> Result<Self, Error> {
+    /// Not every door is there that is always open, or a new one can't be opened.
+    pub fn inherit(config: &Config) -> Result<Self, Error> {
         let mut doors = BTreeMap::new();
         for given in given()? {
             if let Some(door) = Door::ALL.into_iter().find(|door| given.is(*door)) {
                 doors.insert(door, given.fd);
             }
         }
-        match Door::NEEDED.into_iter().find(|door| !doors.contains_key(door)) {
-            Some(missing) => Err(Error::Missing { purpose: missing.purpose() }),
-            None => Ok(Self(doors)),
+        if let Some(missing) = Door::NEEDED.into_iter().find(|door| !doors.contains_key(door)) {
+            return Err(Error::Missing { purpose: missing.purpose() });
         }
+        for door in Door::ALL {
+            let purpose = door.purpose();
+            let held = doors.get(&door).map(address_of);
+            match (door.address(config), held) {
+                (Some(wanted), None) => {
+                    let listen =
+                        |source| Error::Listen { purpose, address: wanted, source };
+                    doors.insert(door, door.open(wanted).map_err(listen)?);
+                    warn!(
+                        address = %wanted,
+                        "{purpose} is new in the configuration: until a full stop and start its viewers \
+                         are refused while the server is started again"
+                    );
+                }
+                (Some(wanted), Some(held))
+                    // Port 0 is whichever the system has given.
+                    if wanted.port() != 0 && !held.is_some_and(|at| serves(at, wanted)) => warn!(
+                    %wanted,
+                    listens = held.map(tracing::field::display),
+                    "{purpose} listens elsewhere from the next full stop and start on"
+                ),
+                (None, Some(held)) => warn!(
+                    listens = held.map(tracing::field::display),
+                    "{purpose} is off in the configuration: its port is closed by a full stop and start"
+                ),
+                _ => {}
+            }
+        }
+        Ok(Self(doors))
     }
 
     /// Lets the process that `command` starts [`inherit`](Self::inherit) all of them.
@@ -305,17 +338,24 @@ impl Given {
     }
 
     fn listens_for(&self, door: Door, wanted: SocketAddr) -> bool {
-        self.kind == door.kind()
-            && self.address().is_some_and(|at| {
-                // A wildcard of either family takes what any address of the machine would.
-                let same = at.ip() == wanted.ip() || at.ip().is_unspecified();
-                at.port() == wanted.port() && same
-            })
+        self.kind == door.kind() && self.address().is_some_and(|at| serves(at, wanted))
     }
 
     fn address(&self) -> Option<SocketAddr> {
-        getsockname(&self.fd).ok()?.try_into().ok()
+        address_of(&self.fd)
     }
+}
+
+/// Where a socket is bound.
+fn address_of(socket: &OwnedFd) -> Option<SocketAddr> {
+    getsockname(socket).ok()?.try_into().ok()
+}
+
+/// Whether a socket bound to `at` gets what is sent to `wanted`.
+fn serves(at: SocketAddr, wanted: SocketAddr) -> bool {
+    // A wildcard of either family takes what any address of the machine would.
+    let same = at.ip() == wanted.ip() || at.ip().is_unspecified();
+    same && at.port() == wanted.port()
 }
 
 /// Takes the descriptors that the variables announce.

@@ -126,16 +126,45 @@ fn a_server_that_was_ended_by_hand_is_started_again_with_what_is_configured_now(
 }
 
 #[test]
-fn a_configuration_broken_later_is_tried_again_until_it_is_mended() -> Result {
-    let server = Server::start(&[])?;
+fn a_configuration_broken_later_leaves_the_server_with_the_one_before() -> Result {
+    let server = Server::start(&[ChannelConfig::tiny("a")])?;
     let file = server.dir().join("headwater.toml");
     let good = std::fs::read_to_string(&file).context("configuration")?;
     std::fs::write(&file, "nonsense").context("configuration")?;
-    let old = server.kill()?;
-    server.wait_log(&["the server ended", "code=2"], UP_WITHIN)?;
-    std::fs::write(&file, good).context("configuration")?;
+    let mut old = server.kill()?;
+    // Twice: the second one gets it from a server that had found none itself.
+    for _ in 0..2 {
+        old = successor(&server, old)?;
+        assert_eq!(server.status("a")?["state"], "idle");
+        harm::signal(old, Signal::TERM)?;
+    }
+    server
+        .wait_log(&["the configuration can't be used: going on with the one before"], UP_WITHIN)?;
+    old = successor(&server, old)?;
+    std::fs::write(&file, good.replace("name = \"a\"", "name = \"b\"")).context("configuration")?;
+    harm::signal(old, Signal::TERM)?;
     successor(&server, old)?;
-    assert_eq!(server.client.get(&server.url("/"))?.status, 200);
+    assert_eq!(server.status("b")?["state"], "idle", "what is mended counts");
+    server.stop()
+}
+
+#[test]
+fn doors_that_are_new_or_moved_in_the_configuration_do_not_stop_the_server() -> Result {
+    let (certificate, https) = (Certificate::new()?, edge::free()?);
+    let server = Server::start(&[])?;
+    let file = server.dir().join("headwater.toml");
+    let text = std::fs::read_to_string(&file).context("configuration")?;
+    // The first address is that of HTTP.
+    let moved = text.replacen("127.0.0.1:", "127.0.0.2:", 1);
+    let text = format!("{moved}\n{}", certificate.section(https));
+    std::fs::write(&file, text).context("configuration")?;
+    let old = server.serving_id()?;
+    harm::signal(old, Signal::TERM)?;
+    successor(&server, old)?;
+    assert_eq!(server.client.get(&server.url("/"))?.status, 200, "where it was");
+    TcpStream::connect(https).context("the new door")?;
+    server.wait_log(&["HTTPS is new in the configuration"], UP_WITHIN)?;
+    server.wait_log(&["HTTP listens elsewhere from the next full stop and start on"], UP_WITHIN)?;
     server.stop()
 }
 

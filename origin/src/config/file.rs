@@ -43,6 +43,8 @@ const KEEP: (u64, u64) = (60_000, 3_653 * 24 * 3_600_000);
 const KEEP_SIZE: (u64, u64) = (1 << 20, 1 << 50);
 /// What viewers may hold: a million is beyond what a process can open.
 const HELD: std::ops::RangeInclusive<u32> = 1..=1_000_000;
+/// Names of the operator's listener: a machine has a few.
+const MAX_HOSTS: usize = 16;
 /// Networks that are trusted: the published lists of large CDNs are shorter.
 const MAX_TRUSTED: usize = 1_024;
 /// Rungs of one ladder: each is an encoder, and no player gains from more.
@@ -144,6 +146,7 @@ impl<'a> Walk<'a> {
         });
         root.section("admin", |admin| {
             admin.read("listen", &mut config.admin.listen, value::address);
+            admin.list("hosts", MAX_HOSTS, &mut config.admin.hosts, value::host);
         });
         root.section("store", |store| {
             store.read("path", &mut config.store.path, value::path);

@@ -38,6 +38,15 @@ pub(super) fn address(text: &str) -> Result<SocketAddr> {
         .map_err(|_| format!("{text:?} is not an address and port such as \"0.0.0.0:8080\""))
 }
 
+/// A name by which the operator's listener is asked for: no port, no scheme.
+pub(super) fn host(text: &str) -> Result<String> {
+    let fits = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '.';
+    if text.is_empty() || text.len() > MAX_HOST || !text.chars().all(fits) {
+        return Err(format!("{text:?} is no name of a machine, such as \"headwater.example.org\""));
+    }
+    Ok(text.to_owned())
+}
+
 /// An address, or `off`.
 pub(super) fn address_or_off(text: &str) -> Result<Option<SocketAddr>> {
     if text == "off" { Ok(None) } else { address(text).map(Some) }
@@ -428,6 +437,8 @@ fn quantity(text: &str, units: &[(&str, u64)]) -> Option<u64> {
     whole.parse::<u64>().ok()?.checked_mul(scale)?.checked_add(part.checked_div(tens)?)
 }
 
+/// Longest name of a machine (RFC 1035 §2.3.4).
+const MAX_HOST: usize = 253;
 /// Largest slate: an uncompressed-looking picture in 4K is smaller, and every channel keeps its own.
 const MAX_SLATE: u64 = 4 << 20;
 

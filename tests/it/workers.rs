@@ -140,11 +140,14 @@ impl Harm {
         }
     }
 
-    /// The longest still among `stills` that this can have caused, less the time it went unnoticed.
-    fn still_in(self, at_ms: u64, stills: &[(i64, Duration)]) -> Duration {
-        let at = at_ms.cast_signed() * 1_000_000;
+    /// The longest still among `stills` that this can have caused before the `next` one was, less the time
+    /// it went unnoticed.
+    fn still_in(self, at_ms: u64, next_ms: Option<u64>, stills: &[(i64, Duration)]) -> Duration {
+        let nanos = |ms: u64| ms.cast_signed() * 1_000_000;
         // What was under way then is shown up to a second later.
-        let caused = |since: i64| (-1_000_000_000..5_000_000_000).contains(&(since - at));
+        let from = |ms: u64| nanos(ms) - 1_000_000_000;
+        let end = (nanos(at_ms) + 5_000_000_000).min(next_ms.map_or(i64::MAX, from));
+        let caused = |since: i64| (from(at_ms)..end).contains(&since);
         let longest =
             stills.iter().filter(|(since, _)| caused(*since)).map(|(_, still)| *still).max();
         longest.unwrap_or_default().saturating_sub(self.unnoticed())
@@ -191,8 +194,12 @@ pub(crate) fn freezes(
     let [of_a, of_b] = witnesses;
     let (of_a, of_b) = (of_a.finish()?, of_b.finish()?);
     let stills = stills(&of_a, &a)?;
-    let found: Vec<_> =
-        done.iter().map(|(at_ms, harm, _)| (*harm, harm.still_in(*at_ms, &stills))).collect();
+    let next = done.iter().skip(1).map(|(at_ms, ..)| Some(*at_ms)).chain([None]);
+    let found: Vec<_> = done
+        .iter()
+        .zip(next)
+        .map(|((at_ms, harm, _), next_ms)| (*harm, harm.still_in(*at_ms, next_ms, &stills)))
+        .collect();
     println!("the picture stood still, once it was noticed, for {found:?}");
     for record in [&of_a, &of_b] {
         record.clean()?;

@@ -75,7 +75,7 @@ resource "aws_cloudfront_distribution" "live" {
     domain_name = var.origin
     custom_origin_config {
       http_port              = 80
-      https_port             = 443
+      https_port             = var.origin_port
       origin_protocol_policy = "https-only"
       origin_ssl_protocols   = ["TLSv1.2"]
       # A request for the next playlist waits for at most three target durations.

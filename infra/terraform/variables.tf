@@ -1,6 +1,12 @@
 variable "origin" {
-  description = "Host name of the Headwater server, as CloudFront reaches it over HTTPS."
+  description = "Host name of the Headwater server, as CloudFront reaches it over HTTPS. Its port: `origin_port`."
   type        = string
+}
+
+variable "origin_port" {
+  description = "Port of that: `listen` of `[http.tls]`, with a certificate that names `origin`; or 443, where a proxy has it."
+  type        = number
+  default     = 8443
 }
 
 variable "bucket" {
@@ -9,7 +15,7 @@ variable "bucket" {
 }
 
 variable "prefix" {
-  description = "First folder of every key, and of the paths that are served straight from the bucket: `prefix` of `[store]` without its slash."
+  description = "First folder of every key, and of the paths that are served straight from the bucket: `prefix` of `[store]`, which is empty unless the server is told, without its slash."
   type        = string
   default     = "headwater"
 }
@@ -32,8 +38,8 @@ variable "keep_days" {
   default     = 35
 
   validation {
-    condition     = var.keep_days >= 2
-    error_message = "A live window may be a day long."
+    condition     = var.keep_days >= 8
+    error_message = "A live window may be seven days long."
   }
 }
 

@@ -127,6 +127,7 @@ pub fn router(context: Context, draining: CancellationToken) -> Router {
             get(assets::show).patch(assets::rename).delete(assets::delete),
         )
         .route("/api/v1/capacity", get(capacity))
+        .fallback(nothing)
         .layer(middleware::from_fn_with_state(Arc::clone(&admin), guard))
         .with_state(admin)
 }
@@ -159,6 +160,14 @@ async fn guard(State(admin): State<Arc<Admin>>, request: Request, next: Next) ->
     headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
+}
+
+/// What a path gets that is none of ours.
+async fn nothing() -> Response {
+    cues::problem(
+        StatusCode::NOT_FOUND,
+        "there is nothing here; the API begins with /api/v1/channels",
+    )
 }
 
 async fn start(State(admin): State<Arc<Admin>>, request: Request) -> Html<String> {

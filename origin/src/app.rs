@@ -81,6 +81,14 @@ pub enum Error {
     /// There is nothing to listen on.
     #[error(transparent)]
     Sockets(#[from] sockets::Error),
+    /// The demo can't listen where it is to.
+    #[error("choose another with --{flag} ADDRESS")]
+    Elsewhere {
+        /// Which argument says where.
+        flag: &'static str,
+        /// What is in the way.
+        source: sockets::Error,
+    },
     /// The store can't be opened.
     #[error("can't open the store in {}", path.display())]
     Store {
@@ -190,6 +198,31 @@ pub fn try_store(path: &Path) -> Result<String, Error> {
         Some(s3) => upstream::try_out(s3),
         None => Err(Error::NoUpstream),
     }
+}
+
+/// What else stands in the way of a configuration, beside what its text says: the certificate, and what the
+/// store has. A line for each thing that whoever changes it should know.
+///
+/// # Errors
+/// The file has problems, or its certificate can't be used.
+pub fn examine(path: &Path) -> Result<Vec<String>, Error> {
+    let config = Config::load(path)?;
+    if let Some(tls) = &config.http.tls {
+        http::Tls::open(http::TlsFiles { cert: tls.cert.clone(), key: tls.key.clone() })?;
+    }
+    let anew = |channel: &&config::Channel| {
+        store::stored_format(&config.store.path, &channel.name)
+            .is_some_and(|format| channel::begins_anew(channel, format))
+    };
+    let replica = upstream::is_replica(&config);
+    let told = config.channels.iter().filter(|_| !replica).filter(anew).map(|channel| {
+        format!(
+            "channel {} begins a new window, since it ran with another format: what is in its window \
+             now can't be watched any more",
+            channel.name
+        )
+    });
+    Ok(told.collect())
 }
 
 /// Runs as a media worker, until the server that started it wants no more.

@@ -10,6 +10,9 @@ use packager::media::Name;
 use packager::timeline::Snapshot;
 use tokio::sync::watch;
 
+use crate::config;
+use crate::store::{Recovered, StoredFormat};
+
 mod backlog;
 pub mod cues;
 mod cutting;
@@ -46,6 +49,13 @@ pub struct Channel {
     pub cues: cues::Desk,
     /// Its pictures as they are made.
     pub preview: Arc<preview::Preview>,
+}
+
+/// Whether a channel that is configured like this begins a new window where it had this format: what its
+/// window holds can't be watched any more.
+pub(crate) fn begins_anew(config: &config::Channel, format: StoredFormat) -> bool {
+    let before = Recovered { format: Some(format), ..Recovered::default() };
+    making::Making::stored(config, &before).is_none()
 }
 
 /// All channels, by name.

@@ -10,7 +10,7 @@ use std::str::FromStr;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::cdn_check;
-use crate::config::Rung;
+use crate::config::{self, Rung};
 use crate::cue::Order;
 use crate::telemetry::log;
 
@@ -179,7 +179,7 @@ pub struct Cue {
     #[arg(long, value_name = "TIME")]
     pub at: Option<String>,
     /// Seconds that the break is to last
-    #[arg(long, value_name = "SECONDS")]
+    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true, value_parser = seconds)]
     pub duration: Option<f64>,
     /// Do not end the break when it has lasted so long, unless nothing else does
     #[arg(long, requires = "duration")]
@@ -188,7 +188,7 @@ pub struct Cue {
     #[arg(long, value_name = "TEXT")]
     pub key: Option<String>,
     /// Address of the server's admin listener
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9997")]
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9997", value_parser = address)]
     pub admin: SocketAddr,
 }
 
@@ -212,7 +212,7 @@ pub struct Clip {
     #[arg(long, value_name = "NAME")]
     pub id: Option<String>,
     /// Address of the server's admin listener
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9997")]
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9997", value_parser = address)]
     pub admin: SocketAddr,
 }
 
@@ -223,7 +223,8 @@ pub struct Assets {
     #[command(subcommand)]
     pub what: AssetsCommand,
     /// Address of the server's admin listener
-    #[arg(long, value_name = "ADDRESS", global = true, default_value = "127.0.0.1:9997")]
+    #[arg(long, value_name = "ADDRESS", global = true, default_value = "127.0.0.1:9997",
+          value_parser = address)]
     pub admin: SocketAddr,
 }
 
@@ -247,6 +248,17 @@ pub enum AssetsCommand {
         #[arg(value_name = "ID", value_parser = asset_id)]
         id: String,
     },
+}
+
+/// A length of time that is one.
+fn seconds(text: &str) -> Result<f64, &'static str> {
+    let seconds = text.parse().ok().filter(|seconds: &f64| seconds.is_finite() && *seconds > 0.0);
+    seconds.ok_or("a break lasts a number of seconds above 0")
+}
+
+/// An address and port of this machine; names are not looked up.
+fn address(text: &str) -> Result<SocketAddr, String> {
+    config::address(text)
 }
 
 /// A name that can stand in a path.
@@ -321,19 +333,19 @@ impl Cue {
 #[derive(Clone, Debug, Args)]
 pub struct Demo {
     /// Address of the pages, playlists and media
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080", value_parser = address)]
     pub http: SocketAddr,
     /// Address of the RTMP door
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:1935")]
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:1935", value_parser = address)]
     pub rtmp: SocketAddr,
     /// Address of the SRT door
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8890")]
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8890", value_parser = address)]
     pub srt: SocketAddr,
     /// Address of the socket that WebRTC's media goes through
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8189")]
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8189", value_parser = address)]
     pub webrtc: SocketAddr,
     /// Address of the operator's page
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9997")]
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9997", value_parser = address)]
     pub admin: SocketAddr,
     /// Directory for the segments [default: a temporary one, deleted at the end]
     #[arg(long, value_name = "DIR")]
@@ -342,7 +354,8 @@ pub struct Demo {
     #[arg(long, value_name = "EDGE")]
     pub cdn: Option<Cdn>,
     /// Address of that edge
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8081", requires = "cdn")]
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8081", requires = "cdn",
+          value_parser = address)]
     pub cdn_listen: SocketAddr,
     /// Heights of the video renditions, or `source` for the broadcaster's own [default: 720p,480p,360p]
     #[arg(long, value_name = "LIST")]
@@ -468,7 +481,16 @@ mod tests {
         assert_eq!(assets.what.order(), ("PATCH", "/api/v1/assets/goal-1".to_owned(), Some(body)));
         assert!(parse("assets delete ../x").is_err() && parse("assets").is_err());
         assert!(parse("demo --ladder 181p").is_err());
-        assert!(parse("demo --http nowhere").is_err());
+        for (line, words) in [
+            ("demo --http nowhere", "is not an address and port such as"),
+            ("demo --http 8080", "is not an address and port such as"),
+            ("demo --srt localhost:8080", "is not an address and port such as"),
+            ("cue news out --duration -1", "a number of seconds above 0"),
+            ("cue news out --duration long", "a number of seconds above 0"),
+        ] {
+            let told = parse(line).unwrap_err().to_string();
+            assert!(told.contains(words) && !told.contains("-- -1"), "{line}: {told}");
+        }
         assert!(parse("dance").is_err());
     }
 

@@ -40,7 +40,7 @@ pub trait Clock: Send + Sync + std::fmt::Debug {
 }
 
 /// A clock that is ahead of another one: of a channel whose numbers were used by a clock that has
-/// been set back since (DESIGN §4, "Numbers never fall").
+/// been set back since (ARCHITECTURE, "When something breaks").
 #[derive(Debug)]
 pub struct Ahead {
     clock: Arc<dyn Clock>,

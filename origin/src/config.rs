@@ -26,7 +26,7 @@ mod problem;
 mod value;
 pub use cues::{Cues, Periods};
 pub use problem::{Problem, Problems};
-pub(crate) use value::{print_bytes, print_millis, print_rate};
+pub(crate) use value::{address, print_bytes, print_millis, print_rate};
 
 /// The file `headwater serve` reads when it is given none and finds this one.
 pub const DEFAULT_FILE: &str = "headwater.toml";

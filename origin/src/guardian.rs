@@ -1,4 +1,4 @@
-//! The guardian: holds the listening sockets and keeps a server running behind them (DESIGN §7).
+//! The guardian: holds the listening sockets and keeps a server running behind them.
 //!
 //! ```text
 //! headwater serve ─► guardian ── sockets, LISTEN_FDS ──► headwater serve --guarded (the server)

@@ -6,7 +6,7 @@
 //!                                 └──────────────────────────────────────────┘
 //! ```
 //! What viewers post goes to `beacon`, offers of WebRTC to `signalling`. Every other answer can be cached by the rule of its `class`,
-//! and one media URL has one content for ever (DESIGN §2, §7). Of a query only the delivery directives
+//! and one media URL has one content for ever. Of a query only the delivery directives
 //! of HLS are read (`reload`). Requests at the live edge are held on the channel's snapshots; no lock
 //! is held while something is rendered or written. A segment that is being written is answered part by
 //! part as it grows.
@@ -309,7 +309,7 @@ impl Origin {
     }
 
     fn channel(&self, name: &Name) -> Result<&Channel, Error> {
-        self.context.channels.get(name).map(Arc::as_ref).ok_or(Error::Gone)
+        self.context.channels.get(name).map(Arc::as_ref).ok_or(Error::NoChannel)
     }
 
     /// A playlist or manifest of an excerpt of a channel.

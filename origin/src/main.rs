@@ -37,7 +37,12 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         }
         Command::Demo(options) => app::demo(&options)?,
         Command::Check { config, s3 } => {
-            print!("{}", check::report(&config)?);
+            let report = check::report(&config)?;
+            let notes = app::examine(&config)?;
+            print!("{report}");
+            for note in notes {
+                println!("  {note}");
+            }
             if s3 {
                 println!("  {}", app::try_store(&config)?);
             }

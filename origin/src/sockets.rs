@@ -3,7 +3,7 @@
 //! ```text
 //! service manager ─LISTEN_FDS─► Sockets::open ─► hand_to(command) ─LISTEN_FDS─► Sockets::inherit
 //! ```
-//! They outlive the server (DESIGN §7): who listens holds them, and a server that dies leaves its
+//! They outlive the server: who listens holds them, and a server that dies leaves its
 //! queue of connections to the next one. The protocol is that of `sd_listen_fds(3)`: descriptors
 //! from 3 on, their number in `LISTEN_FDS`, their names in `LISTEN_FDNAMES`, for the process named
 //! in `LISTEN_PID`. A parent can't name a process it has not started yet, so [`Sockets::hand_to`]
@@ -128,10 +128,10 @@ impl Door {
 #[non_exhaustive]
 pub enum Error {
     /// A listener can't be opened.
-    #[error("can't listen on {address} for {purpose}")]
+    #[error("can't listen on {address} for {}", door.purpose())]
     Listen {
-        /// What for: `RTMP`.
-        purpose: &'static str,
+        /// What for.
+        door: Door,
         /// Where.
         address: SocketAddr,
         /// Why not.
@@ -201,7 +201,7 @@ impl Sockets {
         }
         for (door, address) in Door::wanted(config) {
             if let Entry::Vacant(vacant) = doors.entry(door) {
-                let listen = |source| Error::Listen { purpose: door.purpose(), address, source };
+                let listen = |source| Error::Listen { door, address, source };
                 vacant.insert(door.open(address).map_err(listen)?);
             }
         }

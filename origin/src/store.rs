@@ -4,7 +4,7 @@
 //! channel task ─► append, close, remove ─► writer thread ─► spool files, journal ─► sync thread
 //!                        └► live edge (index) ◄── read, part, init ◄── http
 //! ```
-//! Order of writing (DESIGN §7): a part's bytes are in its segment's file, in the page cache, then
+//! Order of writing: a part's bytes are in its segment's file, in the page cache, then
 //! they can be read, then the caller puts them into a snapshot; so `kill -9` loses nothing that was
 //! listed. A disk that takes longer than 20 ms, or fails, is not waited for: the live edge goes on
 //! from memory and the store says so. `fsync` follows within about a second, in groups.
@@ -238,6 +238,13 @@ impl Store {
         channels.insert(name.clone(), Arc::clone(&channel));
         Ok(channel)
     }
+}
+
+/// The format that a channel has in the store at `root`, as its journal says; `None` if it never ran there.
+/// Reads beside the process that has the store.
+pub fn stored_format(root: &Path, channel: &Name) -> Option<StoredFormat> {
+    let journal = std::fs::read(fs::Directory::new(root, channel).journal()).ok()?;
+    journal::Journal::state_of(&journal).format
 }
 
 fn spawn(name: String, work: impl FnOnce() + Send + 'static) -> std::io::Result<JoinHandle<()>> {

@@ -1,4 +1,4 @@
-//! Filler: samples for a hole, made without a decoder (DESIGN §4, "Holes are filled, not left").
+//! Filler: samples for a hole, made without a decoder.
 //!
 //! Pictures are the newest sync sample again, sound is silence. So a player that follows the clock
 //! finds what it was promised, and a viewer who joins inside the hole starts with a picture.

@@ -68,7 +68,7 @@ pub struct Grid {
 }
 
 impl Grid {
-    /// The grid closest to the wishes (DESIGN §4). `segment` and `part` are clamped to what a
+    /// The grid closest to the wishes. `segment` and `part` are clamped to what a
     /// channel may have: 1–6 s, and 0.2–1 s but at most half a segment.
     pub fn choose(rate: FrameRate, audio_rate: u32, segment: Span, part: Span) -> Self {
         let audio_frame = 1024;
@@ -96,7 +96,7 @@ impl Grid {
     }
 
     /// The grid of a source that is packaged as it is, with a key frame every `gop` video ticks: D is
-    /// the multiple of that nearest to the wish (DESIGN §4, "A pass-through channel"). `gop` is not
+    /// the multiple of that nearest to the wish. `gop` is not
     /// zero.
     pub fn of_source(
         rate: FrameRate,
@@ -145,7 +145,7 @@ impl Grid {
     ///
     /// A player of low latency holds [`PART_HOLD_BACK`] parts when the newest is listed, and plays one
     /// of them until the next is due. What is left then, less the time that part or its filler takes
-    /// to reach it, can be waited for: 2·p less the delay, and never less than p (DESIGN §4). Less
+    /// to reach it, can be waited for: 2·p less the delay, and never less than p. Less
     /// patience would cost pictures for a hiccup that nobody notices, more would stop the player.
     ///
     /// Filler costs an encoder of ours a part: it is asked for a key frame. A source is not listening,

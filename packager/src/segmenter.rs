@@ -9,8 +9,7 @@
 //! should be there by now with filler. An encoder that is there has some patience coming to it; one
 //! that is gone ([`Segmenter::lose`]), and a rendition that is [switched off](Segmenter::switch_off),
 //! have none. A rendition that was filled goes on with the first sample that decoding can start with
-//! and whose place is still free; what is late for a filled place is dropped (DESIGN §4, "Holes are
-//! filled, not left").
+//! and whose place is still free; what is late for a filled place is dropped.
 //!
 //! [`SourceSegmenter`] beside it does the same for a source that is packaged as it is: there the key
 //! frames are where they are, and segments end at the nearest.

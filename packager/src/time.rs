@@ -233,7 +233,7 @@ impl FrameRate {
     }
 
     /// The timescale of video at this rate: 90000 where a frame is a whole number of its ticks,
-    /// else the rate's numerator (DESIGN: 24000 for 23.976, 60000 for 59.94).
+    /// else the rate's numerator (24000 for 23.976, 60000 for 59.94).
     pub fn timescale(self) -> Timescale {
         let ticks = 90_000u64 * u64::from(self.den);
         if self.num != 0 && ticks.is_multiple_of(u64::from(self.num)) {

@@ -274,7 +274,7 @@ pub struct ListedRun {
 }
 
 /// Numbers of an ended run that are still answered, though another run has them now: a player acts
-/// on the manifest it read last, and what that promised has to exist (DESIGN §4).
+/// on the manifest it read last, and what that promised has to exist.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Promise {
     /// The run that has ended.

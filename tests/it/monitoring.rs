@@ -1,4 +1,5 @@
-//! What is shipped for Prometheus and Grafana speaks of series that there are, and raises its alerts.
+//! What is shipped for Prometheus and Grafana speaks of series that there are, and raises its alerts; and the
+//! image's health check tells whether a server is well.
 
 use std::collections::BTreeSet;
 use std::process::Command;
@@ -48,6 +49,54 @@ fn alerts_and_the_dashboard_ask_for_series_that_there_are() -> Result {
     }
     drop(publisher);
     server.stop()
+}
+
+#[test]
+fn the_page_of_metrics_names_every_one_that_there_is() -> Result {
+    let server = Server::start(&[ChannelConfig::tiny("a")])?;
+    let publisher = Source::tiny(FrameRate::new(30, 1)).publish(&server.publish_url("a", None))?;
+    server.wait_playable("a", UP_WITHIN)?;
+    let metrics = server.client.text(&server.admin_url("/metrics"))?;
+    let page = workspace::root().join("infra/METRICS.md");
+    let page = names(&std::fs::read_to_string(&page).context("the page")?);
+    // A histogram is named once there, and its three series here.
+    let known = |name: &String| {
+        let parts = ["_bucket", "_sum", "_count"];
+        page.contains(name)
+            || parts.iter().filter_map(|part| name.strip_suffix(part)).any(|n| page.contains(n))
+    };
+    let there = series(&metrics);
+    let missing: Vec<_> = there.iter().filter(|name| !known(name)).collect();
+    assert!(there.len() >= 40 && missing.is_empty(), "not in infra/METRICS.md: {missing:?}");
+    drop(publisher);
+    server.stop()
+}
+
+/// The command of the image's health check, as the shell gets it.
+fn health_check() -> Result<(String, Vec<String>)> {
+    let file = workspace::root().join("infra/container/Dockerfile");
+    let text = std::fs::read_to_string(&file).context("the Dockerfile")?.replace("\\\n", "");
+    let line =
+        text.lines().find(|line| line.starts_with("HEALTHCHECK")).context("a health check")?;
+    let (_, command) = line.split_once("CMD").context("its command")?;
+    let mut words: Vec<String> = serde_json::from_str(command).context("its words")?;
+    Ok((words.remove(0), words))
+}
+
+#[test]
+fn the_images_health_check_finds_a_server_that_is_well_and_none_where_there_is_none() -> Result {
+    let server = Server::start(&[ChannelConfig::tiny("a")])?;
+    let (program, arguments) = health_check()?;
+    let address = server.admin_url("");
+    let (_, port) = address.trim_end_matches('/').rsplit_once(':').context("a port")?;
+    let arguments: Vec<_> = arguments.iter().map(|word| word.replace("9997", port)).collect();
+    assert!(arguments.concat().contains(port), "{arguments:?}");
+    let check = || process::run("health check", Command::new(&program).args(&arguments), UP_WITHIN);
+    let told = check()?;
+    assert!(told.status.success(), "{}", told.stderr);
+    server.stop()?;
+    assert!(!check()?.status.success());
+    Ok(())
 }
 
 #[test]

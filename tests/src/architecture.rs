@@ -1,4 +1,4 @@
-//! Who may name whom: DESIGN's structure as a check over the source text.
+//! Who may name whom: ARCHITECTURE's table as a check over the source text.
 //!
 //! [`violations`] takes source files as (path, text) and returns every import that breaks a rule.
 //! It reads `crate::`, `packager::`, `ingest::` and `origin::` paths and the names of fenced

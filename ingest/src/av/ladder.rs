@@ -135,14 +135,22 @@ pub struct Plan {
 /// square ones. If every wish is above the source, the lowest is made at the source's size and
 /// keeps its name, so that a channel always has a picture; the reason says so.
 pub fn plan(source: (u16, u16), wishes: &[Wish], rate: FrameRate) -> Plan {
+    fit(source, wishes, rate, &format!("above the source's {} lines", source.1))
+}
+
+/// The same for what outlives its source: the reasons speak of the first one.
+pub fn plan_for_good(source: (u16, u16), wishes: &[Wish], rate: FrameRate) -> Plan {
+    fit(source, wishes, rate, "the first source had fewer lines; change `ladder` to plan anew")
+}
+
+fn fit(source: (u16, u16), wishes: &[Wish], rate: FrameRate, reason: &str) -> Plan {
     let (_, source_height) = source;
     let mut plan = Plan { rungs: Vec::new(), left_out: Vec::new() };
     for wish in wishes {
         if wish.height <= source_height.max(MIN_HEIGHT) {
             plan.rungs.push(rung(wish, wish.height, source, rate));
         } else {
-            let reason = format!("above the source's {source_height} lines");
-            plan.left_out.push(LeftOut { name: wish.name.clone(), reason });
+            plan.left_out.push(LeftOut { name: wish.name.clone(), reason: reason.to_owned() });
         }
     }
     if plan.rungs.is_empty()
@@ -151,9 +159,8 @@ pub fn plan(source: (u16, u16), wishes: &[Wish], rate: FrameRate) -> Plan {
         let height = (source_height & !1).clamp(MIN_HEIGHT, MAX_HEIGHT);
         plan.rungs.push(rung(lowest, height, source, rate));
         if let Some(entry) = plan.left_out.iter_mut().find(|out| out.name == lowest.name) {
-            entry.reason = format!(
-                "above the source's {source_height} lines; made at {height} lines under this name, as no rung is lower"
-            );
+            entry.reason =
+                format!("{reason}; made at {height} lines under this name, as no rung is lower");
         }
     }
     plan

@@ -212,6 +212,11 @@ async fn the_api_shows_the_peer_and_what_was_left_out_and_no_key() {
     assert_eq!(list[0], channel);
     assert!(!text.contains("canary"), "{text}");
     assert_eq!(admin.get("/api/v1/channels/none").await.0, StatusCode::NOT_FOUND);
+    for nowhere in ["/api", "/api/v1/nope"] {
+        let (status, _, text) = admin.get(nowhere).await;
+        assert_eq!(status, StatusCode::NOT_FOUND, "{nowhere}");
+        assert!(text.contains("there is nothing here"), "{nowhere}: {text}");
+    }
 }
 
 #[tokio::test]

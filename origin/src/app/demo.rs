@@ -9,7 +9,7 @@ use super::edge::Edge;
 use super::{Asked, Error, Server, announce, block_on, broadcaster};
 use crate::cli;
 use crate::config::{self, Config};
-use crate::sockets::Sockets;
+use crate::sockets::{self, Sockets};
 
 /// Runs the demo until it is asked to end.
 ///
@@ -21,7 +21,13 @@ pub fn demo(options: &cli::Demo) -> Result<(), Error> {
         .is_none()
         .then(|| std::env::temp_dir().join(format!("headwater-demo-{}", std::process::id())));
     let config = configuration(options, scratch.clone());
-    let sockets = Sockets::open(&config)?;
+    let sockets = Sockets::open(&config).map_err(|error| match error {
+        // The arguments are named as the doors are.
+        sockets::Error::Listen { door, .. } => {
+            Error::Elsewhere { flag: door.name(), source: error }
+        }
+        error => error.into(),
+    })?;
     let result = block_on(async {
         let mut asked = Asked::listen()?;
         let server = Server::start(&config, sockets)?;

@@ -1,7 +1,8 @@
 //! What a channel makes: decided once, from the configuration, what is stored of earlier processes,
 //! and the source, in this order.
 //!
-//! A pure decision; see DESIGN §4, "The channel's format".
+//! A pure decision. It is stored with the channel and never changes by itself (ARCHITECTURE, "The path of a
+//! picture").
 
 use ingest::av::ladder::{self, Plan, Wish};
 use packager::grid::{Cut, Grid};
@@ -77,7 +78,7 @@ impl Making {
             })
             .collect();
         let kept = recovered.format.as_ref().and_then(|format| kept(format, &wishes, rate));
-        let plan = kept.unwrap_or_else(|| ladder::plan(size, &wishes, rate));
+        let plan = kept.unwrap_or_else(|| ladder::plan_for_good(size, &wishes, rate));
         Self { grid: Grid::choose(rate, AUDIO_RATE, config.segment, config.part), plan }
     }
 
@@ -93,6 +94,15 @@ impl Making {
         };
         let same = making.grid == stored.grid && wishes(config) == stored.wishes;
         same.then_some(making)
+    }
+
+    /// The highest rung that would be made of a source of this height, if it is not made: the ladder was
+    /// planned for a smaller one.
+    pub(super) fn outgrown(&self, config: &config::Channel, height: u16) -> Option<Name> {
+        let highest = self.plan.rungs.iter().map(|rung| rung.height).max()?;
+        let fitting = config.ladder.iter().filter(|wish| wish.height <= height);
+        let wish = fitting.max_by_key(|wish| wish.height)?;
+        (wish.height > highest).then(|| wish.name.clone())
     }
 
     /// What it costs the machine, from a source as large as its largest rung.
@@ -115,7 +125,9 @@ pub(super) fn own_size(size: (u16, u16), rate: FrameRate) -> Plan {
 fn kept(stored: &StoredFormat, wishes: &[Wish], rate: FrameRate) -> Option<Plan> {
     let names = wishes.iter().map(|wish| wish.name.as_str());
     let highest = stored.renditions.iter().find_map(|rendition| rendition.size)?;
-    names.eq(stored.wishes.iter().map(String::as_str)).then(|| ladder::plan(highest, wishes, rate))
+    names
+        .eq(stored.wishes.iter().map(String::as_str))
+        .then(|| ladder::plan_for_good(highest, wishes, rate))
 }
 
 /// The rungs the operator wishes for, by name: another list is another ladder.
@@ -194,6 +206,20 @@ mod tests {
         assert_ne!(names(&first), names(&small), "else this shows nothing");
         let later = Making::decide(&config, &stored(&config, &first, None), (640, 360), rate);
         assert_eq!(names(&later), names(&first));
+    }
+
+    #[test]
+    fn a_source_above_the_ladder_that_was_planned_is_told() {
+        let (config, rate) = (config(), FrameRate::new(30, 1));
+        let first = Making::decide(&config, &Recovered::default(), (640, 360), rate);
+        let later = Making::decide(&config, &stored(&config, &first, None), FULL_HD, rate);
+        assert_eq!(names(&later), ["360p"]);
+        let told = |height| later.outgrown(&config, height).map(|name| name.to_string());
+        assert_eq!(told(1080).as_deref(), Some("720p"));
+        assert_eq!(told(480).as_deref(), Some("480p"));
+        assert_eq!((told(360), told(96)), (None, None));
+        let large = Making::decide(&config, &Recovered::default(), FULL_HD, rate);
+        assert_eq!(large.outgrown(&config, 2160), None, "all that is wished for is made");
     }
 
     #[test]

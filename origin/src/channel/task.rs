@@ -54,7 +54,7 @@ mod restore;
 
 pub(super) use report::describe;
 
-/// Upper bound of the time from the end of a part to its being fetchable (DESIGN §4).
+/// Upper bound of the time from the end of a part to its being fetchable.
 const PUBLISH_DELAY: Span = Span::millis(150);
 /// How often the status is brought up to date without an event.
 const STATUS_EVERY: Duration = Duration::from_millis(500);
@@ -312,6 +312,14 @@ impl Task {
             Unit::VideoConfig(config) => {
                 if let Some(rate) = config.rate {
                     source.rate.claim(rate);
+                }
+                if let Some(rung) = self.outgrown() {
+                    warn!(
+                        channel = %self.context.config.name,
+                        height = config.height,
+                        %rung,
+                        "the ladder was planned for a smaller source: change `ladder` to plan anew"
+                    );
                 }
             }
             Unit::AudioConfig(_) => {}

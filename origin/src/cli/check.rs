@@ -8,6 +8,9 @@ use packager::time::{FrameRate, Rounding, Span, Timescale};
 
 use crate::config::{self, Channel, Config, Fallback, Role, Rung};
 
+/// The key of the example file and of what is shipped with it.
+const EXAMPLE_KEY: &str = "change-me";
+
 /// Sample rate of every ladder's sound.
 const AUDIO_RATE: u32 = 48_000;
 
@@ -31,8 +34,19 @@ fn summary(out: &mut String, config: &Config) -> std::fmt::Result {
     if let Some(tls) = &config.http.tls {
         writeln!(out, "  https  {}", tls.listen)?;
     }
+    if config.http.trusted != config::Http::default().trusted {
+        writeln!(out, "  trusted {}", listed(&config.http.trusted))?;
+    }
     writeln!(out, "  rtmp   {}", config.rtmp.listen)?;
     writeln!(out, "  srt    {}", config.srt.listen)?;
+    match config.webrtc.listen {
+        Some(listen) if config.webrtc.advertise.is_empty() => writeln!(out, "  webrtc {listen}")?,
+        Some(listen) => {
+            let told = listed(&config.webrtc.advertise);
+            writeln!(out, "  webrtc {listen}, browsers are told {told}")?;
+        }
+        None => writeln!(out, "  webrtc off")?,
+    }
     writeln!(out, "  admin  {}", config.admin.listen)?;
     let memory = config::print_bytes(config.store.memory);
     writeln!(out, "  store  {}, {memory} of memory per channel", config.store.path.display())?;
@@ -50,13 +64,25 @@ fn summary(out: &mut String, config: &Config) -> std::fmt::Result {
     config.channels.iter().try_for_each(|channel| describe(out, channel))
 }
 
+fn listed<T: ToString>(of: &[T]) -> String {
+    let texts: Vec<_> = of.iter().map(ToString::to_string).collect();
+    if texts.is_empty() { "nobody".to_owned() } else { texts.join(", ") }
+}
+
 fn describe(out: &mut String, channel: &Channel) -> std::fmt::Result {
     let door = match (&channel.source, &channel.key) {
         (Some(source), _) => format!("from {source}"),
         (None, Some(_)) => "published to with a key".into(),
         (None, None) => "published to without a key, from loopback only".into(),
     };
-    writeln!(out, "  channel {}, {door}", channel.name)?;
+    let encrypted = if channel.passphrase.is_some() { "; over SRT with a passphrase" } else { "" };
+    writeln!(out, "  channel {}, {door}{encrypted}", channel.name)?;
+    if channel.key.as_ref().is_some_and(|key| key.expose() == EXAMPLE_KEY) {
+        writeln!(
+            out,
+            "    warning  the key is the example's, which everybody knows: choose another"
+        )?;
+    }
     let rungs: Vec<_> = channel.ladder.iter().map(rung).collect();
     let ladder = match (channel.pass_through, channel.fallback) {
         (false, _) => rungs.join(", "),
@@ -71,6 +97,16 @@ fn describe(out: &mut String, channel: &Channel) -> std::fmt::Result {
         config::print_millis(channel.window.ticks),
         config::print_millis(hold)
     )?;
+    if channel.record {
+        writeln!(out, "    record   what the window holds when the channel ends")?;
+    }
+    let age = channel
+        .keep
+        .map(|keep| config::print_millis(u64::try_from(keep.as_millis()).unwrap_or(u64::MAX)));
+    let kept: Vec<_> = age.into_iter().chain(channel.keep_size.map(config::print_bytes)).collect();
+    if !kept.is_empty() {
+        writeln!(out, "    keep     {} in S3", kept.join(", "))?;
+    }
     if channel.pass_through {
         return writeln!(
             out,
@@ -145,9 +181,41 @@ mod tests {
 
     #[test]
     fn a_door_for_https_is_told_where_there_is_one() {
-        let tls = "[http.tls]\nlisten = \"127.0.0.1:8443\"\ncert = \"a.pem\"\nkey = \"b.pem\"\n";
-        assert!(check(tls).unwrap().contains("  https  127.0.0.1:8443\n"));
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let path = file.path().display();
+        let tls = format!(
+            "[http.tls]\nlisten = \"127.0.0.1:8443\"\ncert = \"{path}\"\nkey = \"{path}\"\n"
+        );
+        assert!(check(&tls).unwrap().contains("  https  127.0.0.1:8443\n"));
         assert!(!check("").unwrap().contains("https"));
+    }
+
+    #[test]
+    fn what_is_not_as_ever_is_told() {
+        let text = check(
+            "[http]\ntrusted = [\"10.0.0.0/8\"]\n[webrtc]\nadvertise = [\"203.0.113.5:8189\"]\n\
+             [store]\nkind = \"s3\"\nbucket = \"live\"\n\
+             [[channel]]\nname = \"news\"\nkey = \"change-me\"\npassphrase = \"canary canary\"\n\
+             record = \"window\"\nkeep = \"48h\"\nkeep_size = \"1GiB\"\n",
+        )
+        .unwrap();
+        for expected in [
+            "  trusted 10.0.0.0/8\n",
+            "  webrtc 0.0.0.0:8189, browsers are told 203.0.113.5:8189\n",
+            "published to with a key; over SRT with a passphrase\n",
+            "    warning  the key is the example's",
+            "    record   what the window holds",
+            "    keep     48h, 1GiB in S3\n",
+        ] {
+            assert!(text.contains(expected), "{expected}\nnot in\n{text}");
+        }
+        assert!(!text.contains("canary"), "{text}");
+        let plain =
+            check("[webrtc]\nlisten = \"off\"\n[[channel]]\nname = \"a\"\nkey = \"b\"").unwrap();
+        assert!(plain.contains("  webrtc off\n"), "{plain}");
+        for absent in ["trusted", "warning", "record", "keep", "passphrase"] {
+            assert!(!plain.contains(absent), "{absent} in\n{plain}");
+        }
     }
 
     #[test]

@@ -19,11 +19,12 @@ use super::{Channel, Config, Datagrams, Fallback, Problem, Problems, Rung, Sourc
 use crate::network::{Network, NoNetwork};
 
 mod cues;
+mod doors;
 mod store;
 
 /// Where TLS is spoken unless the file says otherwise: beside 8080.
 const DEFAULT_TLS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 8443);
-/// Segments the grid can have (DESIGN §4), in milliseconds.
+/// Segments the grid can have, in milliseconds.
 const SEGMENT: (u64, u64) = (1_000, 6_000);
 /// Parts the grid can have, in milliseconds; half a segment is the other bound.
 const PART: (u64, u64) = (200, 1_000);
@@ -72,12 +73,16 @@ pub(super) struct Read {
 /// Reads a text; `env` looks up the variables that `key_env` names.
 pub(super) fn parse(text: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<Read, Problems> {
     let (root, errors) = DeTable::parse_recoverable(text);
-    let mut walk = Walk { text, env, problems: Vec::new(), asked: BTreeSet::new() };
+    let mut walk =
+        Walk { text, env, problems: Vec::new(), unknown: Vec::new(), asked: BTreeSet::new() };
     for error in errors {
         let at = error.span().map(|span| span.start);
-        walk.problem("", at, error.message().to_owned());
+        let bare = at.is_some_and(|at| is_bare(text, at));
+        let advice = if bare { "; a text stands in quotes" } else { "" };
+        walk.problem("", at, format!("{}{advice}", error.message()));
     }
     let config = walk.config(root.get_ref());
+    walk.tell_unknown();
     if walk.problems.is_empty() {
         return Ok(Read { config, asked: walk.asked });
     }
@@ -89,10 +94,54 @@ struct Walk<'a> {
     text: &'a str,
     env: &'a dyn Fn(&str) -> Option<String>,
     problems: Vec<Problem>,
+    unknown: Vec<Unknown>,
     asked: BTreeSet<String>,
 }
 
+/// A key that nobody asked for.
+struct Unknown {
+    /// As a path, and where it stands.
+    path: String,
+    at: usize,
+    key: String,
+    /// What could have stood there.
+    known: Vec<&'static str>,
+}
+
+/// Whether the value in whose line `at` is begins with neither a quote nor a bracket.
+fn is_bare(text: &str, at: usize) -> bool {
+    let before = text.get(..at).unwrap_or_default();
+    let begin = before.rfind('\n').map_or(0, |end| end + 1);
+    let line = text.get(begin..).and_then(|rest| rest.lines().next()).unwrap_or_default();
+    let value = line.split_once('=').map(|(_, value)| value.trim_start());
+    value.is_some_and(|value| value.starts_with(|c: char| c.is_ascii_alphanumeric()))
+}
+
 impl<'a> Walk<'a> {
+    /// Names every key that nobody asked for. A section that has one of that name is what was meant, else
+    /// the nearest name of its own section.
+    fn tell_unknown(&mut self) {
+        for Unknown { path, at, key, known } in std::mem::take(&mut self.unknown) {
+            let mut homes = self.asked.iter().filter_map(|name| {
+                let (home, last) = name.rsplit_once('.')?;
+                (last == key && home != "channel.ladder").then_some(home)
+            });
+            let home = homes.next().filter(|_| homes.next().is_none());
+            let nearest = known
+                .iter()
+                .map(|known| (strsim::jaro_winkler(&key, known), known))
+                .filter(|(score, _)| *score >= ALIKE)
+                .max_by(|a, b| a.0.total_cmp(&b.0));
+            let message = match (home, nearest) {
+                (Some("channel"), _) => "unknown key; it belongs to a [[channel]]".to_owned(),
+                (Some(home), _) => format!("unknown key; it belongs to [{home}]"),
+                (None, Some((_, known))) => format!("unknown key; did you mean `{known}`?"),
+                (None, None) => format!("unknown key; there are {}", known.join(", ")),
+            };
+            self.problem(&path, Some(at), message);
+        }
+    }
+
     fn problem(&mut self, key: &str, at: Option<usize>, message: String) {
         let before = at.and_then(|at| self.text.as_bytes().get(..at));
         let line = before.map(|b| b.iter().filter(|byte| **byte == b'\n').count() + 1);
@@ -156,27 +205,9 @@ impl<'a> Walk<'a> {
         root.section("admission", |admission| {
             admission.read("cores", &mut config.admission.cores, value::cores);
         });
-        config.channels = root.channels();
-        if config.store.s3.is_none() {
-            for (index, channel) in config.channels.iter().enumerate() {
-                let kept =
-                    [("keep", channel.keep.is_some()), ("keep_size", channel.keep_size.is_some())];
-                for (key, _) in kept.into_iter().filter(|(_, is_set)| *is_set) {
-                    let words =
-                        "only what is in S3 is kept beyond the window: see [store]".to_owned();
-                    root.walk.problem(&format!("channel[{index}].{key}"), None, words);
-                }
-            }
-        }
-        let (rtp, address) = (false, config.srt.listen);
-        let callers = Source::Datagrams(Datagrams { rtp, address, interface: None, from: None });
-        for (index, channel) in config.channels.iter().enumerate() {
-            if channel.source.as_ref().is_some_and(|source| source.clashes(&callers)) {
-                let words = "callers of [srt] come to this address and port".to_owned();
-                root.walk.problem(&format!("channel[{index}].source"), None, words);
-            }
-        }
+        config.channels = root.channels(&config);
         root.finish();
+        self.doors(&config, table);
         config
     }
 }
@@ -233,29 +264,46 @@ impl<'w, 'a, 't> Section<'w, 'a, 't> {
         match value.get_ref() {
             DeValue::String(text) => Some((text, value.span().start)),
             other => {
-                let kind = kind(other);
-                self.problem(
-                    key,
-                    value.span().start,
-                    format!("expected a text in quotes, found {kind}"),
-                );
+                let message = format!("expected a text in quotes, found {}", kind(other));
+                self.problem(key, value.span().start, message);
                 None
             }
         }
     }
 
-    /// Reads a typed text into `into`, which keeps its default if there is none or a wrong one.
+    /// Reads a typed text into `into`, which keeps its default if there is none or a wrong one. Of
+    /// something else that would be right in quotes it says so.
     fn read<T>(
         &mut self,
         key: &'static str,
         into: &mut T,
         reader: impl FnOnce(&str) -> Result<T, String>,
     ) {
-        let Some((text, at)) = self.text(key) else { return };
-        match reader(text) {
-            Ok(value) => *into = value,
-            Err(message) => self.problem(key, at, message),
-        }
+        self.walk.asked.insert(join(&self.shape, key));
+        let Some(value) = self.take(key) else { return };
+        let at = value.span().start;
+        let found = match value.get_ref() {
+            DeValue::String(text) => match reader(text) {
+                Ok(value) => {
+                    *into = value;
+                    return;
+                }
+                Err(message) => return self.problem(key, at, message),
+            },
+            other => other,
+        };
+        let meant = match found {
+            DeValue::Boolean(true) => Some("yes"),
+            DeValue::Boolean(false) => Some("no"),
+            DeValue::Integer(_) | DeValue::Float(_) => self.walk.text.get(value.span()),
+            _ => None,
+        };
+        let advice = meant.map(|text| match reader(text) {
+            Ok(_) => format!("; write {text:?}"),
+            Err(message) => format!("; {message}"),
+        });
+        let (kind, advice) = (kind(found), advice.unwrap_or_default());
+        self.problem(key, at, format!("expected a text in quotes, found {kind}{advice}"));
     }
 
     /// Reads a table inside this one; an absent one is an empty one.
@@ -330,7 +378,7 @@ impl<'w, 'a, 't> Section<'w, 'a, 't> {
         self.section(KEY, |tls| {
             tls.read("listen", &mut listen, value::address);
             for (name, into) in [("cert", &mut cert), ("key", &mut key)] {
-                tls.read(name, into, |text| value::path(text).map(Some));
+                tls.read(name, into, |text| value::file(text).map(Some));
                 if let (Some(at), None) = (at, &into)
                     && !tls.table.iter().any(|(known, _)| known.get_ref() == name)
                 {
@@ -342,28 +390,24 @@ impl<'w, 'a, 't> Section<'w, 'a, 't> {
         Some(Tls { listen, cert: cert?, key: key? })
     }
 
-    /// Names every key nobody asked for.
+    /// Notes every key nobody asked for.
     fn finish(self) {
         for (name, _) in self.table {
             let key = name.get_ref().as_ref();
             if self.known.contains(&key) {
                 continue;
             }
-            let nearest = self
-                .known
-                .iter()
-                .map(|known| (strsim::jaro_winkler(key, known), known))
-                .filter(|(score, _)| *score >= ALIKE)
-                .max_by(|a, b| a.0.total_cmp(&b.0));
-            let message = match nearest {
-                Some((_, known)) => format!("unknown key; did you mean `{known}`?"),
-                None => format!("unknown key; there are {}", self.known.join(", ")),
-            };
-            self.walk.problem(&join(&self.path, key), Some(name.span().start), message);
+            self.walk.unknown.push(Unknown {
+                path: join(&self.path, key),
+                at: name.span().start,
+                key: key.to_owned(),
+                known: self.known.clone(),
+            });
         }
     }
 
-    fn channels(&mut self) -> Vec<Channel> {
+    /// The channels, beside what the other sections say.
+    fn channels(&mut self, others: &Config) -> Vec<Channel> {
         let mut channels: Vec<Channel> = Vec::new();
         let Some(value) = self.take("channel") else { return channels };
         let DeValue::Array(list) = value.get_ref() else {
@@ -400,6 +444,7 @@ impl<'w, 'a, 't> Section<'w, 'a, 't> {
                     let words = "another channel listens on this address and port";
                     section.problem("source", at, words.to_owned());
                 }
+                section.beside(&channel, others);
                 channels.push(channel);
             } else if !section.table.iter().any(|(key, _)| key.get_ref() == "name") {
                 section.problem("name", item.span().start, "a channel has a name".to_owned());
@@ -407,6 +452,30 @@ impl<'w, 'a, 't> Section<'w, 'a, 't> {
             section.finish();
         }
         channels
+    }
+
+    /// What a channel can't wish for beside the other sections.
+    fn beside(&mut self, channel: &Channel, others: &Config) {
+        let kept = [("keep", channel.keep.is_some()), ("keep_size", channel.keep_size.is_some())];
+        for (key, _) in kept.into_iter().filter(|(_, is_set)| *is_set && others.store.s3.is_none())
+        {
+            let at = self.take(key).map_or(0, |v| v.span().start);
+            let words = "only what is in S3 is kept beyond the window: see [store]";
+            self.problem(key, at, words.to_owned());
+        }
+        let doors = [
+            ("callers of [srt]", Some(others.srt.listen)),
+            ("browsers, by [webrtc],", others.webrtc.listen),
+        ];
+        for (who, address) in doors {
+            let Some(address) = address else { continue };
+            let rtp = false;
+            let door = Source::Datagrams(Datagrams { rtp, address, interface: None, from: None });
+            if channel.source.as_ref().is_some_and(|source| source.clashes(&door)) {
+                let at = self.take("source").map_or(0, |v| v.span().start);
+                self.problem("source", at, format!("{who} come to this address and port"));
+            }
+        }
     }
 
     /// Reads a channel; `None` where its name is missing or wrong.

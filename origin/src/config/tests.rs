@@ -204,6 +204,78 @@ fn broken_toml_is_a_problem_with_its_line_and_the_rest_is_still_read() {
 }
 
 #[test]
+fn what_stands_without_quotes_or_in_the_wrong_section_is_told_how_it_is_right() {
+    for (text, expected) in [
+        ("[[channel]]\nname = news", "a text stands in quotes"),
+        ("[http]\nlisten = 0.0.0.0:80", "a text stands in quotes"),
+        ("[[channel]]\nname = \"a\"\nfps = 30", "found a whole number; write \"30\""),
+        ("[[channel]]\nname = \"a\"\nfps = 29.97", "found a number; write \"29.97\""),
+        ("[[channel]]\nname = \"a\"\nfps = 31", "; \"31\" is not a frame rate"),
+        ("[store]\nmemory = 64", "; \"64\" is not a size such as \"64MiB\""),
+        ("[store]\nkind = \"s3\"\nbucket = \"abc\"\nplaylists = true", "; write \"yes\""),
+        ("[store]\nkind = \"s3\"\nbucket = \"abc\"\npath_style = false", "; write \"no\""),
+        (
+            "[store]\nkind = \"s3\"\nbucket = \"abc\"\nendpoint = \"s3.example.org\"",
+            "is not a URL such as \"https://s3.example.org\"",
+        ),
+        ("[rtmp]\nlisten = \"off\"", "only [webrtc] can be switched off"),
+        ("[[channel]]\nname = \"a\"\nmax_break = \"1m\"", "it belongs to [channel.cues]"),
+        ("[rtmp]\nlatency = \"1s\"", "it belongs to [srt]"),
+        ("[store]\nhold = \"1s\"\n[[channel]]\nname = \"a\"", "it belongs to a [[channel]]"),
+        (
+            "[[channel]]\nname = \"a\"\nkeep = \"30d\"",
+            "line 3: channel[0].keep: only what is in S3",
+        ),
+        ("[[channel]]\nname = \"a b\"\n[[channel]]\nname = \"a\"\nkeep_size = \"5GB\"", "line 5: "),
+        ("[[channel]]\nname = \"a\"\nhold = \"2 weeks\"", "\"1h\" or \"30d\""),
+    ] {
+        let found = problems(text);
+        assert!(found.iter().any(|problem| problem.contains(expected)), "{text}\n{found:#?}");
+    }
+    let key = problems("[[channel]]\nname = \"a\"\nkey = 7351").concat();
+    assert!(key.contains("found a whole number") && !key.contains("7351"), "{key}");
+}
+
+#[test]
+fn two_sections_do_not_listen_at_one_place() {
+    let taken = |lines: &str| problems(lines);
+    assert_eq!(
+        taken("[http]\nlisten = \"0.0.0.0:9000\"\n[rtmp]\nlisten = \"127.0.0.1:9000\""),
+        ["line 4: rtmp.listen: [http] listens on 0.0.0.0:9000 too"]
+    );
+    assert_eq!(
+        taken("[http]\nlisten = \"0.0.0.0:1935\""),
+        ["line 2: http.listen: [rtmp] listens on 0.0.0.0:1935 too"],
+        "the default of another"
+    );
+    assert_eq!(
+        taken("[srt]\nlisten = \"[::]:8189\""),
+        ["line 2: srt.listen: [webrtc] listens on 0.0.0.0:8189 too"]
+    );
+    for apart in [
+        "[srt]\nlisten = \"0.0.0.0:8080\"",
+        "[http]\nlisten = \"127.0.0.1:9997\"\n[admin]\nlisten = \"[::1]:9997\"",
+        "[http]\nlisten = \"0.0.0.0:9997\"\n[admin]\nlisten = \"[::1]:9997\"",
+        "[http]\nlisten = \"127.0.0.1:0\"\n[admin]\nlisten = \"127.0.0.1:0\"",
+        "[srt]\nlisten = \"0.0.0.0:8189\"\n[webrtc]\nlisten = \"off\"",
+    ] {
+        assert_eq!(taken(apart), [""; 0], "{apart}");
+    }
+}
+
+#[test]
+fn a_certificate_that_is_not_there_is_a_problem() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let found =
+        problems(&format!("[http.tls]\ncert = {:?}\nkey = \"/no/such/key.pem\"\n", file.path()));
+    assert!(
+        found.len() == 1
+            && found[0].starts_with("line 3: http.tls.key: \"/no/such/key.pem\" can't be read"),
+        "{found:?}"
+    );
+}
+
+#[test]
 fn reserved_words_are_no_channel_names() {
     for word in ["from", "to", "time", "vod", "whip", "whep"] {
         let found = problems(&format!("[[channel]]\nname = \"{word}\""));
@@ -330,6 +402,7 @@ fn two_channels_can_not_listen_on_one_port_but_to_one_group() {
         ("udp://0.0.0.0:5000", "udp://10.0.0.1:5000", true),
         ("udp://127.0.0.1:5000", "udp://127.0.0.1:5002", false),
         ("udp://127.0.0.1:5000", "udp://127.0.0.1:8890", true),
+        ("udp://127.0.0.1:5000", "udp://127.0.0.1:8189", true),
         ("udp://10.0.0.1:5000", "udp://10.0.0.2:5000", false),
         ("udp://239.1.1.1:5000", "udp://239.1.1.1:5000", false),
     ] {
@@ -337,6 +410,7 @@ fn two_channels_can_not_listen_on_one_port_but_to_one_group() {
         let told = found.iter().any(|p| {
             p.contains("channel[1].source: another channel listens")
                 || p.contains("channel[1].source: callers of [srt]")
+                || p.contains("channel[1].source: browsers, by [webrtc],")
         });
         assert_eq!((told, found.len()), (clash, usize::from(clash)), "{one} {other}: {found:?}");
     }

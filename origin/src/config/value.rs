@@ -24,7 +24,7 @@ pub(super) const MAX_HEIGHT: u16 = 2160;
 /// Bitrates outside this are a slip of the unit: a rung can't be seen, or no line carries it.
 const BITRATES: std::ops::RangeInclusive<u64> = 20_000..=100_000_000;
 
-/// Channel names that would stand where a path of ours has a word of its own (DESIGN §2).
+/// Channel names that would stand where a path of ours has a word of its own.
 const RESERVED: [&str; 6] = ["from", "to", "time", "vod", "whip", "whep"];
 
 /// Cores a machine may have for ladders; less than a tenth encodes nothing.
@@ -33,9 +33,15 @@ const CORES: std::ops::RangeInclusive<f64> = 0.1..=1024.0;
 type Result<T> = std::result::Result<T, String>;
 
 /// An address and port such as `0.0.0.0:8080`; port 0 lets the system choose.
-pub(super) fn address(text: &str) -> Result<SocketAddr> {
-    text.parse()
-        .map_err(|_| format!("{text:?} is not an address and port such as \"0.0.0.0:8080\""))
+pub(crate) fn address(text: &str) -> Result<SocketAddr> {
+    text.parse().map_err(|_| match text {
+        "off" => {
+            "only [webrtc] can be switched off; on loopback, such as \"127.0.0.1:1935\", nobody \
+                  else comes"
+                .to_owned()
+        }
+        _ => format!("{text:?} is not an address and port such as \"0.0.0.0:8080\""),
+    })
 }
 
 /// A name by which the operator's listener is asked for: no port, no scheme.
@@ -85,6 +91,16 @@ pub(super) fn count(text: &str, within: std::ops::RangeInclusive<u32>) -> Result
 /// A path of a file or folder.
 pub(super) fn path(text: &str) -> Result<PathBuf> {
     if text.is_empty() { Err("a path is not empty".to_owned()) } else { Ok(PathBuf::from(text)) }
+}
+
+/// The path of a file that is there and can be read.
+pub(super) fn file(text: &str) -> Result<PathBuf> {
+    let path = path(text)?;
+    match std::fs::File::open(&path).and_then(|file| file.metadata()) {
+        Ok(found) if found.is_file() => Ok(path),
+        Ok(_) => Err(format!("{text:?} is no file")),
+        Err(error) => Err(format!("{text:?} can't be read: {error}")),
+    }
 }
 
 /// A bucket's name.
@@ -161,7 +177,7 @@ pub(super) fn channel_name(text: &str) -> Result<Name> {
 pub(super) fn millis(text: &str, min: u64, max: u64) -> Result<u64> {
     let units = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000), ("d", 24 * 3_600_000)];
     let value = quantity(text, &units).ok_or_else(|| {
-        format!("{text:?} is not a duration such as \"300ms\", \"2s\" or \"10m\"")
+        format!("{text:?} is not a duration such as \"300ms\", \"2s\", \"10m\", \"1h\" or \"30d\"")
     })?;
     within(text, value, min, max, print_millis)
 }
@@ -353,6 +369,15 @@ pub(super) fn frame_rate(text: &str) -> Result<FrameRate> {
 
 /// A URL that links can be made from: scheme and host, a path at most.
 pub(super) fn public_url(text: &str) -> Result<String> {
+    url(text, "https://live.example.org")
+}
+
+/// The address of a store that is not AWS's.
+pub(super) fn endpoint(text: &str) -> Result<String> {
+    url(text, "https://s3.example.org")
+}
+
+fn url(text: &str, such_as: &str) -> Result<String> {
     let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
     let clean = |rest: &&str| {
         let host = rest.split('/').next().unwrap_or_default();
@@ -362,7 +387,7 @@ pub(super) fn public_url(text: &str) -> Result<String> {
     };
     match rest.filter(clean) {
         Some(_) => Ok(text.trim_end_matches('/').to_owned()),
-        None => Err(format!("{text:?} is not a URL such as \"https://live.example.org\"")),
+        None => Err(format!("{text:?} is not a URL such as {such_as:?}")),
     }
 }
 

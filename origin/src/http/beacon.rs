@@ -51,7 +51,7 @@ impl Origin {
         let viewer = visitor.viewer(&request.headers);
         match self.context.viewers.take(&name, viewer, &body, Instant::now()) {
             Ok(()) => Ok(answer::taken()),
-            Err(Refused::NoChannel) => Err(Error::Gone),
+            Err(Refused::NoChannel) => Err(Error::NoChannel),
             Err(Refused::TooMany) => Err(Error::TooMany),
             Err(Refused::Malformed(error)) => Err(Error::Report(error)),
         }

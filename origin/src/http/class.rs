@@ -1,5 +1,5 @@
-//! The one table from resource class to Content-Type, Cache-Control and ETag rules (DESIGN §7,
-//! conformance HT-01…HT-03, HT-05, HT-18). No other module writes these headers.
+//! The one table from resource class to Content-Type, Cache-Control and ETag rules (conformance
+//! HT-01…HT-03, HT-05, HT-18). No other module writes these headers.
 
 use axum::http::HeaderValue;
 use packager::timeline::NoExcerpt;
@@ -165,7 +165,9 @@ pub(super) const fn error_cache_control(error: &Error) -> &'static str {
         // It may come at any moment: nobody may remember that it was not there.
         Error::NotYet | Error::ShuttingDown | Error::Interrupted | Error::Crowded => "no-store",
         // It never comes (back), but a mistake of an operator should not be remembered for long.
-        Error::Gone | Error::NoRoute | Error::Method | Error::UriTooLong => "max-age=10",
+        Error::Gone | Error::NoRoute | Error::NoChannel | Error::Method | Error::UriTooLong => {
+            "max-age=10"
+        }
         Error::Excerpt(NoExcerpt::Gone | NoExcerpt::Nothing) => "max-age=10",
         // What is too far ahead now is not in a moment.
         Error::Range { .. }

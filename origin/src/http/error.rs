@@ -16,6 +16,9 @@ pub(super) enum Error {
     /// The path is none of the contract's.
     #[error("no such resource")]
     NoRoute,
+    /// The configuration names no such channel.
+    #[error("no such channel")]
+    NoChannel,
     /// It does not exist yet: before the first publish, or ahead of the live edge.
     #[error("not there yet")]
     NotYet,
@@ -115,7 +118,7 @@ impl Error {
     /// The status a client gets.
     pub(super) const fn status(&self) -> StatusCode {
         match self {
-            Self::NoRoute | Self::NotYet | Self::Gone => StatusCode::NOT_FOUND,
+            Self::NoRoute | Self::NoChannel | Self::NotYet | Self::Gone => StatusCode::NOT_FOUND,
             Self::Method | Self::BeaconMethod | Self::SignalMethod { .. } => {
                 StatusCode::METHOD_NOT_ALLOWED
             }

@@ -3,7 +3,7 @@
 //! ```text
 //! from, to ─► Views (the ones asked for lately) ─► View ─► excerpt of the newest snapshot ─► texts
 //! ```
-//! Both ends stand in the path, so that one URL has one content (DESIGN §6). What goes on is answered as the
+//! Both ends stand in the path, so that one URL has one content. What goes on is answered as the
 //! channel is, blocking reload included. What has both ends behind it never changes; it can be kept for as
 //! long as its oldest segment stays in the window, and for [`KEPT`] at the most.
 //!

@@ -182,7 +182,7 @@ pub(super) fn held(store: &ChannelStore, wanted: &Media) -> Option<(Class, store
         // Nothing lists parts of what is so old.
         Piece::Part { .. } => None,
     };
-    // The one name that a rendition of sound has (DESIGN §4).
+    // The one name that a rendition of sound has.
     let class = if name == "audio" { Class::Audio } else { Class::Video };
     Some((class, media?))
 }

@@ -1,5 +1,5 @@
 //! Playlists and manifests: which snapshot answers, and how long one that is not ready is waited
-//! for (DESIGN §7).
+//! for.
 //!
 //! A starting channel's playlists are held until every rendition has its first complete segment,
 //! because hls.js gives up on a playlist without one. A channel nobody publishes to is answered at

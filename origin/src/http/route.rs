@@ -1,6 +1,6 @@
 //! What a path asks for: a pure function from text to [`Route`].
 //!
-//! The grammar is the public contract (DESIGN §2 "play", "media"). A number has one spelling and a
+//! The grammar is the public contract (README, "Use it"; infra/API.md). A number has one spelling and a
 //! name one alphabet, so that a resource has exactly one URL: what is written in another way
 //! (percent-encoded, with leading zeros, with a trailing slash) is no route. Whether the resource
 //! exists is not decided here, and the query is another module's (`reload`).

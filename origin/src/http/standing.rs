@@ -1,5 +1,5 @@
 //! Where a piece of media stands against the timeline: there, on its way, or never to come. A pure
-//! function of a snapshot (DESIGN §7, "not yet there").
+//! function of a snapshot.
 
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 #![deny(clippy::arithmetic_side_effects)]

@@ -163,7 +163,6 @@ impl Journal {
     }
 
     /// What a journal of these bytes says.
-    #[cfg(test)]
     pub(super) fn state_of(bytes: &[u8]) -> State {
         let mut state = State::default();
         let records = decode(bytes).map_or_else(Vec::new, |read| read.records);

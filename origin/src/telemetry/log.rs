@@ -2,7 +2,9 @@
 //!
 //! A person at a terminal gets a short coloured line; a file or a pipe gets the same without
 //! colours, or JSON by option. What is logged is filtered by `--log`, else by `HEADWATER_LOG`,
-//! else at `info`; either is a level or a filter such as `info,ingest=debug`.
+//! else at `info`; either is a level or a filter such as `info,ingest=debug`. Where nobody says otherwise,
+//! the SDK of S3 is quiet about each place that gives it no credentials: what that means is told once, by
+//! the store.
 //!
 //! What a peer sends can stand in an event. The formatter escapes it where it prints a field's
 //! `Debug`, not where it prints `Display`; so `OneLine` stands behind it, and no peer can forge a
@@ -17,7 +19,7 @@ use tracing_subscriber::fmt::MakeWriter;
 pub const VARIABLE: &str = "HEADWATER_LOG";
 
 /// What is logged where nobody says otherwise.
-const DEFAULT_FILTER: &str = "info";
+const DEFAULT_FILTER: &str = "info,aws_config=error";
 
 /// How an event is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -198,6 +200,6 @@ mod tests {
     fn the_filter_decides_what_is_logged() {
         assert_eq!(logged(Format::Human, "warn"), "");
         assert_eq!(logged(Format::Human, "debug").lines().count(), 4);
-        assert!(parse("info,ingest=loud").is_err());
+        assert!(parse("info,ingest=loud").is_err() && parse(DEFAULT_FILTER).is_ok());
     }
 }

@@ -168,9 +168,71 @@ impl AdmissionMetrics {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
     use std::time::Duration;
 
     use super::*;
+
+    /// Has a series of everything: a family without one is not written.
+    fn all() -> Metrics {
+        let metrics = Metrics::new("0");
+        let channel = metrics.channel("news");
+        let _ = metrics.viewers.channel("news");
+        let _ = channel.rendition("720p");
+        for what in [
+            Counted::TransportFaults,
+            Counted::Repairs,
+            Counted::PictureFaults,
+            Counted::TurnedAway,
+        ] {
+            channel.count(what, "kind", 1);
+        }
+        channel.link(Some(LinkTimes::default()));
+        channel.link_packets("lost", 1);
+        channel.cues.heard("ts", "accepted", Some(0));
+        let _ = metrics.http.answered("media", 200);
+        metrics.viewers.reported("taken");
+        metrics
+    }
+
+    #[test]
+    fn the_page_of_metrics_says_what_there_is_and_nothing_else() {
+        let page = include_str!("../../../infra/METRICS.md");
+        let rows = page.lines().filter(|line| line.starts_with("| `"));
+        let cells = |row: &'static str| -> Vec<&str> {
+            row.split('|').map(|cell| cell.trim().trim_matches('`')).collect()
+        };
+        let rows: Vec<_> = rows.map(cells).collect();
+        let documented: BTreeSet<_> =
+            rows.iter().map(|row| format!("{} {}", row[1], row[2])).collect();
+        let text = all().encode();
+        let exported: BTreeSet<_> = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '))
+            .map(|(name, kind)| match kind {
+                "counter" => format!("{name}_total counter"),
+                "info" => format!("{name}_info info"),
+                _ => format!("{name} {kind}"),
+            })
+            .collect();
+        assert_eq!(documented, exported);
+        for row in &rows {
+            let name = row[1];
+            let sample = text.lines().find(|line| {
+                let rest = ["", "_bucket"].into_iter().find_map(|part| {
+                    line.strip_prefix(name).and_then(|rest| rest.strip_prefix(part))
+                });
+                rest.is_some_and(|rest| rest.starts_with(['{', ' ']))
+            });
+            let labels = sample.and_then(|line| line.split_once('{')).map_or("", |(_, rest)| rest);
+            let labels = labels.split('}').next().unwrap_or_default().split(',');
+            let labels = labels.filter_map(|label| label.split_once('=')).map(|(label, _)| label);
+            let labels: BTreeSet<_> = labels.filter(|label| *label != "le").collect();
+            let said = row[3].split(',').map(|label| label.trim().trim_matches('`'));
+            let said: BTreeSet<_> = said.filter(|label| !label.is_empty()).collect();
+            assert_eq!(said, labels, "{name}");
+        }
+    }
 
     #[test]
     fn what_is_counted_is_what_is_written() {

@@ -1,4 +1,4 @@
-//! Boundary displacement: splices become segment boundaries, and no number shifts (DESIGN §5).
+//! Boundary displacement: splices become segment boundaries, and no number shifts.
 //!
 //! Segment k begins at N_k = k·D, or at an accepted splice s in `[N_k − D/2, N_k + D/2)`. Accepted
 //! splices that move a boundary are 2·D apart at the least, so two neighbours are never both moved

@@ -3,7 +3,7 @@
 //! HLS says of each segment that it is a gap. DASH has no such word: a rung that is off is filled, and
 //! a player that likes it shows a still picture for as long as it stays. So once it has been off for
 //! [`LONG`] the run goes on in another stretch, whose Period leaves it out, and in one more when it
-//! is back (DESIGN §4). Counted in segments, so that every origin with the same ones says the same.
+//! is back. Counted in segments, so that every origin with the same ones says the same.
 
 use crate::grid::Grid;
 use crate::time::Span;

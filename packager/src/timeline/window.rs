@@ -201,7 +201,7 @@ impl Timeline {
     /// Begins a run of `renditions`, which have the names and the order of those before. What an
     /// earlier run left open is closed as it is. Numbers that only some renditions have are listed as
     /// gaps of the earlier run, and numbers between the runs as gaps of the new one, so that the one
-    /// discontinuity stands before the first gap and at the same number everywhere (DESIGN §4).
+    /// discontinuity stands before the first gap and at the same number everywhere.
     ///
     /// A channel's first run takes the hours since 2026 as its discontinuity number, later ones one
     /// more than the newest run that got into a playlist: players count the tags they could see. So

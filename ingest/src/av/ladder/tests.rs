@@ -40,6 +40,17 @@ fn a_source_below_every_wish_is_made_once_at_its_own_size() {
 }
 
 #[test]
+fn the_reasons_of_a_plan_that_is_kept_hold_for_whatever_source_comes() {
+    let wishes = wishes(&["720p", "360p"]);
+    let kept = plan_for_good((320, 180), &wishes, FPS30);
+    assert_eq!(kept.rungs, plan((320, 180), &wishes, FPS30).rungs);
+    for out in &kept.left_out {
+        assert!(out.reason.contains("change `ladder` to plan anew"), "{out:?}");
+        assert!(!out.reason.contains("the source's"), "{out:?}");
+    }
+}
+
+#[test]
 fn widths_are_even_and_keep_the_aspect() {
     for (source, wish, width) in [
         ((1920, 1080), "360p", 640),

@@ -2,7 +2,7 @@
 //!
 //! An encoder with the init segments of the run on the air goes on in it; any other begins a run of its
 //! own, above every number that was used, and the run before it is completed up to there. What manifests
-//! have promised of that beyond its end is made in filler and kept for a while (DESIGN §4).
+//! have promised of that beyond its end is made in filler and kept for a while.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -17,7 +17,7 @@ use crate::channel::cutting::{Begin, Cutting};
 use crate::store::{StoredFormat, StoredRendition};
 
 /// How long an MPD may be acted upon after the one with the next run is there: twice the time after
-/// which players read it again and a cache may have kept it (DESIGN §4).
+/// which players read it again and a cache may have kept it.
 const PROMISED: Span = Span::millis(2 * (2_000 + 1_000));
 /// How many segments more a run's manifests promise: they go on until the next run's first segment is
 /// listed, and announce one before it is whole.

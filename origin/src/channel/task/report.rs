@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ingest::hub::Doorway;
-use packager::media::Rendition;
+use packager::media::{Name, Rendition};
 use packager::time::{Rounding, Span, Timescale, Timestamp};
 use packager::timeline::{Lengths, Snapshot};
 use tokio::time::Instant;
@@ -83,6 +83,14 @@ impl Task {
         self.status.turned_away = turned_away;
     }
 
+    /// The highest rung that the source is large enough for and that a smaller first one has kept from
+    /// being made.
+    pub(super) fn outgrown(&self) -> Option<Name> {
+        let (making, _) = self.making.as_ref()?;
+        let video = self.source.as_ref()?.intake.video()?;
+        making.outgrown(&self.context.config, video.height)
+    }
+
     /// Publishes the status as of now.
     pub(super) fn report(&mut self) {
         let segment = self.making.as_ref().map(|(making, _)| making.grid.segment());
@@ -108,6 +116,12 @@ impl Task {
                 .map(|l| LeftOut { name: l.name.to_string(), reason: l.reason.clone() })
                 .collect();
             self.status.latency = stages::summary(&self.stages, Some(packaging.publishing()));
+        }
+        if let (Some(name), Some(source)) = (self.outgrown(), &mut self.status.source) {
+            source.warnings.push(format!(
+                "the first source was smaller, and so the ladder has no {name}; change `ladder` to plan \
+                 anew"
+            ));
         }
         self.status.clock_ahead_ms = self.context.clock.nanos().unsigned_abs() / 1_000_000;
         let listed = self.context.snapshots.borrow().clone();

@@ -1,5 +1,5 @@
 //! What a channel's task does first: it goes on with what an earlier process left, as if the source
-//! had been lost when that died (DESIGN §4, §7).
+//! had been lost when that died (ARCHITECTURE, "When something breaks").
 //!
 //! The whole window is listed again, under the same names. The open segments are completed and the
 //! time since is filled with the last key frame and silence, before anything is published. From then

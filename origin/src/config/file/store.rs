@@ -19,7 +19,7 @@ impl Section<'_, '_, '_> {
         let mut bucket = None;
         self.read("bucket", &mut bucket, |text| value::bucket(text).map(Some));
         self.read("prefix", &mut s3.prefix, value::prefix);
-        self.read("endpoint", &mut s3.endpoint, |text| value::public_url(text).map(Some));
+        self.read("endpoint", &mut s3.endpoint, |text| value::endpoint(text).map(Some));
         self.read("region", &mut s3.region, value::word);
         self.read("path_style", &mut s3.path_style, |text| value::yes_or_no(text).map(Some));
         self.read("credentials", &mut s3.credentials, |text| value::path(text).map(Some));

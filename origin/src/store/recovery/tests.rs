@@ -580,7 +580,7 @@ async fn a_window_of_ten_minutes_is_small_in_the_journal_and_read_without_its_me
     assert!(left.is_some());
 }
 
-/// Half of the second within which a server must be back (DESIGN §7), eight times as long for a build that
+/// Half of the second within which a server must be back, eight times as long for a build that
 /// is not optimised and a machine that is shared.
 #[tokio::test(flavor = "multi_thread")]
 async fn ten_minutes_of_fifty_channels_are_read_back_in_seconds() {

@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aws_config::provider_config::ProviderConfig;
+use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::interceptors::BeforeDeserializationInterceptorContextRef;
 use aws_sdk_s3::config::retry::RetryConfig;
@@ -92,6 +93,9 @@ pub(super) enum Error {
     /// What came is not what was stored.
     #[error("{key} came with other bytes than were stored")]
     Torn { key: String },
+    /// There is nothing to sign requests with.
+    #[error("no credentials ({0})")]
+    NoCredentials(String),
     /// The store said no, and will again until somebody changes something.
     #[error("the store refuses ({code}): {message}")]
     Refused { code: String, message: String },
@@ -372,7 +376,10 @@ where
 {
     let status = error.raw_response().map(|response| response.status().as_u16());
     let code = error.code().unwrap_or_default().to_owned();
-    let refused = REFUSALS.contains(&code.as_str()) || matches!(status, Some(301 | 401 | 403));
+    // A web server that is no S3 answers 405 to PUT, and has no code of S3's.
+    let refused = REFUSALS.contains(&code.as_str())
+        || matches!(status, Some(301 | 401 | 403))
+        || status == Some(405) && code.is_empty();
     if refused {
         let message = error.message().unwrap_or("no reason given").to_owned();
         let code = if code.is_empty() { status.unwrap_or(0).to_string() } else { code };
@@ -386,8 +393,23 @@ where
             Error::Trouble(format!("the store answers {status} ({code})"))
         }
         Some(status) => Error::Trouble(format!("the store answers {status}")),
+        None if lacks_credentials(&error) => Error::NoCredentials(words(&error)),
         None => Error::Trouble(words(&error)),
     }
+}
+
+/// Whether nobody gave credentials. Who took too long may give some the next time.
+fn lacks_credentials(error: &(dyn std::error::Error + 'static)) -> bool {
+    std::iter::successors(Some(error), |error| error.source()).any(|error| {
+        matches!(
+            error.downcast_ref(),
+            Some(
+                CredentialsError::CredentialsNotLoaded(_)
+                    | CredentialsError::InvalidConfiguration(_)
+                    | CredentialsError::ProviderError(_)
+            )
+        )
+    })
 }
 
 /// What kept a request from being answered, without the layers around it.

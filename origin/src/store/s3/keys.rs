@@ -1,14 +1,14 @@
 //! What objects are called.
 //!
 //! ```text
-//! PREFIX CHANNEL/DAY/RUN/RENDITION/init.mp4
-//! PREFIX CHANNEL/DAY/RUN/RENDITION/K.m4s
-//! PREFIX CHANNEL/DAY/RUN/index/FIRST.json       records of the segments from FIRST on: never changes
-//! PREFIX CHANNEL/head.json                      what the channel is, and its newest segments
-//! PREFIX CHANNEL/holes.json                     segments that S3 will never have, if there are any
-//! PREFIX CHANNEL/index.m3u8, manifest.mpd, RENDITION/index.m3u8    by configuration: for players
+//! PREFIX/CHANNEL/DAY/RUN/RENDITION/init.mp4
+//! PREFIX/CHANNEL/DAY/RUN/RENDITION/K.m4s
+//! PREFIX/CHANNEL/DAY/RUN/index/FIRST.json       records of the segments from FIRST on: never changes
+//! PREFIX/CHANNEL/head.json                      what the channel is, and its newest segments
+//! PREFIX/CHANNEL/holes.json                     segments that S3 will never have, if there are any
+//! PREFIX/CHANNEL/index.m3u8, manifest.mpd, RENDITION/index.m3u8    by configuration: for players
 //! ```
-//! DAY is that on which the run began, in UTC, and follows from its id: the key of a segment is a
+//! Without a `prefix` they begin with the channel. DAY is that on which the run began, in UTC, and follows from its id: the key of a segment is a
 //! function of its URL, nothing has to be looked up, and a rule of a bucket's lifecycle, or a person,
 //! finds what belongs together.
 

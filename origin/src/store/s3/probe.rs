@@ -100,9 +100,13 @@ fn explain(bucket: &str, error: Error) -> Unusable {
             "PermanentRedirect" | "AuthorizationHeaderMalformed" | "301" => {
                 "the bucket is in another region: set `region`".into()
             }
+            "405" => "is this the address of an S3 API?".into(),
             _ => String::new(),
         },
-        Error::Missing => format!("there is no bucket {bucket:?} at this address"),
+        Error::NoCredentials(_) => "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or have \
+             `credentials` name a file that can be read, in the form of ~/.aws/credentials"
+            .into(),
+        Error::Missing => format!("there is no bucket {bucket:?} at this address, or no S3"),
         Error::Torn { .. } => {
             "what was stored did not come back: is there a proxy in between?".into()
         }
@@ -130,12 +134,19 @@ mod tests {
             ("SignatureDoesNotMatch", "secret"),
             ("AccessDenied", "s3:PutObject"),
             ("PermanentRedirect", "region"),
+            ("405", "an S3 API?"),
         ] {
             let Unusable::Refused(words) = refused(code) else { panic!("{code}") };
             assert!(words.contains(word), "{words}");
         }
-        assert!(matches!(explain("news", Error::Late(WITHIN)), Unusable::Away(_)));
-        assert!(matches!(explain("news", Error::Trouble("503".into())), Unusable::Away(_)));
+        for away in [Error::Late(WITHIN), Error::Trouble("503".into())] {
+            assert!(matches!(explain("news", away), Unusable::Away(_)));
+        }
+        let told = explain("news", Error::NoCredentials("none".into()));
+        assert!(
+            matches!(&told, Unusable::Refused(words) if words.contains("AWS_ACCESS_KEY_ID")),
+            "{told:?}"
+        );
     }
 
     #[test]

@@ -1,5 +1,5 @@
 //! What a channel does when the process before this one ended: it goes on as if its source had been
-//! lost then (DESIGN §4).
+//! lost then.
 
 use super::*;
 

@@ -219,6 +219,38 @@ async fn the_api_shows_the_peer_and_what_was_left_out_and_no_key() {
     }
 }
 
+/// Names of the fields of a value, but for those that are counts by a word.
+fn fields(value: &serde_json::Value, into: &mut std::collections::BTreeSet<String>) {
+    match value {
+        serde_json::Value::Object(map) => map.iter().for_each(|(name, value)| {
+            into.insert(name.clone());
+            let by_word =
+                ["repairs", "picture_faults", "transport_faults", "turned_away", "by_protocol"];
+            if !by_word.contains(&name.as_str()) {
+                fields(value, into);
+            }
+        }),
+        serde_json::Value::Array(list) => list.iter().for_each(|value| fields(value, into)),
+        _ => {}
+    }
+}
+
+#[tokio::test]
+async fn the_page_of_the_api_names_every_field_of_a_channel() {
+    let page = include_str!("../../../infra/API.md");
+    let (_, _, text) = Fixture::new().get("/api/v1/channels").await;
+    let mut names = std::collections::BTreeSet::new();
+    fields(&serde_json::from_str(&text).unwrap(), &mut names);
+    assert!(names.len() > 60, "{names:?}");
+    let said = |name: &&String| {
+        // The 95th percentiles are named together.
+        let name = name.replace("_p95_ms", "_ms");
+        page.contains(&format!("`{name}`"))
+    };
+    let missing: Vec<_> = names.iter().filter(|name| !said(name)).collect();
+    assert!(missing.is_empty(), "not in infra/API.md: {missing:?}");
+}
+
 #[tokio::test]
 async fn the_api_and_the_page_tell_what_happened_and_the_public_status_does_not() {
     let admin = Fixture::new();

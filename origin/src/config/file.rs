@@ -21,6 +21,8 @@ use crate::network::{Network, NoNetwork};
 mod cues;
 mod doors;
 mod store;
+mod unknown;
+use unknown::Unknown;
 
 /// Where TLS is spoken unless the file says otherwise: beside 8080.
 const DEFAULT_TLS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 8443);
@@ -50,8 +52,6 @@ const MAX_HOSTS: usize = 16;
 const MAX_TRUSTED: usize = 1_024;
 /// Rungs of one ladder: each is an encoder, and no player gains from more.
 const MAX_RUNGS: usize = 8;
-/// A name this alike is what was meant (Jaro-Winkler).
-const ALIKE: f64 = 0.8;
 
 /// Addresses that are advertised: browsers try each of them, and 50 candidates is what they take.
 const MAX_ADVERTISED: usize = 16;
@@ -98,16 +98,6 @@ struct Walk<'a> {
     asked: BTreeSet<String>,
 }
 
-/// A key that nobody asked for.
-struct Unknown {
-    /// As a path, and where it stands.
-    path: String,
-    at: usize,
-    key: String,
-    /// What could have stood there.
-    known: Vec<&'static str>,
-}
-
 /// Whether the value in whose line `at` is begins with neither a quote nor a bracket.
 fn is_bare(text: &str, at: usize) -> bool {
     let before = text.get(..at).unwrap_or_default();
@@ -118,30 +108,6 @@ fn is_bare(text: &str, at: usize) -> bool {
 }
 
 impl<'a> Walk<'a> {
-    /// Names every key that nobody asked for. A section that has one of that name is what was meant, else
-    /// the nearest name of its own section.
-    fn tell_unknown(&mut self) {
-        for Unknown { path, at, key, known } in std::mem::take(&mut self.unknown) {
-            let mut homes = self.asked.iter().filter_map(|name| {
-                let (home, last) = name.rsplit_once('.')?;
-                (last == key && home != "channel.ladder").then_some(home)
-            });
-            let home = homes.next().filter(|_| homes.next().is_none());
-            let nearest = known
-                .iter()
-                .map(|known| (strsim::jaro_winkler(&key, known), known))
-                .filter(|(score, _)| *score >= ALIKE)
-                .max_by(|a, b| a.0.total_cmp(&b.0));
-            let message = match (home, nearest) {
-                (Some("channel"), _) => "unknown key; it belongs to a [[channel]]".to_owned(),
-                (Some(home), _) => format!("unknown key; it belongs to [{home}]"),
-                (None, Some((_, known))) => format!("unknown key; did you mean `{known}`?"),
-                (None, None) => format!("unknown key; there are {}", known.join(", ")),
-            };
-            self.problem(&path, Some(at), message);
-        }
-    }
-
     fn problem(&mut self, key: &str, at: Option<usize>, message: String) {
         let before = at.and_then(|at| self.text.as_bytes().get(..at));
         let line = before.map(|b| b.iter().filter(|byte| **byte == b'\n').count() + 1);

@@ -199,7 +199,7 @@ mod tests {
     fn the_page_of_metrics_says_what_there_is_and_nothing_else() {
         let page = include_str!("../../../infra/METRICS.md");
         let rows = page.lines().filter(|line| line.starts_with("| `"));
-        let cells = |row: &'static str| -> Vec<&str> {
+        let cells = |row: &'static str| -> Vec<&'static str> {
             row.split('|').map(|cell| cell.trim().trim_matches('`')).collect()
         };
         let rows: Vec<_> = rows.map(cells).collect();
@@ -218,12 +218,13 @@ mod tests {
         assert_eq!(documented, exported);
         for row in &rows {
             let name = row[1];
-            let sample = text.lines().find(|line| {
-                let rest = ["", "_bucket"].into_iter().find_map(|part| {
-                    line.strip_prefix(name).and_then(|rest| rest.strip_prefix(part))
-                });
-                rest.is_some_and(|rest| rest.starts_with(['{', ' ']))
-            });
+            let is_of = |line: &&str| {
+                let rest = line.strip_prefix(name).unwrap_or_default();
+                [rest, rest.strip_prefix("_bucket").unwrap_or_default()]
+                    .iter()
+                    .any(|rest| rest.starts_with(['{', ' ']))
+            };
+            let sample = text.lines().find(is_of);
             let labels = sample.and_then(|line| line.split_once('{')).map_or("", |(_, rest)| rest);
             let labels = labels.split('}').next().unwrap_or_default().split(',');
             let labels = labels.filter_map(|label| label.split_once('=')).map(|(label, _)| label);

@@ -53,9 +53,12 @@ impl Walk<'_> {
                 continue;
             };
             // Where the file says nothing of one of them, its default is in the way of the other.
-            let at = |door: &Door| place(table, door.section).map(|at| (door, at));
-            let Some((told, at)) = at(one).or_else(|| at(other)) else { continue };
-            let beside = if told.section == one.section { other } else { one };
+            let places = (place(table, one.section), place(table, other.section));
+            let (told, at, beside) = match places {
+                (Some(at), _) => (one, at, other),
+                (None, Some(at)) => (other, at, one),
+                (None, None) => continue,
+            };
             let message = format!("[{}] listens on {} too", beside.section, beside.address);
             self.problem(&format!("{}.listen", told.section), Some(at), message);
         }

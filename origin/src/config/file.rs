@@ -75,14 +75,23 @@ pub(super) fn parse(text: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<
     let (root, errors) = DeTable::parse_recoverable(text);
     let mut walk =
         Walk { text, env, problems: Vec::new(), unknown: Vec::new(), asked: BTreeSet::new() };
+    let mut bare = Vec::new();
     for error in errors {
         let at = error.span().map(|span| span.start);
-        let bare = at.is_some_and(|at| is_bare(text, at));
-        let advice = if bare { "; a text stands in quotes" } else { "" };
-        walk.problem("", at, format!("{}{advice}", error.message()));
+        match at.filter(|at| is_bare(text, *at) && !error.message().contains("quoted")) {
+            Some(at) => bare.push((at, format!("{}; a text stands in quotes", error.message()))),
+            None => walk.problem("", at, error.message().to_owned()),
+        }
     }
     let config = walk.config(root.get_ref());
     walk.tell_unknown();
+    // Of most the walk has found the key, and says what to write.
+    for (at, message) in bare {
+        let line = walk.line(at);
+        if !walk.problems.iter().any(|problem| problem.line == line) {
+            walk.problem("", Some(at), message);
+        }
+    }
     if walk.problems.is_empty() {
         return Ok(Read { config, asked: walk.asked });
     }
@@ -108,9 +117,14 @@ fn is_bare(text: &str, at: usize) -> bool {
 }
 
 impl<'a> Walk<'a> {
+    /// The line, from 1, of a place in the text.
+    fn line(&self, at: usize) -> Option<usize> {
+        let before = self.text.as_bytes().get(..at)?;
+        Some(before.iter().filter(|byte| **byte == b'\n').count() + 1)
+    }
+
     fn problem(&mut self, key: &str, at: Option<usize>, message: String) {
-        let before = at.and_then(|at| self.text.as_bytes().get(..at));
-        let line = before.map(|b| b.iter().filter(|byte| **byte == b'\n').count() + 1);
+        let line = at.and_then(|at| self.line(at));
         self.problems.push(Problem { key: key.to_owned(), line, message });
     }
 
@@ -264,6 +278,8 @@ impl<'w, 'a, 't> Section<'w, 'a, 't> {
             DeValue::Integer(_) | DeValue::Float(_) => self.walk.text.get(value.span()),
             _ => None,
         };
+        // An address of SRT can hold a passphrase.
+        let meant = meant.filter(|text| !text.contains("passphrase"));
         let advice = meant.map(|text| match reader(text) {
             Ok(_) => format!("; write {text:?}"),
             Err(message) => format!("; {message}"),

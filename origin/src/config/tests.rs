@@ -206,8 +206,12 @@ fn broken_toml_is_a_problem_with_its_line_and_the_rest_is_still_read() {
 #[test]
 fn what_stands_without_quotes_or_in_the_wrong_section_is_told_how_it_is_right() {
     for (text, expected) in [
-        ("[[channel]]\nname = news", "a text stands in quotes"),
-        ("[http]\nlisten = 0.0.0.0:80", "a text stands in quotes"),
+        (
+            "[[channel]]\nname = news",
+            "name: expected a text in quotes, found a number; write \"news\"",
+        ),
+        ("[http]\nlisten = 0.0.0.0:80", "; write \"0.0.0.0:80\""),
+        ("[[channel]]\nname = \"a\"\nwindow = 10m", "line 3: string values must be quoted"),
         ("[[channel]]\nname = \"a\"\nfps = 30", "found a whole number; write \"30\""),
         ("[[channel]]\nname = \"a\"\nfps = 29.97", "found a number; write \"29.97\""),
         ("[[channel]]\nname = \"a\"\nfps = 31", "; \"31\" is not a frame rate"),
@@ -218,7 +222,7 @@ fn what_stands_without_quotes_or_in_the_wrong_section_is_told_how_it_is_right() 
             "[store]\nkind = \"s3\"\nbucket = \"abc\"\nendpoint = \"s3.example.org\"",
             "is not a URL such as \"https://s3.example.org\"",
         ),
-        ("[rtmp]\nlisten = \"off\"", "only [webrtc] can be switched off"),
+        ("[rtmp]\nlisten = \"off\"", "only [webrtc] can be \"off\""),
         ("[[channel]]\nname = \"a\"\nmax_break = \"1m\"", "it belongs to [channel.cues]"),
         ("[rtmp]\nlatency = \"1s\"", "it belongs to [srt]"),
         ("[store]\nhold = \"1s\"\n[[channel]]\nname = \"a\"", "it belongs to a [[channel]]"),
@@ -226,14 +230,19 @@ fn what_stands_without_quotes_or_in_the_wrong_section_is_told_how_it_is_right() 
             "[[channel]]\nname = \"a\"\nkeep = \"30d\"",
             "line 3: channel[0].keep: only what is in S3",
         ),
-        ("[[channel]]\nname = \"a b\"\n[[channel]]\nname = \"a\"\nkeep_size = \"5GB\"", "line 5: "),
         ("[[channel]]\nname = \"a\"\nhold = \"2 weeks\"", "\"1h\" or \"30d\""),
     ] {
         let found = problems(text);
-        assert!(found.iter().any(|problem| problem.contains(expected)), "{text}\n{found:#?}");
+        assert!(found.len() == 1 && found[0].contains(expected), "{text}\n{found:#?}");
     }
+    let second =
+        problems("[[channel]]\nname = \"a b\"\n[[channel]]\nname = \"a\"\nkeep_size = \"5GB\"");
+    assert!(second[1].starts_with("line 5: channel[1].keep_size: "), "{second:#?}");
     let key = problems("[[channel]]\nname = \"a\"\nkey = 7351").concat();
     assert!(key.contains("found a whole number") && !key.contains("7351"), "{key}");
+    let source = "[[channel]]\nname = \"a\"\nsource = srt://10.0.0.1:9000?passphrase=canary-canary";
+    let found = problems(source).concat();
+    assert!(!found.is_empty() && !found.contains("canary"), "{found}");
 }
 
 #[test]

@@ -35,11 +35,9 @@ type Result<T> = std::result::Result<T, String>;
 /// An address and port such as `0.0.0.0:8080`; port 0 lets the system choose.
 pub(crate) fn address(text: &str) -> Result<SocketAddr> {
     text.parse().map_err(|_| match text {
-        "off" => {
-            "only [webrtc] can be switched off; on loopback, such as \"127.0.0.1:1935\", nobody \
-                  else comes"
-                .to_owned()
-        }
+        "off" => "only [webrtc] can be \"off\"; an address on loopback such as \"127.0.0.1:1935\" \
+                  keeps others out"
+            .to_owned(),
         _ => format!("{text:?} is not an address and port such as \"0.0.0.0:8080\""),
     })
 }

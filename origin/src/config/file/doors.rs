@@ -34,6 +34,10 @@ impl Door {
 impl Walk<'_> {
     /// Tells of sections that listen where another one does.
     pub(super) fn doors(&mut self, config: &Config, table: &DeTable<'_>) {
+        // Of a place that can't be read the default stands in the configuration.
+        if self.problems.iter().any(|problem| problem.key.ends_with(".listen")) {
+            return;
+        }
         let door = |section, stream, address: Option<SocketAddr>| {
             Some(Door { section, stream, address: address? })
         };

@@ -393,7 +393,16 @@ where
             Error::Trouble(format!("the store answers {status} ({code})"))
         }
         Some(status) => Error::Trouble(format!("the store answers {status}")),
-        None if lacks_credentials(&error) => Error::NoCredentials(words(&error)),
+        None if lacks_credentials(&error) => {
+            let words = words(&error);
+            // Of the usual chain it is a list of all the places that have been asked, a line each.
+            let listed = words.contains('\n');
+            Error::NoCredentials(if listed {
+                "the usual chain gives none".to_owned()
+            } else {
+                words
+            })
+        }
         None => Error::Trouble(words(&error)),
     }
 }

@@ -160,7 +160,7 @@ fn fit(source: (u16, u16), wishes: &[Wish], rate: FrameRate, reason: &str) -> Pl
         plan.rungs.push(rung(lowest, height, source, rate));
         if let Some(entry) = plan.left_out.iter_mut().find(|out| out.name == lowest.name) {
             entry.reason =
-                format!("{reason}; made at {height} lines under this name, as no rung is lower");
+                format!("made at {height} lines under this name, as no rung is lower: {reason}");
         }
     }
     plan

@@ -9,7 +9,7 @@
 //! channel ends; `@publishTime` is the media time of that change and never the clock's.
 //!
 //! For searching there is a set of the pictures' key frames (`key_frames`), which players take that know
-//! how, and nobody else.
+//! how, and nobody else; and one of stills (`stills`), which a bar shows.
 //!
 //! Segments can be played while they are written (`low_latency`). Where a source's segments are uneven,
 //! the Period names each by a `SegmentTimeline`, the manifest changes with every
@@ -28,6 +28,7 @@ mod low_latency;
 mod manifest;
 mod period;
 mod segment_timeline;
+mod stills;
 mod whole;
 
 pub use events::Events;
@@ -45,6 +46,8 @@ pub struct Options {
     pub base: String,
     /// Whether there is a set of key frames to search by, which somebody has to make when it is asked for.
     pub key_frames: bool,
+    /// The same of a set of stills.
+    pub stills: bool,
     /// Scheme and authority under which players reach the origin, without a slash at the end:
     /// `https://live.example.org`. Some players do not resolve a relative clock address.
     pub public_url: Option<String>,
@@ -61,6 +64,7 @@ impl Default for Options {
         Self {
             base: String::new(),
             key_frames: true,
+            stills: true,
             public_url: None,
             clock: "/time".into(),
             language: "und".into(),

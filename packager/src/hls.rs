@@ -4,6 +4,7 @@
 //! /live/{channel}/index.m3u8                 multivariant()
 //! /live/{channel}/{rendition}/index.m3u8     media()
 //! /live/{channel}/{rendition}/iframes.m3u8   iframes()
+//! /live/{channel}/{rendition}/images.m3u8    images()
 //! /live/{channel}/{run}/{rendition}/…        what they point to, relative
 //! ```
 //!
@@ -17,6 +18,7 @@ mod decimal;
 mod delta;
 mod head;
 mod iframes;
+mod images;
 mod interstitials;
 mod markers;
 mod media;
@@ -27,6 +29,7 @@ mod segments;
 
 pub use delta::Skip;
 pub use iframes::iframes;
+pub use images::images;
 pub use markers::{AssetList, CueStyle, Markers, NoAssetList};
 pub use media::media;
 pub use multivariant::multivariant;
@@ -38,6 +41,8 @@ pub struct Options {
     /// What leads from the multivariant playlist to the folder of the channel's runs, with a slash at the
     /// end; nothing where it lies in that itself.
     pub base: String,
+    /// Whether there are stills to search by, which somebody has to make when they are asked for.
+    pub stills: bool,
     /// Whether playlists tell when what they list was made.
     pub dates: bool,
     /// Language of the sound, as a BCP 47 tag; `und` where nobody said.
@@ -50,6 +55,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             base: String::new(),
+            stills: true,
             dates: true,
             language: "und".into(),
             markers: Markers::default(),

@@ -10,7 +10,9 @@ use bytes::Bytes;
 use crate::time::{FrameRate, Timescale};
 
 mod name;
+mod still;
 pub use name::{InvalidName, Name};
+pub use still::{STILLS, still_bits, still_size, with_stills};
 
 /// One coded access unit of a track.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,5 +1,5 @@
-//! Periods of a channel that goes on: one per stretch of a run, with a set of pictures, a set of sound and a set of key frames. A
-//! rung that has been off for long is left out.
+//! Periods of a channel that goes on: one per stretch of a run, with a set of pictures, one of sound, and one
+//! of key frames and one of stills to search by. A rung that has been off for long is left out.
 
 use std::ops::Range;
 
@@ -11,7 +11,7 @@ use dash_mpd_core::{
 use super::low_latency::{availability_offset, producer_reference_time, resync};
 use super::manifest::{clock, duration, since_epoch};
 use super::segment_timeline;
-use super::{Options, events, key_frames};
+use super::{Options, events, key_frames, stills};
 use crate::grid::Grid;
 use crate::media::Rendition;
 use crate::time::{Rounding, Span, Timescale, Timestamp};
@@ -26,6 +26,7 @@ const SOUND_REFERENCE_TIME: u32 = 2;
 pub(super) const PICTURES: &str = "1";
 const SOUND: &str = "2";
 pub(super) const KEYS: &str = "3";
+pub(super) const IMAGES: &str = "4";
 
 /// One Period per stretch of a run that has media in the window, oldest first.
 pub(super) fn periods(snapshot: &Snapshot, options: &Options) -> Vec<Period> {
@@ -77,7 +78,7 @@ pub(super) fn id(run: &Run, stretch: u32) -> String {
     }
 }
 
-/// The sets of a Period: of pictures, of sound, and of key frames.
+/// The sets of a Period: of pictures, of sound, of key frames, and of stills.
 pub(super) fn sets(
     snapshot: &Snapshot,
     options: &Options,
@@ -86,7 +87,8 @@ pub(super) fn sets(
     let pictures = pictures(snapshot, options, template);
     let keys = pictures.as_ref().filter(|_| options.key_frames);
     let keys = keys.map(|pictures| key_frames::set(pictures, template.grid));
-    [pictures, sound(snapshot, options, template), keys].into_iter().flatten().collect()
+    let stills = options.stills.then(|| stills::set(template)).flatten();
+    [pictures, sound(snapshot, options, template), keys, stills].into_iter().flatten().collect()
 }
 
 /// The set of all rungs on offer; `None` for a channel of sound alone.
@@ -160,8 +162,8 @@ fn sound(snapshot: &Snapshot, options: &Options, template: &Template<'_>) -> Opt
     })
 }
 
-/// What both sets have in common. A later stretch of a run goes on without a seam.
-fn set(name: &str, kind: &str, run: &Run) -> AdaptationSet {
+/// What all sets have in common. A later stretch of a run goes on without a seam.
+pub(super) fn set(name: &str, kind: &str, run: &Run) -> AdaptationSet {
     let before = run.stretch.checked_sub(1).map(|stretch| SupplementalProperty {
         schemeIdUri: "urn:mpeg:dash:period-continuity:2015".into(),
         value: Some(id(run, stretch)),
@@ -225,7 +227,7 @@ impl Template<'_> {
     }
 
     /// The template of the set whose first rendition is the one at `index`.
-    fn of(&self, index: usize) -> SegmentTemplate {
+    pub(super) fn of(&self, index: usize) -> SegmentTemplate {
         let scale = self.run.scale(index);
         if let Some(named) = &self.named {
             let segments = self.snapshot.tracks.get(index).map_or(&[][..], |t| &t.segments);

@@ -144,7 +144,7 @@ fn a_channel_of_pictures_alone_has_no_set_of_sound() {
     let silent = Snapshot { renditions, tracks, ..(*snapshot).clone() };
     let mpd = parse(&silent);
     let ids: Vec<_> = mpd.periods[0].adaptations.iter().filter_map(|set| set.id.clone()).collect();
-    assert_eq!(ids, ["1", "3"], "pictures, and their key frames");
+    assert_eq!(ids, ["1", "3", "4"], "pictures, and what there is of them to search by");
 }
 
 #[test]
@@ -185,7 +185,7 @@ fn a_rung_that_is_off_for_long_is_not_in_the_next_period_and_is_back_in_the_one_
 fn key_frames_have_the_numbers_and_times_of_the_pictures_and_a_property_that_keeps_others_away() {
     for mpd in [parse(&example::live()), parse(&example::two_runs())] {
         for period in &mpd.periods {
-            let [pictures, _, keys] = &period.adaptations[..] else { panic!("{period:?}") };
+            let [pictures, _, keys, _] = &period.adaptations[..] else { panic!("{period:?}") };
             let property = &keys.essential_property[0];
             assert_eq!(property.schemeIdUri, "http://dashif.org/guidelines/trickmode");
             assert_eq!(property.value, pictures.id);
@@ -201,6 +201,30 @@ fn key_frames_have_the_numbers_and_times_of_the_pictures_and_a_property_that_kee
                     .all(|r| r.codingDependency == Some(false) && r.maxPlayoutRate == Some(48.0))
             );
             assert_eq!(keys.frameRate.as_deref(), Some("5/8"));
+        }
+    }
+}
+
+#[test]
+fn stills_have_the_numbers_and_times_of_the_pictures_and_no_init_segment() {
+    for mpd in [parse(&example::live()), parse(&example::two_runs())] {
+        for period in &mpd.periods {
+            let [pictures, _, _, stills] = &period.adaptations[..] else { panic!("{period:?}") };
+            assert_eq!(stills.mimeType.as_deref(), Some("image/jpeg"));
+            let property = &stills.essential_property[0];
+            assert_eq!(property.schemeIdUri, "http://dashif.org/guidelines/thumbnail_tile");
+            assert_eq!(property.value.as_deref(), Some("1x1"));
+            let [still] = &stills.representations[..] else { panic!("{stills:?}") };
+            assert_eq!(still.id.as_deref(), Some("360p.stills"));
+            assert_eq!((still.width, still.height), (Some(320), Some(180)));
+            let (of, like) = (stills.SegmentTemplate.as_ref(), pictures.SegmentTemplate.as_ref());
+            let (of, like) = (of.unwrap(), like.unwrap());
+            assert!(of.media.as_deref().is_some_and(|media| media.ends_with("/$Number$.jpg")));
+            assert_eq!(of.initialization, None);
+            assert_eq!(
+                (of.startNumber, of.duration, of.timescale, of.availabilityTimeOffset),
+                (like.startNumber, like.duration, like.timescale, like.availabilityTimeOffset)
+            );
         }
     }
 }

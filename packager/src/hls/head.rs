@@ -21,13 +21,23 @@ pub(super) const SKIP_UNTIL: u64 = 6;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Kind {
     state: State,
-    /// Key frames alone, and no parts.
-    keys: bool,
+    lists: Lists,
+}
+
+/// What a playlist lists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Lists {
+    /// Segments, and their parts.
+    Media,
+    /// Key frames alone.
+    KeyFrames,
+    /// Stills.
+    Images,
 }
 
 impl Kind {
-    pub(super) fn of(state: State, keys: bool) -> Self {
-        Self { state, keys }
+    pub(super) fn of(state: State, lists: Lists) -> Self {
+        Self { state, lists }
     }
 }
 
@@ -42,8 +52,10 @@ pub(super) fn write(
     let grid = &snapshot.format.grid;
     let version = if left.skipped > 0 { delta::version(left.skip) } else { VERSION };
     writeln!(text, "#EXTM3U\n#EXT-X-VERSION:{version}\n#EXT-X-INDEPENDENT-SEGMENTS")?;
-    if kind.keys {
-        writeln!(text, "#EXT-X-I-FRAMES-ONLY")?;
+    match kind.lists {
+        Lists::Media => {}
+        Lists::KeyFrames => writeln!(text, "#EXT-X-I-FRAMES-ONLY")?,
+        Lists::Images => writeln!(text, "#EXT-X-IMAGES-ONLY")?,
     }
     writeln!(text, "#EXT-X-TARGETDURATION:{}", grid.target_duration())?;
     if kind.state == State::Whole {
@@ -53,7 +65,7 @@ pub(super) fn write(
     if live {
         server_control(text, grid)?;
     }
-    if live && !kind.keys {
+    if live && kind.lists == Lists::Media {
         writeln!(text, "#EXT-X-PART-INF:PART-TARGET={}", seconds(part_target(grid), CEIL))?;
     }
     let first = track.segments.first().map(|segment| (segment.k, segment.run.discontinuity));

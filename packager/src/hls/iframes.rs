@@ -5,7 +5,7 @@
 //! segment when the media playlist lists it whole, and so a gap.
 
 use super::delta::{self, Left, Skip};
-use super::head::{self, Kind};
+use super::head::{self, Kind, Lists};
 use super::segments::{Rows, Writer};
 use super::{Markers, Options};
 use crate::timeline::{Snapshot, State};
@@ -33,7 +33,7 @@ fn write(
     };
     let live = snapshot.state == State::Live;
     let skipped = if live { delta::skippable(snapshot, index, skip) } else { 0 };
-    let kind = Kind::of(snapshot.state, true);
+    let kind = Kind::of(snapshot.state, Lists::KeyFrames);
     let left = Left { skip, skipped, markers: &Markers::NONE };
     head::write(text, snapshot, track, kind, left)?;
     let mut writer = Writer::new(snapshot, base, rendition, index, Rows::Keys).dated(*dates);

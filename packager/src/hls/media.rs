@@ -12,7 +12,7 @@
 use std::fmt::Write;
 
 use super::delta::{self, Left, Skip};
-use super::head::{self, Kind};
+use super::head::{self, Kind, Lists};
 use super::segments::{Rows, Writer};
 use super::{Options, dateranges, interstitials, parts, report};
 use crate::timeline::{Snapshot, State};
@@ -43,7 +43,7 @@ fn write(
     };
     let live = snapshot.state == State::Live;
     let skipped = if live { delta::skippable(snapshot, index, skip) } else { 0 };
-    let kind = Kind::of(snapshot.state, false);
+    let kind = Kind::of(snapshot.state, Lists::Media);
     head::write(text, snapshot, track, kind, Left { skip, skipped, markers })?;
     if markers.date_ranges {
         dateranges::write(text, snapshot)?;

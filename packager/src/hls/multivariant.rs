@@ -2,11 +2,13 @@
 //!
 //! Written through m3u8-rs.
 
-use m3u8_rs::{AlternativeMedia, AlternativeMediaType, MasterPlaylist, Resolution, VariantStream};
+use m3u8_rs::{
+    AlternativeMedia, AlternativeMediaType, ExtTag, MasterPlaylist, Resolution, VariantStream,
+};
 
 use super::Options;
 use super::head::VERSION;
-use crate::media::{Rendition, VideoConfig};
+use crate::media::{Rendition, VideoConfig, still_bits, still_size, with_stills};
 use crate::timeline::Snapshot;
 
 /// Where an Apple player starts: the first variant should be the one for about 2 Mbit/s (APL 1.32).
@@ -66,6 +68,7 @@ pub fn multivariant(snapshot: &Snapshot, options: &Options) -> String {
         with_index(snapshot).filter(|(_, r)| r.video().is_some()).map(key_frames(snapshot)),
     );
     let playlist = MasterPlaylist {
+        unknown_tags: stills(snapshot).into_iter().filter(|_| options.stills).collect(),
         version: Some(VERSION),
         independent_segments: true,
         alternatives: sounds
@@ -107,6 +110,25 @@ fn key_frames(snapshot: &Snapshot) -> impl Fn((usize, &Rendition)) -> VariantStr
         resolution: rendition.video().map(resolution),
         ..VariantStream::default()
     }
+}
+
+/// The stills of the smallest rung, by the tag of the image playlists' specification (Roku and others, 1.0),
+/// which the library does not know.
+fn stills(snapshot: &Snapshot) -> Option<ExtTag> {
+    let (rendition, video) = with_stills(&*snapshot.renditions)?;
+    let size = still_size(video.width, video.height);
+    let grid = &snapshot.format.grid;
+    let scale = u64::from(grid.video_scale().get());
+    let bandwidth = (u64::from(still_bits(size)) * scale).div_ceil(grid.segment_ticks.max(1));
+    let (width, height) = size;
+    Some(ExtTag {
+        tag: "X-IMAGE-STREAM-INF".into(),
+        rest: Some(format!(
+            "BANDWIDTH={bandwidth},RESOLUTION={width}x{height},CODECS=\"jpeg\",\
+             URI=\"{}/images.m3u8\"",
+            rendition.name
+        )),
+    })
 }
 
 fn resolution(video: &VideoConfig) -> Resolution {

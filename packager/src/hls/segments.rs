@@ -14,7 +14,7 @@ use super::cue_out::CueOut;
 use super::decimal::seconds;
 use super::{CueStyle, parts};
 use crate::grid::Grid;
-use crate::media::Rendition;
+use crate::media::{Rendition, STILLS};
 use crate::time::{Rounding, Span, Timescale, Timestamp, iso};
 use crate::timeline::{OpenSegment, PAGE, Run, Segment, Segments, Snapshot};
 
@@ -34,6 +34,8 @@ pub(super) enum Rows {
     PartsAfter(i64),
     /// Its key frame, as a byte range.
     Keys,
+    /// Its still, of this width and height in pixels.
+    Stills((u16, u16)),
 }
 
 impl Rows {
@@ -120,8 +122,12 @@ impl<'a> Writer<'a> {
                 at += 1;
                 continue;
             };
-            let keys = if self.rows == Rows::Keys { "keys " } else { "" };
-            let lines = all.page(at, &format!("{keys}{}", self.base), || {
+            let rows = match self.rows {
+                Rows::Plain | Rows::PartsAfter(_) => "",
+                Rows::Keys => "keys ",
+                Rows::Stills(_) => "stills ",
+            };
+            let lines = all.page(at, &format!("{rows}{}", self.base), || {
                 let mut lines = String::new();
                 let mut writer = self.clone();
                 // Writing into a String can't fail.
@@ -154,7 +160,7 @@ impl<'a> Writer<'a> {
 
     /// Writes a finished segment.
     pub(super) fn segment(&mut self, text: &mut String, segment: &'a Segment) -> std::fmt::Result {
-        let (run, name, k) = (&segment.run.id, &self.rendition.name, segment.k);
+        let k = segment.k;
         let scale = segment.run.scale(self.index);
         self.begin(text, &segment.run, (k, segment.start))?;
         let near = matches!(self.rows, Rows::PartsAfter(from) if parts::end_nanos(segment, self.index) > from);
@@ -172,7 +178,7 @@ impl<'a> Writer<'a> {
         if self.rows == Rows::Keys && !segment.gap && segment.first_sample() > 0 {
             writeln!(text, "#EXT-X-BYTERANGE:{}@0", segment.first_sample())?;
         }
-        writeln!(text, "../{}{run}/{name}/{k}.m4s", self.base)?;
+        self.address(text, &segment.run, k, segment.duration)?;
         self.last = Some(Last::of(segment));
         Ok(())
     }
@@ -191,7 +197,7 @@ impl<'a> Writer<'a> {
 
     /// Writes what there is of the segment that is being made: its parts, or all of a gap.
     pub(super) fn open(&mut self, text: &mut String, open: &'a OpenSegment) -> std::fmt::Result {
-        let (run, name, k) = (&open.run.id, &self.rendition.name, open.k);
+        let k = open.k;
         self.begin(text, &open.run, (k, open.start))?;
         match open.gap {
             Some(duration) => {
@@ -199,13 +205,24 @@ impl<'a> Writer<'a> {
                     self.parts_of_gap(text, &open.run, k, duration)?;
                 }
                 self.length(text, &open.run, duration, true)?;
-                writeln!(text, "../{}{run}/{name}/{k}.m4s", self.base)
+                self.address(text, &open.run, k, duration)
             }
             None => {
                 let scale = open.run.scale(self.index);
                 parts::write(text, (self.base, self.rendition), (&open.run, scale, k), &open.parts)
             }
         }
+    }
+
+    /// Writes where a segment is, or its still: that is one picture, which stands for as long as the segment.
+    fn address(&self, text: &mut String, run: &Run, k: u64, ticks: u64) -> std::fmt::Result {
+        let (base, id, name) = (self.base, &run.id, &self.rendition.name);
+        let Rows::Stills((width, height)) = self.rows else {
+            return writeln!(text, "../{base}{id}/{name}/{k}.m4s");
+        };
+        let duration = seconds(Span::new(ticks, run.scale(self.index)), Rounding::Nearest);
+        let layout = format!("RESOLUTION={width}x{height},LAYOUT=1x1,DURATION={duration}");
+        writeln!(text, "#EXT-X-TILES:{layout}\n../{base}{id}/{name}{STILLS}/{k}.jpg")
     }
 
     fn parts_of_gap(&self, text: &mut String, run: &Run, k: u64, ticks: u64) -> std::fmt::Result {
@@ -228,7 +245,8 @@ impl<'a> Writer<'a> {
         if self.last.is_some() && !(same_run && follows) {
             writeln!(text, "#EXT-X-DISCONTINUITY")?;
         }
-        if !same_run {
+        // A still needs no other bytes.
+        if !same_run && !matches!(self.rows, Rows::Stills(_)) {
             let (id, name) = (&run.id, &self.rendition.name);
             writeln!(text, "#EXT-X-MAP:URI=\"../{}{id}/{name}/init.mp4\"", self.base)?;
         }

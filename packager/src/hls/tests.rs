@@ -2,7 +2,7 @@
 
 use m3u8_rs::{MasterPlaylist, MediaPlaylist};
 
-use super::{Options, Skip, iframes, media, multivariant};
+use super::{Options, Skip, iframes, images, media, multivariant};
 use crate::grid::Cut;
 use crate::time::{FrameRate, Rounding, Span, Timescale};
 use crate::timeline::example::{self, Example, FIRST_K, assert_golden};
@@ -31,6 +31,7 @@ fn playlists_are_the_golden_ones() {
     assert_golden("update-v2-720p.m3u8", &media(&snapshot, 0, Skip::DateRanges, &options));
     assert_golden("before-update-720p.m3u8", &media(&low_latency(10), 0, whole, &options));
     assert_golden("key-frames-720p.m3u8", &iframes(&snapshot, 0, whole, &options));
+    assert_golden("images-360p.m3u8", &images(&snapshot, 2, whole, &options));
     assert_golden("ntsc-audio.m3u8", &media(&ntsc(), 3, Skip::Nothing, &options));
 }
 

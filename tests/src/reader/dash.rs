@@ -149,7 +149,9 @@ pub fn manifest(url: &str, text: &str) -> Result<Manifest> {
         let own_end = period.attribute("duration").and_then(duration_ns).map(|d| start + d);
         let end = own_end.or_else(|| periods.get(index + 1).and_then(start_of));
         let base = base_url(period, &base);
-        for set in children(period, "AdaptationSet") {
+        // Stills are no media.
+        let is_media = |set: &Node<'_, '_>| set.attribute("contentType") != Some("image");
+        for set in children(period, "AdaptationSet").filter(is_media) {
             let base = base_url(&set, &base);
             let trick = children(&set, "EssentialProperty")
                 .any(|property| property.attribute("schemeIdUri") == Some(TRICK_MODE));

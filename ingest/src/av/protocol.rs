@@ -20,7 +20,7 @@ mod wire;
 pub use wire::{Error, HEAD, MAX_BODY, Wire, read_head};
 
 /// Raised whenever a message changes its form.
-pub const VERSION: u32 = 7;
+pub const VERSION: u32 = 8;
 
 /// How the worker finds UTC: the server reads the wall clock once and both carry it on by the
 /// machine's monotonic clock.
@@ -69,6 +69,9 @@ pub enum Role {
     Film(FilmWork),
     /// Make Opus of sound.
     Opus,
+    /// Make stills of key frames, each of the configuration before it: a sample of rendition 0 with the key
+    /// frame's time, which is a JPEG, or empty where none can be made.
+    Stills,
 }
 
 /// What is to be done with a file.

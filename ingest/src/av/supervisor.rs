@@ -46,9 +46,11 @@ use crate::source::{SourceSample, Unit};
 mod demo;
 mod film;
 mod opus;
+mod stills;
 pub use demo::{BroadcastConfig, broadcast};
 pub use film::{FILM, FilmConfig, film};
 pub use opus::{OpusConfig, opus};
+pub use stills::stills;
 
 /// Messages that may wait for a worker: 2 s of 60 fps video with audio.
 const QUEUE_MESSAGES: usize = 256;

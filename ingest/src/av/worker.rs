@@ -41,6 +41,7 @@ mod scale;
 mod slate;
 mod slots;
 mod sound;
+mod still;
 
 use link::Link;
 
@@ -148,6 +149,7 @@ fn run(messages: Messages, link: &Link, film: Option<film::Film>) -> Result<(), 
             film::run(messages, link, start.clock, film, work)
         }
         Role::Opus => opus::run(&messages, link),
+        Role::Stills => still::run(&messages, link),
         Role::Broadcast(scene) => broadcast::run(messages, link, start.clock, &scene),
     }
 }

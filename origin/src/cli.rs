@@ -89,10 +89,11 @@ pub enum Command {
     Clip(Clip),
     /// List, rename and delete recordings and clips
     Assets(Assets),
-    /// Package a file into a folder that any web server can serve
+    /// Package a file into a folder that any web server can serve, or into a bucket of S3
     ///
     /// Through the same encoder and packager as a channel, as fast as the machine can: HLS and DASH over one
     /// copy. One that was broken off goes on where it stopped. Ends with 0, or with 2 where it can't be done.
+    /// For S3 the credentials come from the usual chain of AWS: environment, shared files, the machine's role.
     Package(Package),
     /// Run as a media worker; the server starts these itself
     #[command(hide = true)]
@@ -113,13 +114,56 @@ pub struct Package {
     /// then
     #[arg(long, value_name = "LIST", default_value = "source")]
     pub ladder: Ladder,
-    /// The folder; made if it is not there
-    #[arg(long, value_name = "DIR")]
-    pub out: PathBuf,
+    /// The folder, made if it is not there; or a bucket and what keys begin with, such as s3://films/2026
+    #[arg(long, value_name = "DIR|s3://…")]
+    pub out: Out,
+    /// How that bucket is reached
+    #[command(flatten)]
+    pub s3: S3,
     /// Wished length of a segment in seconds, 1 to 6; a file's own end at its key frames
     #[arg(long, value_name = "SECONDS", default_value_t = 4,
           value_parser = clap::value_parser!(u64).range(1..=6))]
     pub segment: u64,
+}
+
+/// Where a packaged file goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Out {
+    /// A folder.
+    Folder(PathBuf),
+    /// A bucket.
+    S3 {
+        /// Its name.
+        bucket: String,
+        /// What keys begin with: empty, or with a slash at the end.
+        prefix: String,
+    },
+}
+
+impl FromStr for Out {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text.starts_with("s3://") {
+            return config::s3_place(text).map(|(bucket, prefix)| Self::S3 { bucket, prefix });
+        }
+        Ok(Self::Folder(PathBuf::from(text)))
+    }
+}
+
+/// How a bucket is reached: as `[store]` of a configuration has it.
+#[derive(Clone, Debug, Args)]
+pub struct S3 {
+    /// Address of a store of S3 that is not AWS's, such as https://s3.example.org
+    #[arg(long = "s3-endpoint", value_name = "URL", value_parser = config::endpoint)]
+    pub endpoint: Option<String>,
+    /// Region that requests are signed for
+    #[arg(long = "s3-region", value_name = "NAME", default_value = "us-east-1")]
+    pub region: String,
+    /// Whether the bucket stands in the path rather than in the host's name, yes or no [default: yes with an
+    /// endpoint of its own, else no]
+    #[arg(long = "s3-path-style", value_name = "YES|NO", value_parser = config::yes_or_no)]
+    pub path_style: Option<bool>,
 }
 
 /// How to run the server.
@@ -421,6 +465,20 @@ mod tests {
             panic!("a file")
         };
         assert!(matches!(package.ladder, Ladder::Rungs(rungs) if rungs.len() == 2));
+        assert_eq!(package.out, Out::Folder("b".into()));
+        let Command::Package(package) =
+            parse("package a.mp4 --out s3://films/2026 --s3-endpoint http://127.0.0.1:9000")
+                .unwrap()
+                .command
+        else {
+            panic!("a file")
+        };
+        let (bucket, prefix) = ("films".to_owned(), "2026/".to_owned());
+        assert_eq!(package.out, Out::S3 { bucket, prefix });
+        assert_eq!((package.s3.path_style, package.s3.region.as_str()), (None, "us-east-1"));
+        for wrong in ["s3://", "s3://A b", "s3://films/a?b", "s3://films --s3-endpoint films"] {
+            assert!(parse(&format!("package a.mp4 --out {wrong}")).is_err(), "{wrong}");
+        }
         assert!(
             parse("package a.mp4").is_err() && parse("package a.mp4 --out b --segment 9").is_err()
         );

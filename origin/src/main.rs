@@ -76,7 +76,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
 /// Packages a file, with a line that tells how far it is where somebody is there to read it.
 fn package(what: Package) -> anyhow::Result<()> {
     let watched = std::io::stderr().is_terminal();
-    let order = package::Order::of(what.input, &what.ladder, what.segment, what.out)?;
+    let order = package::Order::of(what)?;
     let made = package::run(&order, |progress| {
         if watched {
             eprint!("\r{progress}");

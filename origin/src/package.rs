@@ -1,9 +1,9 @@
 //! `headwater package`: a file through the same worker and the same packager as a channel, into a folder
-//! that any web server can serve.
+//! that any web server can serve, or a bucket of S3.
 //!
 //! ```text
-//! file ─► worker (look, then read or encode) ─► segmenter ─► segments, written one by one
-//!                                                  └► journal ─► playlists and manifest, at the end
+//! file ─► worker (look, then read or encode) ─► segmenter ─► place: folder or bucket, a segment at a time
+//!                                                  └► film ─► playlists and manifest, at the end
 //! ```
 //! What is finished is noted, so that a run that was broken off goes on: one that encodes with the first
 //! segment that some rendition lacks, one that does not by reading again what it has, which costs nothing.
@@ -25,15 +25,22 @@ use packager::grid::Grid;
 use packager::media::{Config, Name, Rendition, RunId, Sample, Track};
 use packager::segmenter::{self, Segmenter, SourceSegmenter, Start};
 use packager::time::{FrameRate, Span, Timescale};
-use packager::timeline::Lengths;
+use packager::timeline::{Lengths, Snapshot};
 use packager::{dash, hls};
 
+mod bucket;
+mod film;
 mod folder;
+mod notes;
+mod place;
 mod times;
 
-use crate::cli::Ladder;
+use crate::cli::{self, Ladder};
+use crate::clock::{Clock as _, SystemClock};
 use crate::config::Rung;
-use folder::Folder;
+use crate::store::s3::{Item, Unusable};
+use notes::Job;
+use place::Place;
 use times::Times;
 
 /// Wished part length: a part is a chunk here, and nobody asks for one.
@@ -56,10 +63,34 @@ pub struct Order {
     pub ladder: Vec<Wish>,
     /// Wished segment length.
     pub segment: Span,
-    /// The folder; made if it is not there.
-    pub out: PathBuf,
+    /// Where to.
+    pub out: Target,
     /// The program to run as a worker.
     pub program: PathBuf,
+}
+
+/// Where a packaged file goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// A folder; made if it is not there.
+    Folder(PathBuf),
+    /// A bucket of S3; its credentials come from the usual chain of AWS.
+    S3(S3),
+}
+
+/// A place in a bucket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct S3 {
+    /// The bucket.
+    pub bucket: String,
+    /// What every key begins with: empty, or with a slash at the end.
+    pub prefix: String,
+    /// Address of a store that is not AWS's.
+    pub endpoint: Option<String>,
+    /// Region that requests are signed for.
+    pub region: String,
+    /// Whether the bucket stands in the path rather than in the host's name.
+    pub path_style: bool,
 }
 
 /// How far it is.
@@ -120,31 +151,56 @@ pub enum Error {
     /// Its samples don't fit.
     #[error("the file's samples")]
     Samples(#[from] segmenter::Error),
-    /// The folder has something else.
-    #[error("{path} has another file's segments, or this one's in another way: take another folder, or delete it", path = path.display())]
+    /// There is something else.
+    #[error(
+        "{place} has another file's segments, or this one's in another way: take another place, or delete what is there"
+    )]
     Taken {
-        /// The folder.
-        path: PathBuf,
+        /// The folder or bucket.
+        place: String,
     },
+    /// The bucket can't be used.
+    #[error("can't use {place}")]
+    Store {
+        /// Which.
+        place: String,
+        /// Why not, and what to do.
+        source: Unusable,
+    },
+    /// What works on a bucket can't be started.
+    #[error("can't start a thread for S3")]
+    Thread(#[source] io::Error),
 }
 
 impl Order {
     /// What the command line says.
     ///
     /// # Errors
-    /// This program can't be found.
-    pub fn of(input: PathBuf, ladder: &Ladder, segment: u64, out: PathBuf) -> Result<Self, Error> {
+    /// This program can't be found, or S3 is spoken of where there is none.
+    pub fn of(what: cli::Package) -> Result<Self, Error> {
         let wish = |rung: &Rung| Wish {
             name: rung.name.clone(),
             height: rung.height,
             bitrate: rung.bitrate,
         };
-        let ladder = match ladder {
+        let ladder = match &what.ladder {
             Ladder::Source => Vec::new(),
             Ladder::Rungs(rungs) => rungs.iter().map(wish).collect(),
         };
+        let cli::S3 { endpoint, region, path_style } = what.s3;
+        let out = match what.out {
+            cli::Out::S3 { bucket, prefix } => {
+                let path_style = path_style.unwrap_or(endpoint.is_some());
+                Target::S3(S3 { bucket, prefix, endpoint, region, path_style })
+            }
+            cli::Out::Folder(_) if endpoint.is_some() => {
+                return Err(Error::Unfit("an endpoint of S3 goes with --out s3://…".to_owned()));
+            }
+            cli::Out::Folder(path) => Target::Folder(path),
+        };
         let program = std::env::current_exe().map_err(Error::Worker)?;
-        Ok(Self { input, ladder, segment: Span::millis(segment * 1_000), out, program })
+        let segment = Span::millis(what.segment * 1_000);
+        Ok(Self { input: what.input, ladder, segment, out, program })
     }
 }
 
@@ -205,10 +261,12 @@ pub fn run(order: &Order, tell: impl FnMut(Progress)) -> Result<Made, Error> {
 pub async fn package(order: &Order, mut tell: impl FnMut(Progress)) -> Result<Made, Error> {
     let facts = look(order).await?;
     let plan = Plan::of(order, &facts)?;
-    let mut folder = Folder::open(&order.out, &order.input, &plan.name())?;
-    let kept = folder.kept();
+    let job = Job::of(&order.input, &plan.name()).map_err(io_error("read", &order.input))?;
+    let run = RunId::from_millis(SystemClock::new().now_millis());
+    let mut place = Place::open(&order.out, job, &run).await?;
+    let kept = place.film.kept();
     let mut making = Making::new(&plan);
-    let work = plan.work(&facts, folder.next_k(plan.renditions()));
+    let work = plan.work(&facts, place.film.next_k(plan.renditions()));
     let (_input, mut outputs) = worker(order, work)?;
     let began = Instant::now();
     let (mut told, mut before) = (Instant::now(), None);
@@ -216,7 +274,7 @@ pub async fn package(order: &Order, mut tell: impl FnMut(Progress)) -> Result<Ma
         match next(&mut outputs).await? {
             Output::Started { renditions, first_k, .. } => {
                 let renditions = making.begin(renditions, first_k)?;
-                folder.begin(&renditions, first_k)?;
+                place.begin(&renditions, first_k).await?;
             }
             Output::Sample { rendition, sample, .. } => making.push(rendition, sample)?,
             Output::Exited { reason } => {
@@ -228,41 +286,52 @@ pub async fn package(order: &Order, mut tell: impl FnMut(Progress)) -> Result<Ma
             }
             _ => {}
         }
-        making.drain(&mut folder)?;
+        making.drain(&mut place).await?;
         if told.elapsed() >= TOLD_EVERY {
             told = Instant::now();
-            let done = folder.length();
+            let done = place.film.length();
             let from = *before.get_or_insert(done);
             let speed = done.saturating_sub(from).as_secs_f64() / began.elapsed().as_secs_f64();
             tell(Progress { done, of: Duration::from_millis(facts.duration_ms), speed });
         }
     }
     making.finish()?;
-    making.drain(&mut folder)?;
-    let snapshot = folder.snapshot(plan.grid, plan.ladder.is_none())?;
-    let hls = hls::Options { dates: false, ..hls::Options::default() };
-    let dash = dash::Options { key_frames: false, ..dash::Options::default() };
-    folder.write("index.m3u8", hls::multivariant(&snapshot, &hls))?;
-    for (index, rendition) in snapshot.renditions.iter().enumerate() {
-        let name = &rendition.name;
-        let list = hls::media(&snapshot, index, hls::Skip::Nothing, &hls);
-        folder.write(&format!("{name}/index.m3u8"), list)?;
-        if rendition.video().is_some() {
-            let keys = hls::iframes(&snapshot, index, hls::Skip::Nothing, &hls);
-            folder.write(&format!("{name}/iframes.m3u8"), keys)?;
-        }
+    making.drain(&mut place).await?;
+    place.settle().await?;
+    let snapshot = place.film.snapshot(plan.grid, plan.ladder.is_none())?;
+    for (name, text, item) in texts(&snapshot) {
+        place.write(&name, text.into(), item).await?;
     }
-    folder.write("manifest.mpd", dash::manifest(&snapshot, &dash))?;
-    let length = folder.length();
+    let (length, bytes) = (place.film.length(), place.film.bytes());
+    place.finish().await?;
     tell(Progress {
         done: length,
         of: length,
         speed: length.as_secs_f64() / began.elapsed().as_secs_f64(),
     });
-    let bytes = folder.bytes();
-    folder.finish()?;
     let renditions = snapshot.renditions.iter().map(|r| r.name.to_string()).collect();
     Ok(Made { length, bytes, kept, renditions, left_out: plan.left_out })
+}
+
+/// What players read, by its name; what names the others comes last.
+fn texts(snapshot: &Snapshot) -> Vec<(String, String, Item)> {
+    let hls = hls::Options { dates: false, stills: false, ..hls::Options::default() };
+    let dash = dash::Options { key_frames: false, stills: false, ..dash::Options::default() };
+    let mut texts = Vec::new();
+    for (index, rendition) in snapshot.renditions.iter().enumerate() {
+        let name = &rendition.name;
+        let list = hls::media(snapshot, index, hls::Skip::Nothing, &hls);
+        texts.push((format!("{name}/index.m3u8"), list, Item::Playlist));
+        if rendition.video().is_some() {
+            let keys = hls::iframes(snapshot, index, hls::Skip::Nothing, &hls);
+            texts.push((format!("{name}/iframes.m3u8"), keys, Item::Playlist));
+        }
+    }
+    let manifest = dash::manifest(snapshot, &dash);
+    texts.push(("manifest.mpd".to_owned(), manifest, Item::Manifest));
+    let multivariant = hls::multivariant(snapshot, &hls);
+    texts.push(("index.m3u8".to_owned(), multivariant, Item::Playlist));
+    texts
 }
 
 /// What is in the file.
@@ -425,7 +494,7 @@ impl Making {
         Ok(())
     }
 
-    fn drain(&mut self, folder: &mut Folder) -> Result<(), Error> {
+    async fn drain(&mut self, place: &mut Place) -> Result<(), Error> {
         loop {
             let output = match &mut self.cutting {
                 Some(Cutting::Grid(segmenter)) => segmenter.poll(),
@@ -433,16 +502,11 @@ impl Making {
                 None => None,
             };
             match output {
-                Some(output) => folder.take(output)?,
+                Some(output) => place.take(output).await?,
                 None => return Ok(()),
             }
         }
     }
-}
-
-/// The id of the one run that a packaged file has.
-fn run_id() -> RunId {
-    RunId::from_millis(0)
 }
 
 fn io_error<'a>(doing: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> Error + 'a {

@@ -54,7 +54,7 @@ const ORIGIN_MAY_NAME: &[(&str, &[&str])] = &[
     ("cli", &["cdn_check", "config", "cue", "telemetry"]),
     ("crash", &[]),
     ("asking", &[]),
-    ("package", &["cli", "config"]),
+    ("package", &["cli", "clock", "config", "store"]),
     ("cue", &["asking"]),
     ("assets", &["channel", "clock", "store"]),
     ("cdn_check", &["http"]),

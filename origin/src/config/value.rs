@@ -123,6 +123,14 @@ pub(super) fn prefix(text: &str) -> Result<String> {
     Ok(if parts.is_empty() { String::new() } else { format!("{parts}/") })
 }
 
+/// A place in a bucket, such as `s3://films/2026/`: the bucket, and what keys begin with.
+pub(crate) fn s3_place(text: &str) -> Result<(String, String)> {
+    let rest = text.strip_prefix("s3://");
+    let rest = rest.ok_or_else(|| format!("{text:?} does not begin with s3://"))?;
+    let (name, below) = rest.split_once('/').unwrap_or((rest, ""));
+    Ok((bucket(name)?, prefix(below)?))
+}
+
 /// A word of somebody else's, such as a region.
 pub(super) fn word(text: &str) -> Result<String> {
     if !text.is_empty() && text.len() <= 256 && text.bytes().all(|b| b.is_ascii_graphic()) {
@@ -132,7 +140,7 @@ pub(super) fn word(text: &str) -> Result<String> {
 }
 
 /// `yes` or `no`.
-pub(super) fn yes_or_no(text: &str) -> Result<bool> {
+pub(crate) fn yes_or_no(text: &str) -> Result<bool> {
     match text {
         "yes" => Ok(true),
         "no" => Ok(false),
@@ -371,7 +379,7 @@ pub(super) fn public_url(text: &str) -> Result<String> {
 }
 
 /// The address of a store that is not AWS's.
-pub(super) fn endpoint(text: &str) -> Result<String> {
+pub(crate) fn endpoint(text: &str) -> Result<String> {
     url(text, "https://s3.example.org")
 }
 

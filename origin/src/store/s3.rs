@@ -6,6 +6,8 @@
 //! http ─► reader (cache, one flight per object) ◄──┤
 //! replica ─► mirror (head, pages, init segments) ◄─┘
 //! ```
+//! `headwater package` has no spool and no outbox: what it stores goes through the gate by `depot`.
+//!
 //! It has a runtime of its own with one thread, so that signing, hashing and TLS never make a part
 //! late. S3 away is a backlog and nothing else: whatever is written here waits in the spool until the
 //! index in S3 names it. Nothing is listed, ever: keys follow from URLs (`keys`), and the index
@@ -25,6 +27,7 @@ use crate::clock::Clock;
 
 mod bucket;
 mod credentials;
+mod depot;
 mod drain;
 mod gate;
 mod index;
@@ -35,6 +38,7 @@ mod reader;
 mod retention;
 
 pub use bucket::Settings;
+pub use depot::Item;
 pub(super) use drain::Source;
 pub use mirror::{Mirror, Mirrored};
 pub use probe::{Abilities, Unusable};
@@ -162,6 +166,23 @@ impl Upstream {
         }
     }
 
+    /// Tries once, when the gate lets it, and for as long as that is reasonable after so many tries.
+    async fn attempt<T, F>(
+        &self,
+        tries: u32,
+        attempt: impl Fn(Arc<Bucket>, Duration) -> F,
+    ) -> Result<T, Error>
+    where
+        F: Future<Output = Result<T, Error>>,
+    {
+        let place = self.gate.enter().await;
+        let within = self.gate.deadline() * (1 << tries.min(MOST_DOUBLED));
+        let result = attempt(Arc::clone(&self.bucket), within).await;
+        let answered = result.as_ref().map_or_else(Error::is_answer, |_| true);
+        place.done(if answered { Outcome::Good } else { Outcome::Bad });
+        result
+    }
+
     /// Tries until the store has answered; what fails is counted at the channel and tried again.
     ///
     /// # Errors
@@ -176,12 +197,7 @@ impl Upstream {
     {
         let mut tries = 0;
         loop {
-            let place = self.gate.enter().await;
-            let within = self.gate.deadline() * (1 << tries.min(MOST_DOUBLED));
-            let result = attempt(Arc::clone(&self.bucket), within).await;
-            let answered = result.as_ref().map_or_else(Error::is_answer, |_| true);
-            place.done(if answered { Outcome::Good } else { Outcome::Bad });
-            let error = match result {
+            let error = match self.attempt(tries, &attempt).await {
                 Err(error) if !error.is_answer() => error,
                 answer => {
                     outbox.tally(|tally| tally.trouble = None);

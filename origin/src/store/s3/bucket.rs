@@ -122,6 +122,8 @@ pub(in crate::store) enum Kind {
     Playlist { of_all: bool },
     /// A manifest of DASH.
     Manifest,
+    /// A playlist or manifest of what has its end.
+    Whole { manifest: bool },
 }
 
 /// An object.
@@ -228,6 +230,10 @@ impl Bucket {
                 ("application/vnd.apple.mpegurl", "public, max-age=1")
             }
             Kind::Manifest => ("application/dash+xml", "public, max-age=1"),
+            Kind::Whole { manifest: false } => {
+                ("application/vnd.apple.mpegurl", "public, max-age=3600")
+            }
+            Kind::Whole { manifest: true } => ("application/dash+xml", "public, max-age=3600"),
         };
         let mut put = self
             .client
@@ -272,6 +278,34 @@ impl Bucket {
                 _ => Err(Error::Collision { key: key.to_owned() }),
             },
             put => put,
+        }
+    }
+
+    /// Stores an object over whatever is there; where that has the same bytes, it is left as it is.
+    ///
+    /// # Errors
+    /// As the store says.
+    pub(super) async fn put_over(
+        &self,
+        key: &str,
+        bytes: Bytes,
+        kind: Kind,
+        within: Duration,
+    ) -> Result<(), Error> {
+        match self.put_once(key, bytes.clone(), kind, within).await {
+            Err(Error::Collision { .. }) => self.put(key, bytes, kind, false, within).await,
+            put => put,
+        }
+    }
+
+    /// Whether there is an object of that name.
+    ///
+    /// # Errors
+    /// As the store says.
+    pub(super) async fn has(&self, key: &str, within: Duration) -> Result<bool, Error> {
+        match self.hash_of(key, within).await {
+            Err(Error::Missing) => Ok(false),
+            there => there.map(|_| true),
         }
     }
 

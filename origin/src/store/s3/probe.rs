@@ -85,7 +85,7 @@ pub(super) async fn probe(bucket: &Bucket, key: &str) -> Result<Abilities, Unusa
 }
 
 /// What somebody can do about it.
-fn explain(bucket: &str, error: Error) -> Unusable {
+pub(super) fn explain(bucket: &str, error: Error) -> Unusable {
     let advice = match &error {
         Error::Refused { code, .. } => match code.as_str() {
             "NoSuchBucket" => format!("there is no bucket {bucket:?}: make it, or name another"),

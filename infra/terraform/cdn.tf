@@ -111,6 +111,7 @@ resource "aws_cloudfront_distribution" "live" {
       { path = "/${var.prefix}/*", origin = local.media, policy = aws_cloudfront_cache_policy.playlists.id, compress = true },
       { path = "*.m4s", origin = local.live, policy = aws_cloudfront_cache_policy.media.id, compress = false },
       { path = "*.mp4", origin = local.live, policy = aws_cloudfront_cache_policy.media.id, compress = false },
+      { path = "*.jpg", origin = local.live, policy = aws_cloudfront_cache_policy.media.id, compress = false },
       { path = "*.m3u8", origin = local.live, policy = aws_cloudfront_cache_policy.playlists.id, compress = true },
       { path = "*.mpd", origin = local.live, policy = aws_cloudfront_cache_policy.playlists.id, compress = true },
     ]

@@ -37,6 +37,7 @@ use tracing::{error, info, warn};
 
 use crate::admission::Admission;
 use crate::assets::{self, Assets};
+use crate::channel::stills::Stills;
 use crate::channel::{self, Channel, Channels};
 use crate::clock::{Ahead, Clock, SystemClock};
 use crate::config::{self, Config};
@@ -522,6 +523,8 @@ impl Server {
         if let Some(webrtc) = &webrtc {
             tasks.spawn(Arc::clone(webrtc).run(stop_ingest.clone()));
         }
+        let (stills, desk) = Stills::new();
+        tasks.spawn(desk.run(program.clone(), stop_ingest.clone()));
         let context = http::Context {
             channels: Arc::clone(&channels),
             stores,
@@ -529,6 +532,7 @@ impl Server {
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
             metrics: Arc::clone(&metrics),
             viewers: Arc::clone(&viewers),
+            stills,
             webrtc: webrtc.clone(),
             options: config
                 .channels

@@ -28,6 +28,7 @@ pub mod preview;
 pub(crate) mod replica;
 mod stages;
 mod status;
+pub mod stills;
 mod task;
 pub(crate) mod written;
 pub use incidents::Event;

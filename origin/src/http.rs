@@ -66,6 +66,7 @@ use self::route::{Piece, Route, Sheet};
 use self::serve::{Answering, Handler, Visitor};
 use self::text::Text;
 use crate::assets::Assets;
+use crate::channel::stills::Stills;
 use crate::channel::{Channel, Channels};
 use crate::clock::Clock;
 use crate::store::ChannelStore;
@@ -91,6 +92,8 @@ pub struct Context {
     pub metrics: Arc<Metrics>,
     /// Where viewers report.
     pub viewers: Arc<Viewers>,
+    /// Where stills are made.
+    pub stills: Arc<Stills>,
     /// Where offers go; `None`: there is no WebRTC.
     pub webrtc: Option<Arc<WebRtc>>,
     /// How a channel's manifests are written; as ever, where nothing is said.
@@ -292,8 +295,8 @@ impl Origin {
                     return Ok(held);
                 }
                 // Boxed, so that the many who wait for a playlist are small.
-                let clock = &*self.context.clock;
-                let found = media::find(channel, store, wanted, headers, clock, held);
+                let with = (&*self.context.clock, &*self.context.stills);
+                let found = media::find(channel, store, wanted, headers, with, held);
                 let found = Box::pin(found).await?;
                 Ok(Found { class: found.class, content_type: None, entity: found.entity })
             }
@@ -355,12 +358,12 @@ impl Origin {
     ) -> Result<Option<Found>, Error> {
         let Some((class, media)) = media::held(store, wanted) else { return Ok(None) };
         let media = match wanted.piece {
-            Piece::KeyFrame { k } => {
+            Piece::KeyFrame { k } | Piece::Still { k } => {
                 let assets = &self.context.assets;
                 let timeline = assets.holding(&wanted.channel, wanted.run.as_str(), k).await?;
                 let name = wanted.rendition.as_str();
                 let (index, ..) = timeline.track(name).ok_or(Error::Gone)?;
-                media::key_frame(&timeline, index, store, wanted).await?
+                media::made(&timeline, index, (store, &*self.context.stills), wanted).await?
             }
             _ => media,
         };
@@ -387,7 +390,7 @@ impl Origin {
                 let text = renders.text(sheet.resource(&snapshot)?, &snapshot, &options);
                 Ok(Found::text(sheet.class(), text))
             }
-            Sheet::Playlist(rendition) | Sheet::KeyFrames(rendition) => {
+            Sheet::Playlist(rendition) | Sheet::KeyFrames(rendition) | Sheet::Images(rendition) => {
                 self.playlist((channel, texts), (sheet, rendition), view, snapshot, (query, held))
                     .await
             }
@@ -419,7 +422,7 @@ impl Origin {
             let text = texts.renders.text(resource.of(index, skip), &snapshot, &texts.options);
             return Ok(Found::text(Class::Playlist, text));
         };
-        if matches!(sheet, Sheet::KeyFrames(_)) {
+        if matches!(sheet, Sheet::KeyFrames(_) | Sheet::Images(_)) {
             // It has no parts: who waits for one of these waits for the segment.
             wanted.part = None;
         }
@@ -446,7 +449,7 @@ impl Sheet {
         match self {
             Self::Multivariant => Class::Multivariant,
             Self::Manifest => Class::Manifest,
-            Self::Playlist(_) | Self::KeyFrames(_) => Class::Playlist,
+            Self::Playlist(_) | Self::KeyFrames(_) | Self::Images(_) => Class::Playlist,
         }
     }
 
@@ -462,6 +465,11 @@ impl Sheet {
                 // Sound has none.
                 rendition.video().ok_or(Error::Gone)?;
                 Resource::KeyFrames(index, Skip::Nothing)
+            }
+            Self::Images(name) => {
+                let (index, rendition, _) = index(name)?;
+                rendition.video().ok_or(Error::Gone)?;
+                Resource::Images(index, Skip::Nothing)
             }
         })
     }

@@ -154,7 +154,6 @@ export class Pane {
     this.leave();
     this.#latency.stop();
     this.#avsync.stop();
-    this.#seekBar.end();
     this.#session.end();
     this.root.remove();
   }

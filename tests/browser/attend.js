@@ -86,6 +86,12 @@ const LIBRARIES = {
       live: () => player.seekToOriginalLive(),
       // It leads an element back that somebody has moved behind its back.
       back: (seconds) => player.seekToPresentationTime(video.currentTime - seconds),
+      still: (seconds) =>
+        new Promise((tell) => {
+          player.provideThumbnail(video.currentTime - seconds, (still) => {
+            tell(still && { url: still.url, width: still.width, height: still.height });
+          });
+        }),
     };
   },
   shaka: (video, url, to) => openShaka(video, url, to, {}),
@@ -143,6 +149,11 @@ function openShaka(video, url, { note, raised }, configuration) {
         player.trickPlay(rate);
       }
     },
+    async still(seconds) {
+      const [track] = player.getImageTracks();
+      const still = track && (await player.getThumbnails(track.id, video.currentTime - seconds));
+      return still && { url: still.uris[0], width: still.width, height: still.height };
+    },
   };
 }
 
@@ -159,6 +170,8 @@ class Attention {
   date = () => undefined;
   /** Searches at a rate. */
   search;
+  /** Tells the still of so many seconds ago: its address, and its size in pixels. */
+  still;
   /** Goes to where viewers are who have just come. */
   live;
   #latencies = [];
@@ -321,6 +334,10 @@ function report(number) {
 
 function search(number, rate) {
   attentions[number].search(rate);
+}
+
+async function still(number, back) {
+  return (await attentions[number].still(back)) ?? null;
 }
 
 function seek(number, back) {

@@ -7,6 +7,7 @@
 //   {"report": NUMBER}                                    what that player has seen (attend.js)
 //   {"search": NUMBER, "rate": RATE}                      has it search, or play on at rate 1
 //   {"seek": NUMBER, "back": SECONDS | null}              has it go back, or to the live edge
+//   {"still": NUMBER, "back": SECONDS}                    the still of so long ago, as the player finds it; null
 //   {"offer": [{"URI": MANIFEST, "DURATION": SECONDS}]}   what is to be played in place of breaks; the address
 //                                                         of the X-ASSET-LIST that says so
 //   {"asked": true}                                       what of those addresses players have asked for
@@ -64,6 +65,7 @@ try {
       report: ({ report }) => call("report", report),
       search: ({ search, rate }) => call("search", search, rate),
       seek: ({ seek, back }) => call("seek", seek, back),
+      still: ({ still, back }) => call("still", still, back),
       offer({ offer }) {
         offered = offer;
         return `http://127.0.0.1:${server.address().port}${ASSETS}`;

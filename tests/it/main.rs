@@ -33,6 +33,7 @@ mod rows;
 mod s3;
 mod soak;
 mod srt;
+mod stills;
 mod timestamps;
 mod transport;
 mod trick_play;

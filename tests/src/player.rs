@@ -218,6 +218,17 @@ impl Player {
         Ok(())
     }
 
+    /// The still of so long ago, as its library finds it; `None` as long as it finds none. dash.js and
+    /// shaka-player on DASH can.
+    ///
+    /// # Errors
+    /// If the browser is gone.
+    pub fn still(&self, back: Duration) -> Result<Option<Still>> {
+        let back = back.as_secs_f64();
+        let still = self.stage.ask(&json!({ "still": self.number, "back": back }))?;
+        serde_json::from_value(still).context("a still")
+    }
+
     /// Has it go to where viewers are who have just come. hls.js and dash.js can.
     ///
     /// # Errors
@@ -329,6 +340,17 @@ pub struct Report {
     pub width: u32,
     /// Height of the picture.
     pub height: u32,
+}
+
+/// A still, as a player tells its page.
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+pub struct Still {
+    /// Where it is.
+    pub url: String,
+    /// Its width in pixels.
+    pub width: f64,
+    /// Its height in pixels.
+    pub height: f64,
 }
 
 /// A cue that a player has raised.

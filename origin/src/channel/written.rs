@@ -40,6 +40,9 @@ pub(crate) struct Context {
 /// Writes until cancelled.
 pub(crate) async fn run(context: Context, cancelled: CancellationToken) {
     let Context { name, store, mirror, hls, dash } = context;
+    // Nobody is there to make what is made when it is asked for.
+    let hls = hls::Options { stills: false, ..hls };
+    let dash = dash::Options { key_frames: false, stills: false, ..dash };
     let mut mirror = mirror.naming();
     let mut tick = tokio::time::interval(LOOK_EVERY);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -107,27 +110,11 @@ fn texts(
     for (_, text, _) in &mut texts {
         *text = at_home(&open(std::mem::take(text)));
     }
-    let manifest = without_key_frames(&dash::manifest(snapshot, dash));
-    let manifest = without_clock(manifest, dash.public_url.is_some());
+    let manifest = without_clock(dash::manifest(snapshot, dash), dash.public_url.is_some());
     texts.push(("manifest.mpd".to_owned(), at_home(&manifest), TextKind::Manifest));
     let all = hls::multivariant(snapshot, hls);
     texts.push(("index.m3u8".to_owned(), all, TextKind::Multivariant));
     texts
-}
-
-/// A manifest without sets of key frames, which the origin makes when they are asked for.
-fn without_key_frames(manifest: &str) -> String {
-    const SET: (&str, &str) = ("<AdaptationSet", "</AdaptationSet>");
-    let of_keys = format!("{}\"", dash::KEY_FRAMES);
-    let (mut kept, mut rest) = (String::with_capacity(manifest.len()), manifest);
-    while let Some((before, from_set)) = rest.find(SET.0).map(|at| rest.split_at(at)) {
-        let end = from_set.find(SET.1).map_or(from_set.len(), |at| at + SET.1.len());
-        let (set, after) = from_set.split_at(end);
-        kept.push_str(before);
-        kept.push_str(if set.contains(&of_keys) { "" } else { set });
-        rest = after;
-    }
-    kept + rest
 }
 
 /// A manifest that asks no clock where none can be asked: a bucket has no time to tell, and players go
@@ -152,16 +139,5 @@ mod tests {
         let manifest = "<MPD>\n  <Period/>\n  <UTCTiming value=\"/time\"/>\n</MPD>";
         assert_eq!(without_clock(manifest.into(), false), "<MPD>\n  <Period/>\n</MPD>");
         assert_eq!(without_clock(manifest.into(), true), manifest);
-    }
-
-    #[test]
-    fn sets_of_key_frames_are_left_out() {
-        let set =
-            |id: &str| format!("<AdaptationSet><Representation id=\"{id}\"/></AdaptationSet>");
-        let manifest = format!("<Period>{}{}{}</Period>", set("a"), set("a.keys"), set("b"));
-        assert_eq!(
-            without_key_frames(&manifest),
-            format!("<Period>{}{}</Period>", set("a"), set("b"))
-        );
     }
 }

@@ -46,6 +46,8 @@ pub(super) enum Class {
     Video,
     /// Init segment, segment or part that is complete, of sound.
     Audio,
+    /// A still of a segment that is complete.
+    Still,
 }
 
 /// How a class is answered.
@@ -118,6 +120,7 @@ impl Class {
             },
             Self::Video => media("video/mp4"),
             Self::Audio => media("audio/mp4"),
+            Self::Still => media("image/jpeg"),
         }
     }
 
@@ -135,6 +138,7 @@ impl Class {
             Self::Manifest => "manifest",
             Self::Whole { .. } => "whole",
             Self::Video | Self::Audio => "media",
+            Self::Still => "still",
         }
     }
 }
@@ -176,6 +180,7 @@ pub(super) const fn error_cache_control(error: &Error) -> &'static str {
         | Error::TooLong
         | Error::Excerpt(_)
         | Error::Far
+        | Error::NoStill
         | Error::Stalled
         | Error::BeaconMethod
         | Error::SignalMethod { .. }

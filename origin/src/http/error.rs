@@ -6,6 +6,7 @@ use axum::http::StatusCode;
 use packager::timeline::NoExcerpt;
 
 use crate::assets;
+use crate::channel::stills::NoStill;
 use crate::viewers;
 use crate::webrtc;
 
@@ -100,6 +101,9 @@ pub(super) enum Error {
     /// The durable store is asked for too much, or does not answer.
     #[error("old segments are slow to come just now")]
     Far,
+    /// Too many stills are asked for, or what makes them is not to be had.
+    #[error("stills are slow to come just now")]
+    NoStill,
     /// The store could not be read.
     #[error("the server has trouble reading its store")]
     Read(#[source] io::Error),
@@ -110,6 +114,16 @@ impl From<assets::Error> for Error {
         match error {
             assets::Error::Store(cause) => Self::Read(cause),
             _ => Self::Gone,
+        }
+    }
+}
+
+impl From<NoStill> for Error {
+    fn from(error: NoStill) -> Self {
+        match error {
+            NoStill::Busy => Self::NoStill,
+            // It never makes one.
+            NoStill::Unusable => Self::Gone,
         }
     }
 }
@@ -135,9 +149,12 @@ impl Error {
             Self::Directives(_) | Self::Instant | Self::TooLong => StatusCode::BAD_REQUEST,
             Self::Excerpt(NoExcerpt::Backwards) => StatusCode::BAD_REQUEST,
             Self::Excerpt(_) => StatusCode::NOT_FOUND,
-            Self::ShuttingDown | Self::Interrupted | Self::Crowded | Self::Far | Self::Stalled => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            Self::ShuttingDown
+            | Self::Interrupted
+            | Self::Crowded
+            | Self::Far
+            | Self::NoStill
+            | Self::Stalled => StatusCode::SERVICE_UNAVAILABLE,
             Self::Read(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }

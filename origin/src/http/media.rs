@@ -6,7 +6,7 @@
 //! never poll.
 //!
 //! A key frame alone is made of its segment's first part when it is asked for, once the segment is whole:
-//! it lasts as long as that.
+//! it lasts as long as that. So is a still of it, by a worker.
 //!
 //! What has left the spool is read back from S3, where there is one: that is slow, has bounds of its own,
 //! and keeps nobody waiting who asks for anything newer.
@@ -21,6 +21,8 @@ use std::time::Duration;
 
 use axum::http::HeaderMap;
 use packager::cmaf;
+use packager::dash::KEY_FRAMES;
+use packager::media::{STILLS, VideoConfig};
 use packager::time::{Rounding, Timescale, Timestamp};
 use packager::timeline::Snapshot;
 use tokio::time::Instant;
@@ -33,6 +35,7 @@ use super::negotiate;
 use super::route::{Media, Piece};
 use super::standing::{Standing, standing};
 use crate::channel::Channel;
+use crate::channel::stills::{KeyFrame, Stills};
 use crate::clock::Clock;
 use crate::store::s3::FarError;
 use crate::store::{self, ChannelStore};
@@ -58,7 +61,7 @@ pub(super) async fn find(
     store: &ChannelStore,
     wanted: &Media,
     headers: &HeaderMap,
-    clock: &dyn Clock,
+    (clock, stills): (&dyn Clock, &Stills),
     held: Hold<'_>,
 ) -> Result<Found, Error> {
     let range = negotiate::closed_range(headers);
@@ -76,12 +79,12 @@ pub(super) async fn find(
             continue;
         };
         let (index, rendition, _) = snapshot.track(wanted.rendition.as_str()).ok_or(Error::Gone)?;
-        let class = if rendition.track.config.is_video() { Class::Video } else { Class::Audio };
+        let class = class(wanted.piece, rendition.track.config.is_video());
         let now = now(channel, clock);
         match standing(&snapshot, now, index, &wanted.run, wanted.piece) {
-            Standing::There | Standing::Old if matches!(wanted.piece, Piece::KeyFrame { .. }) => {
+            Standing::There | Standing::Old if wanted.piece.is_made() => {
                 // Boxed, so that those who only wait are small.
-                let media = Box::pin(key_frame(&snapshot, index, store, wanted)).await?;
+                let media = Box::pin(made(&snapshot, index, (store, stills), wanted)).await?;
                 return Ok(Found { class, entity: Entity::Media(media) });
             }
             Standing::There | Standing::Old => {
@@ -137,18 +140,53 @@ fn growing(
     }
 }
 
-/// The key frame of a listed segment.
-pub(super) async fn key_frame(
+/// What is made of a listed segment: its key frame alone, or a still.
+pub(super) async fn made(
     snapshot: &Snapshot,
     index: usize,
-    store: &ChannelStore,
+    (store, stills): (&ChannelStore, &Stills),
     wanted: &Media,
 ) -> Result<store::Media, Error> {
-    let Piece::KeyFrame { k } = wanted.piece else { return Err(Error::Gone) };
+    let (run, name) = (wanted.run.as_str(), wanted.rendition.as_str());
+    let (kind, k, pieces) = match wanted.piece {
+        Piece::KeyFrame { k } => {
+            let (_, chunk) = key_frame(snapshot, index, store, (wanted, k)).await?;
+            (KEY_FRAMES, k, std::iter::once(chunk.head).chain(chunk.samples).collect())
+        }
+        Piece::Still { k } => {
+            let key = format!("{}/{run}/{name}/{k}", wanted.channel);
+            let still = match stills.known(&key).await {
+                Some(still) => still,
+                None => {
+                    let (config, chunk) = key_frame(snapshot, index, store, (wanted, k)).await?;
+                    let data = chunk.samples.into_iter().next().ok_or(Error::Gone)?;
+                    stills.make(key, KeyFrame { config: config.clone(), data }).await?
+                }
+            };
+            (STILLS, k, vec![still])
+        }
+        Piece::Init | Piece::Segment { .. } | Piece::Part { .. } => return Err(Error::Gone),
+    };
+    let len = pieces.iter().map(|piece| piece.len() as u64).sum();
+    Ok(store::Media {
+        len,
+        etag: Some(format!("\"{run}-{name}{kind}-{k}-{len}\"")),
+        body: store::MediaBody::Memory(pieces),
+        open: false,
+    })
+}
+
+/// The key frame of segment `k`, which is listed, as a chunk of one sample, and what decodes it.
+async fn key_frame<'a>(
+    snapshot: &'a Snapshot,
+    index: usize,
+    store: &ChannelStore,
+    (wanted, k): (&Media, u64),
+) -> Result<(&'a VideoConfig, cmaf::Chunk), Error> {
     let track = snapshot.tracks.get(index).ok_or(Error::Gone)?;
     let segment = track.segments.iter().find(|segment| segment.k == k).ok_or(Error::Gone)?;
-    let rendition = segment.run.renditions.get(index).filter(|r| r.track.config.is_video());
-    let rendition = rendition.ok_or(Error::Gone)?;
+    let rendition = segment.run.renditions.get(index).ok_or(Error::Gone)?;
+    let config = rendition.video().ok_or(Error::Gone)?;
     let duration = u32::try_from(segment.duration).unwrap_or(u32::MAX);
     let (run, name) = (wanted.run.as_str(), wanted.rendition.as_str());
     let first = segment.parts.first().map(|part| u64::from(part.bytes));
@@ -162,29 +200,31 @@ pub(super) async fn key_frame(
     };
     let part = part.whole().await.map_err(unreadable)?;
     let made = cmaf::key_frame(rendition, k, &part, duration);
-    let cmaf::Chunk { head, samples } = made.ok().flatten().ok_or(Error::Gone)?;
-    let pieces: Vec<_> = std::iter::once(head).chain(samples).collect();
-    let len = pieces.iter().map(|piece| piece.len() as u64).sum();
-    Ok(store::Media {
-        len,
-        etag: Some(format!("\"{run}-{name}.keys-{k}-{len}\"")),
-        body: store::MediaBody::Memory(pieces),
-        open: false,
-    })
+    Ok((config, made.ok().flatten().ok_or(Error::Gone)?))
 }
 
-/// What only an asset has any more; of a key frame the segment.
+/// The class of a piece that is there.
+fn class(piece: Piece, video: bool) -> Class {
+    match piece {
+        Piece::Still { .. } => Class::Still,
+        _ if video => Class::Video,
+        _ => Class::Audio,
+    }
+}
+
+/// What only an asset has any more; of what is made of a segment the segment.
 pub(super) fn held(store: &ChannelStore, wanted: &Media) -> Option<(Class, store::Media)> {
     let (run, name) = (wanted.run.as_str(), wanted.rendition.as_str());
     let media = match wanted.piece {
         Piece::Init => store.held_init(run, name),
-        Piece::Segment { k } | Piece::KeyFrame { k } => store.held(run, name, k, None),
+        Piece::Segment { k } | Piece::KeyFrame { k } | Piece::Still { k } => {
+            store.held(run, name, k, None)
+        }
         // Nothing lists parts of what is so old.
         Piece::Part { .. } => None,
     };
     // The one name that a rendition of sound has.
-    let class = if name == "audio" { Class::Audio } else { Class::Video };
-    Some((class, media?))
+    Some((class(wanted.piece, name != "audio"), media?))
 }
 
 /// What has left the spool, from S3.
@@ -201,7 +241,7 @@ async fn far(
             let (n, range) = part_of(snapshot, index, k, n).ok_or(Error::Gone)?;
             store::Far::Part { k, n, range }
         }
-        Piece::KeyFrame { .. } => return Err(Error::Gone),
+        Piece::KeyFrame { .. } | Piece::Still { .. } => return Err(Error::Gone),
     };
     store.far(&wanted.run, &wanted.rendition, what).await.map_err(|error| match error {
         FarError::Missing => Error::Gone,
@@ -240,7 +280,7 @@ fn read(store: &ChannelStore, wanted: &Media) -> Option<store::Media> {
         Piece::Init => store.init(run, rendition),
         Piece::Segment { k } => store.read(run, rendition, k),
         Piece::Part { k, n } => store.part(run, rendition, k, usize::try_from(n).ok()?),
-        // It is made of one that is listed.
-        Piece::KeyFrame { .. } => None,
+        // They are made of one that is listed.
+        Piece::KeyFrame { .. } | Piece::Still { .. } => None,
     }
 }

@@ -16,7 +16,7 @@ use super::text::Text;
 /// may ask.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; \
     worker-src 'self' blob:; connect-src 'self'{twin}; media-src 'self' blob:; \
-    img-src 'self' data: blob:; font-src 'self'; style-src 'self' 'unsafe-inline'; \
+    img-src 'self'{twin} data: blob:; font-src 'self'; style-src 'self' 'unsafe-inline'; \
     base-uri 'none'; form-action 'none'; frame-ancestors 'self'";
 
 /// The policy of a page that was asked of `host`. On loopback pages may ask the machine's other name

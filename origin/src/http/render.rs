@@ -21,6 +21,8 @@ pub(super) enum Resource {
     Playlist(usize, hls::Skip),
     /// HLS I-frame playlist of the rendition at this position, or an update of it.
     KeyFrames(usize, hls::Skip),
+    /// HLS image playlist of the rendition at this position, or an update of it.
+    Images(usize, hls::Skip),
     /// DASH manifest.
     Manifest,
 }
@@ -31,6 +33,7 @@ impl Resource {
         match self {
             Self::Playlist(..) => Self::Playlist(index, skip),
             Self::KeyFrames(..) => Self::KeyFrames(index, skip),
+            Self::Images(..) => Self::Images(index, skip),
             other => other,
         }
     }
@@ -82,6 +85,7 @@ impl Renders {
                 Resource::KeyFrames(index, skip) => {
                     hls::iframes(snapshot, index, skip, &options.hls)
                 }
+                Resource::Images(index, skip) => hls::images(snapshot, index, skip, &options.hls),
                 Resource::Manifest => dash::manifest(snapshot, &options.dash),
             })
         });

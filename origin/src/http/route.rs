@@ -9,7 +9,7 @@
 #![deny(clippy::arithmetic_side_effects)]
 
 use packager::dash::KEY_FRAMES;
-use packager::media::{Name, RunId};
+use packager::media::{Name, RunId, STILLS};
 use packager::time::{Rounding, Timescale, parse_iso};
 
 use super::excerpts::Ends;
@@ -95,6 +95,8 @@ pub(super) enum Sheet {
     Playlist(Name),
     /// HLS I-frame playlist of a rendition.
     KeyFrames(Name),
+    /// HLS image playlist of a rendition.
+    Images(Name),
 }
 
 /// Where an immutable piece of media lies.
@@ -132,6 +134,18 @@ pub(super) enum Piece {
         /// Number of the segment.
         k: u64,
     },
+    /// The same as a JPEG.
+    Still {
+        /// Number of the segment.
+        k: u64,
+    },
+}
+
+impl Piece {
+    /// Whether it is made of a segment when it is asked for.
+    pub(super) const fn is_made(self) -> bool {
+        matches!(self, Self::KeyFrame { .. } | Self::Still { .. })
+    }
 }
 
 impl Route {
@@ -173,9 +187,10 @@ impl Route {
             }
             ["live", channel, "status.json"] => Some(Self::Status(name(channel)?)),
             ["live", channel, run, folder, file] => {
-                let (rendition, piece) = match folder.strip_suffix(KEY_FRAMES) {
-                    Some(rendition) => (rendition, key_frame(file)?),
-                    None => (*folder, piece(file)?),
+                let (rendition, piece) = match folder.find('.').map(|dot| folder.split_at(dot)) {
+                    Some((rendition, KEY_FRAMES)) => (rendition, key_frame(file)?),
+                    Some((rendition, STILLS)) => (rendition, still(file)?),
+                    _ => (*folder, piece(file)?),
                 };
                 Some(Self::Media(Media {
                     channel: name(channel)?,
@@ -201,6 +216,7 @@ fn sheet(rest: &[&str]) -> Option<Sheet> {
         ["manifest.mpd"] => Some(Sheet::Manifest),
         [rendition, "index.m3u8"] => Some(Sheet::Playlist(rendition_name(rendition)?)),
         [rendition, "iframes.m3u8"] => Some(Sheet::KeyFrames(rendition_name(rendition)?)),
+        [rendition, "images.m3u8"] => Some(Sheet::Images(rendition_name(rendition)?)),
         _ => None,
     }
 }
@@ -250,8 +266,13 @@ fn key_frame(file: &str) -> Option<Piece> {
     match piece(file)? {
         Piece::Segment { k } => Some(Piece::KeyFrame { k }),
         Piece::Init => Some(Piece::Init),
-        Piece::Part { .. } | Piece::KeyFrame { .. } => None,
+        Piece::Part { .. } | Piece::KeyFrame { .. } | Piece::Still { .. } => None,
     }
+}
+
+/// A file in the folder of a rendition's stills.
+fn still(file: &str) -> Option<Piece> {
+    Some(Piece::Still { k: number(file.strip_suffix(".jpg")?)? })
 }
 
 /// A decimal number in its one spelling: no sign, no leading zero.
@@ -367,6 +388,11 @@ mod tests {
             ("/live/demo/0199aabbccd/720p/7.0.m4s", media(Piece::Part { k: 7, n: 0 })),
             ("/live/demo/0199aabbccd/720p.keys/7.m4s", media(Piece::KeyFrame { k: 7 })),
             ("/live/demo/0199aabbccd/720p.keys/init.mp4", media(Piece::Init)),
+            ("/live/demo/0199aabbccd/720p.stills/7.jpg", media(Piece::Still { k: 7 })),
+            ("/live/demo/0199aabbccd/720p.stills/7.m4s", None),
+            ("/live/demo/0199aabbccd/720p.stills/07.jpg", None),
+            ("/live/demo/0199aabbccd/720p/7.jpg", None),
+            ("/live/demo/720p/images.m3u8", name("720p").and_then(|n| live(Sheet::Images(n)))),
         ];
         for (path, route) in cases {
             assert_eq!(Route::parse(path), route, "{path}");

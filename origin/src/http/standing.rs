@@ -37,7 +37,7 @@ pub(super) fn standing(
     let Some(track) = snapshot.tracks.get(index) else { return Standing::Never };
     let (k, part) = match piece {
         Piece::Init => return init(track, run),
-        Piece::Segment { k } | Piece::KeyFrame { k } => (k, None),
+        Piece::Segment { k } | Piece::KeyFrame { k } | Piece::Still { k } => (k, None),
         Piece::Part { k, n } => (k, Some(n)),
     };
     let promised = |promise: &Promise| promise.run == *run && promise.numbers.contains(&k);

@@ -1,8 +1,8 @@
 // The bar under a picture: the channel's window, where the viewer is in it, and what was on at each place.
 
 import { clockTime } from "./format";
-import { KeyFrames } from "./keyframes";
 import { setText, within } from "./dom";
+import { Stills } from "./stills";
 
 /** Seconds behind the live edge within which a viewer is live: players stay some seconds behind it. */
 const LIVE = 12;
@@ -39,24 +39,28 @@ export class SeekBar {
   readonly #root: HTMLElement;
   readonly #range: HTMLInputElement;
   readonly #preview: HTMLElement;
-  readonly #canvas: HTMLCanvasElement;
+  readonly #picture: HTMLImageElement;
   readonly #label: HTMLElement;
   readonly #place: HTMLElement;
   readonly #video: HTMLVideoElement;
-  readonly #pictures: KeyFrames;
+  readonly #stills: Stills;
   /** Date of the element's time 0, in milliseconds since the epoch. */
   #zero: number | null = null;
   #dragging = false;
+  /** The date that was asked for last. */
+  #wanted: number | null = null;
 
   constructor(pane: HTMLElement, video: HTMLVideoElement, channel: string, origin: string, go: Go) {
     this.#root = within(pane, '[data-part="seek"]', HTMLElement);
     this.#range = within(this.#root, "input", HTMLInputElement);
     this.#preview = within(this.#root, '[data-part="preview"]', HTMLElement);
-    this.#canvas = within(this.#preview, "canvas", HTMLCanvasElement);
+    this.#picture = within(this.#preview, "img", HTMLImageElement);
     this.#label = within(this.#preview, "span", HTMLElement);
     this.#place = within(this.#root, "output", HTMLElement);
     this.#video = video;
-    this.#pictures = new KeyFrames(channel, origin);
+    this.#stills = new Stills(channel, origin);
+    this.#picture.addEventListener("load", () => (this.#picture.hidden = false));
+    this.#picture.addEventListener("error", () => (this.#picture.hidden = true));
     this.#range.addEventListener("input", () => {
       this.#dragging = true;
       this.#look(Number(this.#range.value));
@@ -100,10 +104,6 @@ export class SeekBar {
     this.#range.setAttribute("aria-valuetext", words);
   }
 
-  end(): void {
-    this.#pictures.end();
-  }
-
   // What was on at a time of the element.
   #look(time: number): void {
     const [start, end] = [Number(this.#range.min), Number(this.#range.max)];
@@ -113,14 +113,17 @@ export class SeekBar {
     const date = this.#zero === null ? null : this.#zero + time * 1000;
     setText(this.#label, date === null ? back(end - time) : `${back(end - time)} · ${clockTime(date).slice(0, 8)}`);
     if (date !== null) {
-      this.#pictures.want(date, (picture) => this.#draw(picture));
+      void this.#draw(date);
     }
   }
 
-  #draw(picture: ImageBitmap): void {
-    [this.#canvas.width, this.#canvas.height] = [picture.width, picture.height];
-    this.#canvas.getContext("2d")?.drawImage(picture, 0, 0);
-    this.#canvas.hidden = false;
+  // The still of a date, unless another is asked for before its address is known.
+  async #draw(date: number): Promise<void> {
+    this.#wanted = date;
+    const url = await this.#stills.at(date);
+    if (url !== null && this.#wanted === date && this.#picture.src !== url) {
+      this.#picture.src = url;
+    }
   }
 
   #hide(): void {

@@ -161,6 +161,7 @@ impl Fixture {
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
             metrics: Arc::clone(&metrics),
             viewers,
+            stills: crate::channel::stills::Stills::new().0,
             webrtc: None,
             options: BTreeMap::new(),
         };

@@ -232,7 +232,7 @@ impl Sockets {
             match (door.address(config), held) {
                 (Some(wanted), None) => {
                     let listen =
-                        |source| Error::Listen { purpose, address: wanted, source };
+                        |source| Error::Listen { door, address: wanted, source };
                     doors.insert(door, door.open(wanted).map_err(listen)?);
                     warn!(
                         address = %wanted,

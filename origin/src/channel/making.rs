@@ -236,6 +236,27 @@ mod tests {
     }
 
     #[test]
+    fn what_makes_segments_and_rungs_others_begins_a_new_window() {
+        let (mut config, rate) = (config(), FrameRate::new(30, 1));
+        config.fps = Some(rate);
+        let made = Making::decide(&config, &Recovered::default(), FULL_HD, rate);
+        let format = stored(&config, &made, None).format.unwrap();
+        let anew = |change: fn(&mut config::Channel)| {
+            let mut changed = config.clone();
+            change(&mut changed);
+            crate::channel::begins_anew(&changed, format.clone())
+        };
+        assert!(!anew(|_| ()));
+        assert!(!anew(|config| config.window = Span::millis(20_000)));
+        assert!(!anew(|config| config.fps = None), "the rate is kept");
+        assert!(anew(|config| config.fps = Some(FrameRate::new(25, 1))));
+        assert!(anew(|config| config.segment = Span::millis(4_000)));
+        assert!(anew(|config| config.part = Span::millis(400)));
+        assert!(anew(|config| drop(config.ladder.pop())));
+        assert!(anew(|config| config.pass_through = true));
+    }
+
+    #[test]
     fn numbers_go_on_while_the_segments_keep_their_length() {
         let (mut config, rate) = (config(), FrameRate::new(30, 1));
         let first = Making::decide(&config, &Recovered::default(), FULL_HD, rate);

@@ -306,6 +306,10 @@ async fn numbers_and_format_survive_a_restart() {
         assert_eq!(recovered.last_discontinuity, Some(10));
         assert_eq!(recovered.last_k, Some(11), "a segment that was begun has used its number");
         assert_eq!(recovered.format.as_ref(), Some(&format));
+        // As whoever checks a configuration beside the server reads it.
+        let root = fixture.root.path();
+        assert_eq!(stored_format(root, &Name::parse("news").unwrap()).as_ref(), Some(&format));
+        assert_eq!(stored_format(root, &Name::parse("other").unwrap()), None);
         assert_eq!(recovered.last_run.as_ref(), Some(&first_run.id));
         assert!(recovered.live, "it had not ended");
         channel.end().await;

@@ -190,7 +190,7 @@ impl Order {
         let cli::S3 { endpoint, region, path_style } = what.s3;
         let out = match what.out {
             cli::Out::S3 { bucket, prefix } => {
-                let path_style = path_style.unwrap_or(endpoint.is_some());
+                let path_style = path_style.unwrap_or_else(|| endpoint.is_some());
                 Target::S3(S3 { bucket, prefix, endpoint, region, path_style })
             }
             cli::Out::Folder(_) if endpoint.is_some() => {

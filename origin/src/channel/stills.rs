@@ -76,7 +76,7 @@ struct Order {
 }
 
 impl Stills {
-    /// Both ends; nothing is made before [`Desk::run`].
+    /// Both ends; nothing is made before the desk runs.
     pub fn new() -> (Arc<Self>, Desk) {
         let (orders, desk) = mpsc::channel(WAITING);
         let weigh = |name: &String, still: &Bytes| {

@@ -88,7 +88,8 @@ const LIBRARIES = {
       back: (seconds) => player.seekToPresentationTime(video.currentTime - seconds),
       still: (seconds) =>
         new Promise((tell) => {
-          player.provideThumbnail(video.currentTime - seconds, (still) => {
+          // Of a live channel it counts from the beginning of the window.
+          player.provideThumbnail(video.currentTime - seconds - player.getDvrWindow().start, (still) => {
             tell(still && { url: still.url, width: still.width, height: still.height });
           });
         }),

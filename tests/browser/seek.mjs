@@ -75,22 +75,25 @@ async function seek(page) {
   const before = await until("a bar and a picture", (now) => now.there && now.playing && now.shown !== null);
 
   const bar = page.locator('[data-part="seek"] input').first();
-  const { x, y, width, height } = await bar.boundingBox();
-  const at = (share) => [x + width * share, y + height / 2];
-  await page.mouse.move(...at(Number(options.place)));
+  // What is said beside it makes it longer and shorter.
+  const at = async (share) => {
+    const { x, y, width, height } = await bar.boundingBox();
+    return [x + width * share, y + height / 2];
+  };
+  await page.mouse.move(...(await at(Number(options.place))));
   const pointed = await until("a still", (now) => now.preview !== null && now.still !== null);
   // When what is pointed at was made: the element's times have one date.
   const zero = pointed.shown - pointed.time * 1000;
   const wanted = zero + (pointed.start + Number(options.place) * (pointed.end - pointed.start)) * 1000;
 
-  await page.mouse.click(...at(Number(options.place)));
+  await page.mouse.click(...(await at(Number(options.place))));
   // The pointer has gone, and with it what it showed.
-  await page.mouse.move(x + width / 2, 0);
+  await page.mouse.move(0, 0);
   const back = await until("a picture from then", (now) => now.playing && now.words !== "Live" && now.time > now.start);
   const later = await until("it plays on", (now) => now.time > back.time + 1);
 
-  await page.mouse.click(...at(0.999));
-  await page.mouse.move(x + width / 2, 0);
+  await page.mouse.click(...(await at(0.99)));
+  await page.mouse.move(0, 0);
   const live = await until("the live edge", (now) => now.playing && now.words === "Live");
   const on = await until("it plays on at the edge", (now) => now.time > live.time + 1);
   return { before, pointed, wanted, back, later, live: on, consoleErrors };

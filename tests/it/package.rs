@@ -198,9 +198,9 @@ fn a_file_is_packaged_into_a_bucket_and_what_that_has_is_not_sent_again() -> Res
 
     // It goes on, though the store fails now and then.
     let before = front.asked().len();
-    front.does(|asked| match asked.number % 5 {
-        3 => Fault::Answer(500, "InternalError"),
-        _ => Fault::None,
+    front.does(|asked| match asked.target.contains(".m4s") && asked.number.is_multiple_of(3) {
+        true => Fault::Answer(500, "InternalError"),
+        false => Fault::None,
     });
     let mut second = into_bucket(&input, &store, &endpoint, BUCKET)?;
     let output = process::run("package", &mut second, SOON)?;

@@ -3,7 +3,7 @@
 //! them, as the key frames' are, and for the same reason.
 //!
 //! The property that says what an image is made of is essential: a player that does not know it passes the set
-//! over.
+//! over. It stands where the guidelines have it, in the representation, and in the set too, for who looks there.
 
 use dash_mpd_core::{AdaptationSet, EssentialProperty, Representation, SegmentTemplate};
 
@@ -23,14 +23,15 @@ pub(super) fn set(template: &Template<'_>) -> Option<AdaptationSet> {
     let grid = template.grid;
     let scale = u64::from(grid.video_scale().get());
     let bandwidth = (u64::from(still_bits(size)) * scale).div_ceil(grid.segment_ticks.max(1));
+    let tiles = vec![EssentialProperty {
+        schemeIdUri: TILES.into(),
+        value: Some(LAYOUT.into()),
+        ..EssentialProperty::default()
+    }];
     Some(AdaptationSet {
         mimeType: Some("image/jpeg".into()),
         Role: Vec::new(),
-        essential_property: vec![EssentialProperty {
-            schemeIdUri: TILES.into(),
-            value: Some(LAYOUT.into()),
-            ..EssentialProperty::default()
-        }],
+        essential_property: tiles.clone(),
         SegmentTemplate: Some(SegmentTemplate {
             media: Some(format!("{}{}/$RepresentationID$/$Number$.jpg", template.base, run.id)),
             initialization: None,
@@ -41,6 +42,7 @@ pub(super) fn set(template: &Template<'_>) -> Option<AdaptationSet> {
             bandwidth: Some(bandwidth),
             width: Some(size.0.into()),
             height: Some(size.1.into()),
+            essential_property: tiles,
             ..Representation::default()
         }],
         ..period::set(IMAGES, "image", run)

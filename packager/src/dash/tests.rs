@@ -216,6 +216,8 @@ fn stills_have_the_numbers_and_times_of_the_pictures_and_no_init_segment() {
             assert_eq!(property.value.as_deref(), Some("1x1"));
             let [still] = &stills.representations[..] else { panic!("{stills:?}") };
             assert_eq!(still.id.as_deref(), Some("360p.stills"));
+            // shaka-player looks there alone.
+            assert_eq!(still.essential_property, stills.essential_property);
             assert_eq!((still.width, still.height), (Some(320), Some(180)));
             let (of, like) = (stills.SegmentTemplate.as_ref(), pictures.SegmentTemplate.as_ref());
             let (of, like) = (of.unwrap(), like.unwrap());

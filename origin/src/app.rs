@@ -41,7 +41,7 @@ use crate::channel::stills::Stills;
 use crate::channel::{self, Channel, Channels};
 use crate::clock::{Ahead, Clock, SystemClock};
 use crate::config::{self, Config};
-use crate::guardian::Legacy;
+use crate::legacy::Legacy;
 use crate::signals::{self, Terminal, Wish};
 use crate::sockets::{self, Door, Sockets};
 use crate::store::{self, ChannelStore, Store};

@@ -32,11 +32,9 @@ use crate::backoff::Backoff;
 use crate::cli;
 use crate::config::Config;
 use crate::crash;
+use crate::legacy::Legacy;
 use crate::signals::{self, Signals, Terminal, Wish};
 use crate::sockets::{self, Sockets};
-
-mod legacy;
-pub use legacy::Legacy;
 
 /// The longest pause before a server is started again: stock players wait 9 s for a playlist.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);

@@ -26,6 +26,7 @@ mod crash;
 pub mod cue;
 pub mod guardian;
 pub mod http;
+pub mod legacy;
 pub mod network;
 pub mod package;
 pub mod signals;

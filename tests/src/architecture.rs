@@ -30,7 +30,8 @@ const MANIFEST_MAY_NAME: &[&str] = &["time", "media", "grid", "codec", "timeline
 /// Modules of `origin` and the modules of `origin` each may name.
 const ORIGIN_MAY_NAME: &[(&str, &[&str])] = &[
     ("admission", &[]),
-    ("guardian", &["backoff", "cli", "config", "crash", "signals", "sockets"]),
+    ("guardian", &["backoff", "cli", "config", "crash", "legacy", "signals", "sockets"]),
+    ("legacy", &[]),
     (
         "app",
         &[
@@ -43,6 +44,7 @@ const ORIGIN_MAY_NAME: &[(&str, &[&str])] = &[
             "clock",
             "config",
             "http",
+            "legacy",
             "signals",
             "sockets",
             "store",

@@ -32,7 +32,7 @@ impl Legacy {
     ///
     /// # Errors
     /// The system gives no memory for it.
-    pub(super) fn new() -> io::Result<Self> {
+    pub fn new() -> io::Result<Self> {
         Ok(Self(File::from(memfd_create(NAME, MemfdFlags::CLOEXEC)?)))
     }
 
@@ -40,7 +40,7 @@ impl Legacy {
     ///
     /// # Errors
     /// Descriptors have run out.
-    pub(super) fn to_hand(&self) -> io::Result<Stdio> {
+    pub fn to_hand(&self) -> io::Result<Stdio> {
         self.0.try_clone().map(Stdio::from)
     }
 

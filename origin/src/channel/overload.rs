@@ -1,8 +1,12 @@
-//! Which rungs of a ladder are on while the machine can't keep up with all of them.
+//! Which rungs of a ladder are on while the machine can't keep up with all of them, and whether it has room for
+//! previews beside them.
 //!
 //! ```text
-//! report of the worker (about once a second) ─► Pressure ─► hysteresis ─► rungs off, rungs on
+//! report of the worker (about once a second) ─► Pressure ─► hysteresis ─► previews and rungs off, and on
 //! ```
+//! Previews go first: those who watch one have the playlists, where a rung that goes takes its viewers' picture
+//! away. Only if that was not enough, if it is very bad or nobody watches one, a rung goes.
+//!
 //! A rung costs what its pictures cost, so the dearest goes first and comes back last; the cheapest
 //! and the sound are never off. Switching off is quick, because viewers freeze meanwhile; switching
 //! on is slow, because every change makes players switch. A rung that did not last is given longer
@@ -57,6 +61,8 @@ pub(crate) struct Load {
     pub(crate) rungs: Vec<RungLoad>,
     /// Media made per second of real time, in percent.
     pub(crate) speed_percent: u32,
+    /// Whether anybody watches a preview.
+    pub(crate) previewed: bool,
 }
 
 /// How much too much it is.
@@ -75,6 +81,10 @@ pub(crate) enum Change {
     Off(Vec<usize>),
     /// This one comes back.
     On(usize),
+    /// Previews end, and the rungs stay as they are.
+    Shed,
+    /// There is room for previews again.
+    Admit,
 }
 
 /// A ladder under load.
@@ -84,6 +94,8 @@ pub(crate) struct Overload {
     by_cost: Vec<usize>,
     /// How many of them are on, from the cheapest; at least one.
     on: usize,
+    /// Whether there is no room for previews.
+    shed: bool,
     /// Nothing goes off before.
     settled_at: Instant,
     last_report: Option<Instant>,
@@ -91,6 +103,7 @@ pub(crate) struct Overload {
     severe_since: Option<Instant>,
     calm_since: Option<Instant>,
     returned_at: Option<Instant>,
+    admitted_at: Option<Instant>,
     up_after: Duration,
 }
 
@@ -104,12 +117,14 @@ impl Overload {
         Self {
             on: by_cost.len(),
             by_cost,
+            shed: false,
             settled_at: now + SETTLE,
             last_report: None,
             high_since: None,
             severe_since: None,
             calm_since: None,
             returned_at: None,
+            admitted_at: None,
             up_after: UP_AFTER,
         }
     }
@@ -117,6 +132,7 @@ impl Overload {
     /// Leaves the cheapest rung on only, for a machine that is nearly used up; the others come back
     /// as it bears them. Gives the rungs that go.
     pub(crate) fn reduce(&mut self) -> Vec<usize> {
+        self.shed = true;
         self.keep(1)
     }
 
@@ -129,6 +145,11 @@ impl Overload {
     /// Whether every rung is on.
     pub(crate) fn is_whole(&self) -> bool {
         self.on == self.by_cost.len()
+    }
+
+    /// Whether there is no room for previews.
+    pub(crate) fn sheds(&self) -> bool {
+        self.shed
     }
 
     /// Whether a rung is on.
@@ -158,19 +179,31 @@ impl Overload {
             (false, true) => self.on.saturating_sub(1).max(1),
             (false, false) => self.on,
         };
-        if keep < self.on {
-            let relapse = self.returned_at.is_some_and(|at| now.duration_since(at) < RELAPSE);
+        let enough = severe < DOWN_AFTER || keep == self.on;
+        let shed = high >= DOWN_AFTER && load.previewed && !self.shed && enough;
+        if shed || keep < self.on {
+            let back = if shed { self.admitted_at } else { self.returned_at };
+            let relapse = back.is_some_and(|at| now.duration_since(at) < RELAPSE);
             self.up_after = if relapse { (self.up_after * 2).min(UP_AFTER_MOST) } else { UP_AFTER };
             self.forget();
-            return Some(Change::Off(self.keep(keep)));
+            self.shed = true;
+            return Some(if shed { Change::Shed } else { Change::Off(self.keep(keep)) });
         }
-        if calm >= self.up_after
-            && let Some(&rung) = self.by_cost.get(self.on)
-        {
-            self.on += 1;
-            self.returned_at = Some(now);
+        if calm >= self.up_after {
+            let change = match self.by_cost.get(self.on) {
+                Some(&rung) => Change::On(rung),
+                None if self.shed => Change::Admit,
+                None => return None,
+            };
+            if self.on < self.by_cost.len() {
+                self.on += 1;
+                self.returned_at = Some(now);
+            } else {
+                self.shed = false;
+                self.admitted_at = Some(now);
+            }
             self.forget();
-            return Some(Change::On(rung));
+            return Some(change);
         }
         None
     }

@@ -395,6 +395,7 @@ impl Task {
         if admission.admitted(&config.name) == Some(Admitted::Reduced) {
             overload.reduce();
         }
+        self.context.preview.set_shed(overload.sheds());
         self.overload = Some(overload);
         self.making = Some((making, packaging));
     }

@@ -7,7 +7,7 @@ const COSTS: [u64; 3] = [27_648_000, 12_297_600, 6_912_000];
 
 fn load(lag_ms: u64, frozen_percent: u32) -> Load {
     let rung = RungLoad { lag: Duration::from_millis(lag_ms), frozen_percent };
-    Load { rungs: vec![rung; COSTS.len()], speed_percent: 100 }
+    Load { rungs: vec![rung; COSTS.len()], speed_percent: 100, previewed: false }
 }
 
 /// A ladder that has settled, and its clock.
@@ -44,6 +44,41 @@ fn the_dearest_rung_goes_first_and_the_cheapest_stays() {
     let changes = bench.run(60, &load(1_600, 0));
     assert_eq!(changes, [(1, Change::Off(vec![0])), (3, Change::Off(vec![1]))]);
     assert_eq!(bench.on(), [false, false, true]);
+}
+
+#[test]
+fn previews_go_before_any_rung_and_come_back_after_all() {
+    let mut bench = Bench::new();
+    let watched = |lag| Load { previewed: true, ..load(lag, 0) };
+    // Shedding them was enough.
+    assert_eq!(bench.run(2, &watched(1_600)), [(1, Change::Shed)]);
+    assert!(bench.overload.sheds() && bench.on() == [true; 3]);
+    assert_eq!(bench.run(31, &load(0, 0)), [(30, Change::Admit)]);
+    assert!(!bench.overload.sheds());
+    // It was not.
+    let mut bench = Bench::new();
+    let changes = bench.run(4, &watched(1_600));
+    assert_eq!(changes, [(1, Change::Shed), (3, Change::Off(vec![0]))]);
+    let changes = bench.run(62, &load(0, 0));
+    assert_eq!(changes, [(30, Change::On(0)), (61, Change::Admit)]);
+}
+
+#[test]
+fn a_severe_lag_takes_previews_and_rungs_together() {
+    let severe = Load { previewed: true, ..load(2_600, 0) };
+    let mut bench = Bench::new();
+    assert_eq!(bench.run(2, &severe), [(1, Change::Off(vec![0, 1]))]);
+    assert!(bench.overload.sheds());
+}
+
+#[test]
+fn a_ladder_of_one_has_previews_to_shed() {
+    let begin = Instant::now();
+    let mut overload = Overload::new(&[1], begin);
+    let at = begin + SETTLE;
+    let watched = Load { previewed: true, ..load(2_600, 0) };
+    assert_eq!(overload.observe(at, &watched), None);
+    assert_eq!(overload.observe(at + DOWN_AFTER, &watched), Some(Change::Shed));
 }
 
 #[test]
@@ -94,7 +129,7 @@ fn rungs_return_one_by_one_after_thirty_calm_seconds_each() {
     let mut bench = Bench::new();
     bench.run(2, &load(3_000, 0));
     let changes = bench.run(120, &load(100, 0));
-    assert_eq!(changes, [(30, Change::On(1)), (61, Change::On(0))]);
+    assert_eq!(changes, [(30, Change::On(1)), (61, Change::On(0)), (92, Change::Admit)]);
     assert_eq!(bench.on(), [true; 3]);
 }
 
@@ -182,7 +217,8 @@ fn a_ladder_of_one_or_none_never_changes() {
         assert!(overload.reduce().is_empty());
         for second in 0..100 {
             let at = begin + Duration::from_secs(second);
-            assert_eq!(overload.observe(at, &load(60_000, 100)), None);
+            let change = overload.observe(at, &load(60_000, 100));
+            assert!(matches!(change, None | Some(Change::Admit)), "{change:?}");
         }
         assert_eq!(overload.is_on(0), costs.len() == 1);
     }
@@ -196,7 +232,11 @@ fn reports() -> impl Strategy<Value = Vec<(u64, Load)>> {
         frozen_percent,
     });
     let load = (proptest::collection::vec(one, 0..5), prop_oneof![Just(100u32), 0u32..150])
-        .prop_map(|(rungs, speed_percent)| Load { rungs, speed_percent });
+        .prop_map(|(rungs, speed_percent)| Load {
+            rungs,
+            speed_percent,
+            previewed: speed_percent % 2 == 1,
+        });
     // Long stretches of one kind, as on a real machine.
     let stretch = (100u64..2_000, load, 1usize..60);
     proptest::collection::vec(stretch, 1..12).prop_map(|stretches| {
@@ -215,12 +255,15 @@ proptest! {
         for (wait, load) in reports {
             now += Duration::from_millis(wait);
             let before = [0, 1, 2].map(|rung| overload.is_on(rung));
+            let shed = overload.sheds();
             let change = overload.observe(now, &load);
             let after = [0, 1, 2].map(|rung| overload.is_on(rung));
             prop_assert!(after[2]);
             // Those that are on are the cheapest ones.
             prop_assert!(after.windows(2).all(|pair| pair[0] <= pair[1]));
-            prop_assert_eq!(change.is_some(), before != after);
+            prop_assert_eq!(change.is_some(), before != after || shed != overload.sheds());
+            // There is no room for previews while a rung is off.
+            prop_assert!(overload.sheds() || overload.is_whole());
             if change.is_some() {
                 if let Some(last) = last_change {
                     prop_assert!(now - last >= DOWN_AFTER);

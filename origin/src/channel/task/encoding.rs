@@ -124,10 +124,11 @@ impl Task {
             let cpu = Duration::from_millis(stats.cpu_ms.saturating_sub(before.cpu_ms));
             self.context.admission.report(making.work(), cpu, elapsed);
         }
-        if let Some(change) = self.overload.as_mut().and_then(|o| o.observe(now(), &load(&stats))) {
+        let load = load(&stats, self.context.preview.viewers() > 0);
+        if let Some(change) = self.overload.as_mut().and_then(|o| o.observe(now(), &load)) {
             info!(channel = %self.context.config.name, ?change, "the machine's load");
-            let whole = self.overload.as_ref().is_none_or(Overload::is_whole);
-            self.context.preview.set_shed(!whole);
+            let shed = self.overload.as_ref().is_some_and(Overload::sheds);
+            self.context.preview.set_shed(shed);
             self.set_rungs();
         }
         let jumps = stats.jumps.saturating_sub(before.jumps);
@@ -319,11 +320,11 @@ fn kept_up(before: &Stats, now: &Stats) -> bool {
     real_time && whole && now.decoded > before.decoded && before.cpu_ms > 0
 }
 
-/// What a worker says of its load.
-fn load(stats: &Stats) -> Load {
+/// What a worker says of its load, beside previews that are watched or not.
+fn load(stats: &Stats, previewed: bool) -> Load {
     let rungs = stats.rungs.iter().map(|rung| RungLoad {
         lag: Duration::from_millis(rung.lag_ms.into()),
         frozen_percent: rung.frozen_percent,
     });
-    Load { rungs: rungs.collect(), speed_percent: stats.speed_percent }
+    Load { rungs: rungs.collect(), speed_percent: stats.speed_percent, previewed }
 }

@@ -97,8 +97,9 @@ pub struct Track {
 struct Group {
     pictures: Vec<Arc<Picture>>,
     bytes: usize,
-    /// The latest time shown so far.
+    /// The latest time shown so far, and that of the last one decoded.
     latest: i64,
+    decoded: i64,
 }
 
 /// A place among a track's viewers.
@@ -121,6 +122,15 @@ impl Track {
             group: Mutex::default(),
             feed: broadcast::Sender::new(LAG),
         })
+    }
+
+    /// One of a codec, for tests of who chooses between tracks.
+    #[cfg(test)]
+    pub(crate) fn of(name: &str, codec: VideoCodec) -> Arc<Self> {
+        let (record, codec_string) = (Bytes::from_static(&[1]), String::new());
+        let config =
+            VideoConfig { codec, record, codec_string, width: 128, height: 96, rate: None };
+        Self::new(name.to_owned(), config, None)
     }
 
     /// Whether its pictures are shown in another order than they are coded in, which browsers do not bear: a
@@ -155,10 +165,13 @@ impl Track {
         let mut group = lock(&self.group);
         if sync {
             *group = Group { latest: pts, ..Group::default() };
+        } else if dts < group.decoded {
+            // The source's clock has begun anew, which is no order.
+            group.latest = pts;
         } else if pts < group.latest {
             self.reordered.store(true, Ordering::Relaxed);
         }
-        group.latest = group.latest.max(pts);
+        (group.latest, group.decoded) = (group.latest.max(pts), dts);
         let key = sync.then(|| Arc::clone(&self.config));
         group.bytes = group.bytes.saturating_add(data.len());
         let picture = Arc::new(Picture { pts, dts, key, data, payloads: OnceLock::new() });
@@ -416,10 +429,13 @@ mod tests {
     }
 
     fn source(preview: &Preview, ms: i64, sync: bool) {
-        let at = Timestamp::new(ms, Timescale::MILLIS);
+        decoded_at(preview, ms, ms, sync);
+    }
+
+    fn decoded_at(preview: &Preview, dts: i64, pts: i64, sync: bool) {
+        let [dts, pts] = [dts, pts].map(|ms| Timestamp::new(ms, Timescale::MILLIS));
         let received = std::time::Instant::now();
-        let sample =
-            SourceSample { dts: at, pts: at, sync, data: Bytes::from_static(b"p"), received };
+        let sample = SourceSample { dts, pts, sync, data: Bytes::from_static(b"p"), received };
         preview.passed(&Unit::Video(sample));
     }
 
@@ -465,9 +481,19 @@ mod tests {
             source(&preview, ms, sync);
         }
         assert!(track.is_showable() && !*preview.unshowable.borrow());
-        source(&preview, 160, false);
-        source(&preview, 120, false);
+        decoded_at(&preview, 100, 160, false);
+        decoded_at(&preview, 120, 120, false);
         assert!(!track.is_showable() && *preview.unshowable.borrow());
+    }
+
+    #[test]
+    fn a_clock_that_jumps_back_is_no_other_order() {
+        let preview = Preview::default();
+        preview.passed(&Unit::VideoConfig(config(128)));
+        for (ms, sync) in [(90_000, true), (90_040, false), (0, false), (40, false)] {
+            source(&preview, ms, sync);
+        }
+        assert!(preview.tracks().borrow()[0].is_showable());
     }
 
     #[test]

@@ -106,7 +106,9 @@ async fn serve(context: &Context) {
     let mut worker: Option<Worker> = None;
     let mut backoff = Backoff::up_to(LONGEST_PAUSE);
     let mut start_at = Some(Instant::now());
-    let mut leave_at = None;
+    // Whoever had it begin may have left by now.
+    let nobody = *viewers.borrow_and_update() == 0;
+    let mut leave_at = nobody.then(|| Instant::now() + LINGER);
     loop {
         tokio::select! {
             biased;

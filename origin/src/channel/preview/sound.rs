@@ -68,7 +68,9 @@ async fn serve(context: &Context) {
     let mut worker: Option<Worker> = None;
     let mut backoff = Backoff::up_to(LONGEST_PAUSE);
     let mut not_before = Instant::now();
-    let mut leave_at = None;
+    // Whoever had it begin may have left by now.
+    let nobody = *viewers.borrow_and_update() == 0;
+    let mut leave_at = nobody.then(|| Instant::now() + LINGER);
     loop {
         tokio::select! {
             biased;
@@ -151,5 +153,18 @@ async fn next_output(worker: &mut Option<Worker>) -> Option<Output> {
     match worker {
         Some(worker) => worker.outputs.recv().await,
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn who_left_at_once_leaves_nothing_running() {
+        let context =
+            Context { preview: Arc::default(), channel: "a".to_owned(), program: PathBuf::new() };
+        let ends = tokio::time::timeout(2 * LINGER, serve(&context)).await;
+        assert!(ends.is_ok(), "it waits for a viewer who is gone to go");
     }
 }

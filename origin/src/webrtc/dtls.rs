@@ -6,7 +6,8 @@
 //! ```
 //! The certificate is made when the server starts and never leaves memory: who comes back after a restart
 //! negotiates anew anyway. The peer's certificate has to be the one that its offer named; nothing else of it
-//! matters. There are no data channels: what comes encrypted behind the handshake is thrown away.
+//! matters. There are no data channels: what comes encrypted behind the handshake is thrown away. How many
+//! datagrams are read at all is bounded, since pieces of messages that are never whole are kept.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -28,6 +29,8 @@ use sha2::{Digest as _, Sha256};
 const FLIGHT_INTERVAL: Duration = Duration::from_millis(200);
 /// Bytes of a handshake's datagram.
 const MTU: usize = 1_200;
+/// Datagrams that are read of one peer: a handshake has ten, and as many again for each time that all are lost.
+const MAX_DATAGRAMS: u32 = 128;
 /// The one peer of a session, whatever its address is at the moment: that it is the right one is ICE's to
 /// say, and it may change.
 const PEER: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9);
@@ -132,6 +135,8 @@ pub(super) struct Keys {
 pub(super) struct Handshake {
     endpoint: Endpoint,
     done: bool,
+    /// Datagrams that were read.
+    read: u32,
 }
 
 impl std::fmt::Debug for Handshake {
@@ -148,15 +153,19 @@ impl Handshake {
     pub(super) fn new(identity: &Identity, peer: Fingerprint) -> Result<Self, Error> {
         let config = identity.config(peer)?;
         let endpoint = Endpoint::new(PEER, TransportProtocol::UDP, Some(config));
-        Ok(Self { endpoint, done: false })
+        Ok(Self { endpoint, done: false, read: 0 })
     }
 
-    /// Reads a datagram; gives the keys when they are there.
+    /// Reads a datagram, unless too many came; gives the keys when they are there.
     ///
     /// # Errors
     /// [`Error::Closed`] and [`Error::Profile`] end the session. A datagram that makes no sense does not:
     /// anybody could have sent it.
     pub(super) fn read(&mut self, now: Instant, datagram: &[u8]) -> Result<Option<Keys>, Error> {
+        if self.read >= MAX_DATAGRAMS {
+            return Ok(None);
+        }
+        self.read = self.read.saturating_add(1);
         let events = self.endpoint.read(now, PEER, None, BytesMut::from(datagram));
         let events = match events {
             Ok(events) => events,
@@ -220,5 +229,28 @@ impl Handshake {
     /// Tells the peer that the session ends.
     pub(super) fn close(&mut self, now: Instant) {
         self.endpoint.stop(now, PEER);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_that_never_become_a_message_are_not_kept_without_end() {
+        let mut handshake = Handshake::new(&Identity::new().unwrap(), [0; 32]).unwrap();
+        // A record of handshake whose pieces are empty: they count for nothing in the library's own bound.
+        let mut datagram = vec![22, 254, 253, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        for sequence in 1..=100u16 {
+            datagram.extend([1, 0, 0, 9]);
+            datagram.extend(sequence.to_be_bytes());
+            datagram.extend([0; 6]);
+        }
+        let length = u16::try_from(datagram.len() - 13).unwrap();
+        datagram.splice(11..13, length.to_be_bytes());
+        for _ in 0..10 * MAX_DATAGRAMS {
+            let _ = handshake.read(Instant::now(), &datagram);
+        }
+        assert_eq!(handshake.read, MAX_DATAGRAMS);
     }
 }

@@ -15,7 +15,7 @@ use packager::media::VideoCodec;
 
 use crate::channel::preview::Picture;
 
-/// Bytes of a payload: with headers of IPv6, UDP, RTP, RTX and SRTP it stays below 1280, what every way
+/// Bytes of a payload: with headers of IPv6, UDP, RTP, an extension, RTX and SRTP it stays below 1280, what every way
 /// bears (RFC 8200 §5).
 pub(super) const MAX_PAYLOAD: usize = 1_180;
 /// Ticks per second of pictures' times.
@@ -93,17 +93,30 @@ pub(super) struct Header {
     pub(super) sequence: u16,
     pub(super) timestamp: u32,
     pub(super) ssrc: u32,
+    /// The number of the header extension by which a picture is to be shown as soon as it can be.
+    pub(super) at_once: Option<u8>,
 }
+
+/// That extension: the least and the most that the receiver may hold pictures back for, 12 bits each, in
+/// hundredths of a second. A least of nought has browsers show what is decoded without a plan.
+pub(super) const PLAYOUT_DELAY: &str = "http://www.webrtc.org/experiments/rtp-hdrext/playout-delay";
+const AT_ONCE: [u8; 3] = [0, 0, 40];
 
 /// Writes a packet; `original` is the sequence number that one of a retransmission stream stands for
 /// (RFC 4588 §4).
 pub(super) fn write(into: &mut BytesMut, header: Header, original: Option<u16>, payload: &[u8]) {
     into.clear();
-    into.put_u8(0x80);
+    into.put_u8(if header.at_once.is_some() { 0x90 } else { 0x80 });
     into.put_u8(u8::from(header.marker) << 7 | header.payload_type & 0x7f);
     into.put_u16(header.sequence);
     into.put_u32(header.timestamp);
     into.put_u32(header.ssrc);
+    if let Some(number) = header.at_once {
+        // One word, of elements with a header of one byte (RFC 8285 §4.2).
+        into.put_u32(0xbede_0001);
+        into.put_u8(number << 4 | 2);
+        into.put_slice(&AT_ONCE);
+    }
     if let Some(original) = original {
         into.put_u16(original);
     }

@@ -2,7 +2,8 @@
 //! parameter sets apart, as every source of a channel hands them over.
 //!
 //! A gap breaks the picture that it is in and those that follow up to the next key frame; nothing else does. A
-//! packet that makes no sense is such a gap and never the end of a session.
+//! packet that makes no sense is such a gap and never the end of a session. Where a gap ends, a picture begins only
+//! if what comes is its beginning: else its first slices may be among what was lost.
 
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
@@ -45,6 +46,8 @@ pub(super) struct Pictures {
     fragment: Option<usize>,
     /// The picture under way is not whole.
     damaged: bool,
+    /// Packets are missing right before the next one.
+    gap: bool,
     /// Nothing is of use before the next key frame.
     broken: bool,
     sps: Option<Bytes>,
@@ -55,12 +58,13 @@ pub(super) struct Pictures {
 
 impl Pictures {
     pub(super) fn new() -> Self {
-        Self { broken: true, ..Self::default() }
+        Self { gap: true, broken: true, ..Self::default() }
     }
 
     /// Packets are missing.
     pub(super) fn lose(&mut self) {
         self.damaged = true;
+        self.gap = true;
         self.broken = true;
     }
 
@@ -71,6 +75,10 @@ impl Pictures {
 
     /// The next packet; gives the picture that it ends, or that ended before it.
     pub(super) fn take(&mut self, packet: &Packet) -> Option<Whole> {
+        // It only fills the line.
+        if packet.payload.is_empty() {
+            return None;
+        }
         let before = match self.timestamp {
             // The last packet of the one before bore no marker, or was lost.
             Some(timestamp) if timestamp != packet.timestamp => self.finish(),
@@ -78,10 +86,11 @@ impl Pictures {
         };
         if self.timestamp != Some(packet.timestamp) {
             self.timestamp = Some(packet.timestamp);
-            self.damaged = false;
+            self.damaged = self.gap && !is_beginning(&packet.payload);
         }
+        self.gap = false;
         if self.read(&packet.payload).is_none() {
-            self.lose();
+            (self.damaged, self.broken) = (true, true);
         }
         if packet.marker { before.or_else(|| self.finish()) } else { before }
     }
@@ -107,7 +116,13 @@ impl Pictures {
     }
 
     fn unit(&mut self, unit: &Bytes) -> Option<()> {
+        if self.fragment.is_some() {
+            // The one under way has no end.
+            return None;
+        }
         match *unit.first()? & 0x1f {
+            // Types of packets, of which none is within another.
+            0 | 24.. => return None,
             SPS => self.sps = Some(unit.clone()),
             // Those of another sequence are of no use with it.
             PPS if self.pps.iter().any(|known| known == unit) => {}
@@ -136,6 +151,9 @@ impl Pictures {
         }
         let (indicator, header) = (payload.get_u8(), payload.get_u8());
         if header & 0x80 != 0 {
+            if self.fragment.is_some() || !matches!(header & 0x1f, 1..=23) {
+                return None;
+            }
             self.room(payload.len())?;
             self.fragment = Some(self.data.len());
             self.sync |= header & 0x1f == IDR;
@@ -191,6 +209,27 @@ impl Pictures {
     }
 }
 
+/// Whether a packet is the beginning of a picture: what stands before the first slice, or that, whose
+/// first_mb_in_slice is nought, one bit behind its header (H.264 §7.3.3, §7.4.1.2.3).
+fn is_beginning(payload: &[u8]) -> bool {
+    let of_unit = |kind: u8, next: Option<&u8>| match kind {
+        1..=IDR => next.is_some_and(|byte| byte & 0x80 != 0),
+        6..=DELIMITER => true,
+        _ => false,
+    };
+    match payload {
+        [first, rest @ ..] if matches!(first & 0x1f, 1..=23) => of_unit(first & 0x1f, rest.first()),
+        // A length, then the unit.
+        [first, _, _, unit, rest @ ..] if first & 0x1f == STAP_A => {
+            of_unit(unit & 0x1f, rest.first())
+        }
+        [first, header, rest @ ..] if first & 0x1f == FU_A && header & 0x80 != 0 => {
+            of_unit(header & 0x1f, rest.first())
+        }
+        _ => false,
+    }
+}
+
 /// pic_parameter_set_id, as long as it is below seven: an Exp-Golomb code behind the header.
 fn pps_id(unit: &[u8]) -> u32 {
     let first = unit.get(1).copied().unwrap_or(0);
@@ -233,7 +272,7 @@ mod tests {
         let preview = Preview::default();
         preview.passed(&Unit::VideoConfig(h264::config(record).unwrap()));
         let mut data = BytesMut::new();
-        for unit in [[&[0x65][..], &[7; 4_000]].concat(), vec![0x65, 1, 2]] {
+        for unit in [[&[0x65, 0x88][..], &[7; 4_000]].concat(), vec![0x65, 1, 2]] {
             data.put_u32(u32::try_from(unit.len()).unwrap());
             data.put_slice(&unit);
         }
@@ -287,15 +326,64 @@ mod tests {
                     assert_eq!(pictures.take(packet), None, "without {missing}");
                 }
             }
-            let delta = Packet {
-                payload: Bytes::from_static(&[0x41, 1]),
-                ..packets(&payloads, 10)[0].clone()
-            };
-            assert_eq!(pictures.take(&Packet { marker: true, ..delta }), None, "without {missing}");
+            let delta = packet(10, true, &[0x41, 0x81]);
+            assert_eq!(pictures.take(&delta), None, "without {missing}");
             assert!(pictures.wants_key_frame());
             let whole = packets(&payloads, 11).iter().filter_map(|p| pictures.take(p)).count();
             assert_eq!((whole, pictures.wants_key_frame()), (1, false), "without {missing}");
         }
+    }
+
+    fn packet(timestamp: u32, marker: bool, payload: &[u8]) -> Packet {
+        let payload = Bytes::copy_from_slice(payload);
+        Packet { payload_type: 102, marker, sequence: 0, timestamp, ssrc: 7, payload }
+    }
+
+    /// A stream whose parameter sets are known, and that stands after a whole key frame.
+    fn begun() -> Pictures {
+        let (payloads, _) = payloads();
+        let mut pictures = Pictures::new();
+        let whole = packets(&payloads, 1).iter().filter_map(|p| pictures.take(p)).count();
+        assert_eq!((whole, pictures.wants_key_frame()), (1, false));
+        pictures
+    }
+
+    #[test]
+    fn a_key_frame_whose_first_slice_was_lost_is_none() {
+        let mut pictures = begun();
+        pictures.lose();
+        assert_eq!(pictures.take(&packet(2, true, &[0x65, 0x20, 2])), None);
+        assert!(pictures.wants_key_frame());
+        pictures.take(&packet(3, false, &[0x65, 0x88, 2]));
+        let whole = pictures.take(&packet(3, true, &[0x65, 0x20, 2])).unwrap();
+        assert_eq!((whole.sync, whole.data.len()), (true, 14));
+    }
+
+    #[test]
+    fn a_unit_without_an_end_breaks_its_picture() {
+        for next in [&[0x7c, 0x85, 0x88, 1][..], &[0x65, 0x88, 1], &[0x78, 0, 2, 0x65, 0x88]] {
+            let mut pictures = begun();
+            assert_eq!(pictures.take(&packet(2, false, &[0x7c, 0x85, 0x88, 1])), None);
+            assert_eq!(pictures.take(&packet(2, true, next)), None, "{next:x?}");
+            assert!(pictures.wants_key_frame());
+        }
+    }
+
+    #[test]
+    fn packets_within_packets_are_no_units() {
+        for payload in [&[0x78, 0, 2, 0x78, 0x88][..], &[0x7c, 0x9c, 0x88, 1], &[0x60, 0x88]] {
+            let mut pictures = begun();
+            assert_eq!(pictures.take(&packet(2, true, payload)), None, "{payload:x?}");
+            assert!(pictures.wants_key_frame());
+        }
+    }
+
+    #[test]
+    fn a_packet_that_only_fills_the_line_changes_nothing() {
+        let mut pictures = begun();
+        assert_eq!(pictures.take(&packet(1, false, &[])), None);
+        assert!(!pictures.wants_key_frame());
+        assert!(pictures.take(&packet(2, true, &[0x41, 0x88])).is_some());
     }
 
     proptest::proptest! {
@@ -305,8 +393,7 @@ mod tests {
         ) {
             let mut pictures = Pictures::new();
             for (payload, timestamp, marker) in payloads {
-                let payload = Bytes::from(payload);
-                let _ = pictures.take(&Packet { payload_type: 1, marker, sequence: 0, timestamp, ssrc: 1, payload });
+                let _ = pictures.take(&packet(timestamp, marker, &payload));
             }
         }
     }

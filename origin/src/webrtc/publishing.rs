@@ -89,8 +89,10 @@ impl Publishing {
                         Came::Nothing => {}
                     }
                 }
-                () = tokio::time::sleep_until(due.into()) => self.transport.pass_time().await?,
+                () = tokio::time::sleep_until(due.into()) => {}
             }
+            // Whatever came: nobody puts off the end of a session by sending more.
+            self.transport.pass_time().await?;
             if let Some(publication) = &publication {
                 self.pass_time(&mut units).await;
                 for unit in units.drain(..) {
@@ -119,7 +121,7 @@ impl Publishing {
     }
 
     fn take_media(&mut self, packet: &Bytes, units: &mut Vec<Unit>) {
-        // Read before it is proved to be the peer's, so that no stranger's stream takes up room.
+        // What was not agreed on is not worth opening.
         let Some(header) = Packet::read(packet.clone()) else { return };
         if !self.publisher.expects(header.payload_type, header.ssrc) {
             return;

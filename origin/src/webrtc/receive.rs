@@ -24,6 +24,8 @@ const MAX_WAITING: usize = 512;
 const MAX_GAP: i64 = 256;
 /// A packet is asked for again after this. What is asked for twice over a long way is sent twice.
 const ASK_AGAIN: Duration = Duration::from_millis(50);
+/// Packets that are asked for at once, so that the question fits a datagram.
+const MAX_ASKED_AT_ONCE: usize = 256;
 /// How often it is asked for.
 const MAX_ASKED: u32 = 8;
 
@@ -209,12 +211,13 @@ impl Receiver {
     /// Numbers to be asked for now.
     pub(super) fn wanted(&mut self, now: Instant) -> Vec<u16> {
         let due = self.missing.iter_mut().filter(|(_, m)| m.ask_at <= now && m.asked < MAX_ASKED);
-        due.map(|(number, missing)| {
-            missing.ask_at = now + ASK_AGAIN;
-            missing.asked = missing.asked.saturating_add(1);
-            u16::try_from(number.rem_euclid(1 << 16)).unwrap_or(0)
-        })
-        .collect()
+        due.take(MAX_ASKED_AT_ONCE)
+            .map(|(number, missing)| {
+                missing.ask_at = now + ASK_AGAIN;
+                missing.asked = missing.asked.saturating_add(1);
+                u16::try_from(number.rem_euclid(1 << 16)).unwrap_or(0)
+            })
+            .collect()
     }
 
     /// When [`Self::ready`] or [`Self::wanted`] has something new to say though nothing comes.
@@ -313,6 +316,18 @@ mod tests {
         assert_eq!(receiver.due(), None);
         let report = receiver.report(7, later).unwrap();
         assert_eq!((report.lost, report.fraction, report.highest), (1, 64, 13));
+    }
+
+    #[test]
+    fn what_is_asked_for_at_once_fits_a_datagram() {
+        let now = Instant::now();
+        let mut receiver = Receiver::new(90_000, PATIENCE, now);
+        for sequence in (0..1_000).step_by(3) {
+            receiver.take(packet(sequence), false, now);
+        }
+        assert_eq!(receiver.wanted(now).len(), MAX_ASKED_AT_ONCE);
+        assert_eq!(receiver.wanted(now).len(), MAX_ASKED_AT_ONCE);
+        assert!(receiver.wanted(now).len() < MAX_ASKED_AT_ONCE);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! RTCP: what a peer says of the packets it was sent, and what it is told (RFC 3550 §6, RFC 4585 §6,
 //! RFC 5104 §4.3.1).
 //!
+//! What is written begins with a report and the sender's name, as every compound packet does (RFC 3550 §6.1).
 //! Reading is a pure function over a compound packet that yields the few messages that are acted upon; all
 //! else is passed over by its length, and the rest of a packet that is not whole is left out.
 
@@ -25,6 +26,9 @@ const PSFB: u8 = 206;
 const MAX_NACKS: usize = 512;
 /// Reports and messages that are read of one compound packet.
 const MAX_MESSAGES: usize = 64;
+
+/// Our name in reports, which ties our streams together; that of the answer.
+pub(super) const CNAME: &str = "headwater";
 
 /// Something a peer says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -213,17 +217,20 @@ fn write_cname(into: &mut BytesMut, ssrc: u32, cname: &str) {
 }
 
 /// Writes that streams of ours end (RFC 3550 §6.6).
-pub(super) fn write_bye(into: &mut BytesMut, ssrcs: &[u32]) {
+pub(super) fn write_bye(into: &mut BytesMut, ssrcs: &[u32], cname: &str) {
     let count = u8::try_from(ssrcs.len().min(31)).unwrap_or(0);
-    // A compound packet begins with a report.
-    head(into, 0, RR, 1);
-    into.put_u32(ssrcs.first().copied().unwrap_or(0));
+    write_receiver_report(into, ssrcs.first().copied().unwrap_or(0), &[], cname);
     head(into, count, BYE, count.into());
     ssrcs.iter().take(count.into()).for_each(|ssrc| into.put_u32(*ssrc));
 }
 
-/// Writes a receiver report of streams of the peer's.
-pub(super) fn write_receiver_report(into: &mut BytesMut, own: u32, blocks: &[Reception]) {
+/// Writes a receiver report of streams of the peer's, and our name.
+pub(super) fn write_receiver_report(
+    into: &mut BytesMut,
+    own: u32,
+    blocks: &[Reception],
+    cname: &str,
+) {
     let count = u8::try_from(blocks.len().min(31)).unwrap_or(0);
     head(into, count, RR, u16::from(count).saturating_mul(6).saturating_add(1));
     into.put_u32(own);
@@ -235,6 +242,7 @@ pub(super) fn write_receiver_report(into: &mut BytesMut, own: u32, blocks: &[Rec
         into.put_u32(block.last_sr);
         into.put_u32(block.delay);
     }
+    write_cname(into, own, cname);
 }
 
 /// Asks for a key frame (RFC 4585 §6.3.1).
@@ -287,13 +295,13 @@ mod tests {
         let mut written = BytesMut::new();
         let report =
             SenderReport { ssrc: 7, ntp: 0x0102_0304_0506_0708, rtp: 9, packets: 1, octets: 2 };
-        write_sender_report(&mut written, &report, "headwater");
+        write_sender_report(&mut written, &report, CNAME);
         let block =
             Reception { ssrc: 5, fraction: 128, lost: 3, highest: 70_000, ..Default::default() };
-        write_receiver_report(&mut written, 1, &[block]);
+        write_receiver_report(&mut written, 1, &[block], CNAME);
         write_pli(&mut written, 1, 5);
         write_nack(&mut written, 1, 5, &[65_535, 0, 15, 16, 400]);
-        write_bye(&mut written, &[7, 8]);
+        write_bye(&mut written, &[7, 8], CNAME);
         assert_eq!(written.len() % 4, 0);
         assert_eq!(
             read(&written),

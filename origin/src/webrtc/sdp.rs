@@ -11,7 +11,7 @@ use std::fmt::Write as _;
 
 mod answer;
 mod codecs;
-pub(super) use answer::{Agreed, Answer, write};
+pub(super) use answer::{Agreed, Answer, first_section, restarted, write};
 pub(super) use codecs::{Codec, choose_h264, choose_opus};
 
 /// Bytes of an offer: those of browsers with every codec have 8 KiB.
@@ -123,6 +123,8 @@ pub(super) struct Media {
     pub(super) direction: Direction,
     pub(super) formats: Vec<Format>,
     pub(super) mux: bool,
+    /// Whether control packets may come alone (RFC 5506).
+    pub(super) reduced: bool,
     /// Streams that the offerer will send.
     pub(super) ssrcs: Vec<u32>,
     /// Header extensions: their numbers and names.
@@ -216,6 +218,7 @@ impl Reading {
             direction: Direction::default(),
             formats,
             mux: false,
+            reduced: false,
             ssrcs: Vec::new(),
             extensions: Vec::new(),
         });
@@ -312,6 +315,7 @@ impl Media {
                 value.clone_into(&mut self.mid);
             }
             "rtcp-mux" => self.mux = true,
+            "rtcp-rsize" => self.reduced = true,
             "rtpmap" => {
                 let (number, name) = value.split_once(' ').ok_or("that is no rtpmap")?;
                 if let Some(format) = self.format(number) {
@@ -360,6 +364,11 @@ impl Media {
         Ok(())
     }
 
+    /// The number of a header extension, if it is offered.
+    pub(super) fn extension(&self, name: &str) -> Option<u8> {
+        self.extensions.iter().find(|(_, known)| known == name).map(|(number, _)| *number)
+    }
+
     fn format(&mut self, number: &str) -> Option<&mut Format> {
         let number: u8 = number.parse().ok()?;
         self.formats.iter_mut().find(|format| format.payload_type == number)
@@ -392,12 +401,12 @@ fn print_fingerprint(bytes: &[u8]) -> String {
     text
 }
 
-/// The fragment and password that a body of type `application/trickle-ice-sdpfrag` begins a new generation
-/// with (RFC 8840 §9), if it has both; `None`: it only brings candidates.
+/// The ICE fragment and password in a body of type `application/trickle-ice-sdpfrag` (RFC 8840 §9), if it has
+/// both: those that its candidates belong to, or those of a new generation.
 ///
 /// # Errors
 /// It is no such body.
-pub(super) fn restart(text: &str) -> Result<Option<(String, String)>, Error> {
+pub(super) fn fragment(text: &str) -> Result<Option<(String, String)>, Error> {
     if text.len() > MAX_SDP {
         return Err(Error::TooMany { what: "bytes", most: MAX_SDP });
     }
@@ -425,4 +434,4 @@ pub(super) fn restart(text: &str) -> Result<Option<(String, String)>, Error> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

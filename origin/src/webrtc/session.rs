@@ -13,7 +13,7 @@ use tracing::info;
 use super::rtcp;
 use super::transport::{Came, End, Transport};
 use super::whep::{Due, Figures, Viewer, Wish};
-use crate::channel::preview::{OpusPacket, Picture, Preview, Track, Watching};
+use crate::channel::preview::{Picture, Preview, Track, Watching};
 use crate::clock::Clock;
 
 /// How long a session outlives the last track: a run that begins anew has others within a second.
@@ -121,8 +121,10 @@ impl Session {
                     Err(RecvError::Closed) => watched = None,
                 },
                 packet = opus.recv() => {
-                    if let Ok(packet) = packet {
-                        self.take_sound(&packet).await;
+                    if let Ok(packet) = packet
+                        && self.transport.is_connected()
+                    {
+                        self.viewer.take_sound(&packet, Instant::now());
                     }
                 }
                 changed = tracks.changed() => {
@@ -135,12 +137,12 @@ impl Session {
                         watched = None;
                     }
                 }
-                () = tokio::time::sleep_until(due.into()) => {
-                    self.transport.pass_time().await?;
-                    if without.is_some_and(|at| Instant::now() >= at) {
-                        return Err(End::NothingLeft);
-                    }
-                }
+                () = tokio::time::sleep_until(due.into()) => {}
+            }
+            // Whatever came: nobody puts off the end of a session by sending more.
+            self.transport.pass_time().await?;
+            if without.is_some_and(|at| Instant::now() >= at) {
+                return Err(End::NothingLeft);
             }
             self.send_due().await;
             self.show(watched.as_ref());
@@ -207,28 +209,11 @@ impl Session {
             return Err(End::Closed);
         }
         let Some(now) = watched.as_ref().filter(|_| self.wanted.is_none()) else { return Ok(()) };
-        let all = Arc::clone(&tracks.borrow());
-        let Some(at) = all.iter().position(|track| Arc::ptr_eq(track, &now.track)) else {
-            return Ok(());
-        };
-        let other = match wish {
-            Wish::Lower => at.checked_add(1),
-            Wish::Higher | Wish::Gone => at.checked_sub(1),
-        };
-        if let Some(track) = other.and_then(|at| all.get(at)) {
+        if let Some(track) = beside(&tracks.borrow(), &now.track, wish) {
             info!(channel = %self.channel, session = %self.id, track = %track.name, ?wish, "preview changed");
-            *watched = Some(self.watch(Arc::clone(track)));
+            *watched = Some(self.watch(track));
         }
         Ok(())
-    }
-
-    async fn take_sound(&mut self, packet: &OpusPacket) {
-        if self.transport.is_connected() {
-            let mut written = BytesMut::new();
-            if self.viewer.take_sound(packet, &mut written) {
-                self.send_media(&written).await;
-            }
-        }
     }
 
     async fn send_due(&mut self) {
@@ -279,6 +264,18 @@ impl Session {
     }
 }
 
+/// The next lower or higher of the tracks that browsers can show.
+fn beside(all: &[Arc<Track>], now: &Arc<Track>, wish: Wish) -> Option<Arc<Track>> {
+    let showable: Vec<_> = all.iter().filter(|track| track.is_showable()).collect();
+    let at = showable.iter().position(|track| Arc::ptr_eq(track, now))?;
+    let other = match wish {
+        Wish::Lower => at.checked_add(1),
+        Wish::Higher => at.checked_sub(1),
+        Wish::Gone => None,
+    };
+    other.and_then(|at| showable.get(at)).map(|track| Arc::clone(track))
+}
+
 /// Resolves when there is no room for viewers any more.
 async fn is_shed(shed: &mut watch::Receiver<bool>) {
     if shed.wait_for(|shed| *shed).await.is_err() {
@@ -291,5 +288,27 @@ async fn next_picture(watched: &mut Option<Watched>) -> Result<Arc<Picture>, Rec
     match watched {
         Some(watched) => watched.feed.recv().await,
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::indexing_slicing, reason = "a panic here is a failed test")]
+mod tests {
+    use packager::media::VideoCodec;
+
+    use super::*;
+
+    #[test]
+    fn a_track_that_browsers_cannot_show_is_no_better_one() {
+        let track = |name: &str, codec| Track::of(name, codec);
+        let (h264, h265) = (VideoCodec::H264, VideoCodec::H265);
+        let beside_source = [track("source", h265), track("preview", h264)];
+        assert!(beside(&beside_source, &beside_source[1], Wish::Higher).is_none());
+        assert!(beside(&beside_source, &beside_source[1], Wish::Lower).is_none());
+        let ladder = [track("720p", h264), track("360p", h264)];
+        let name = |wish, at: usize| beside(&ladder, &ladder[at], wish).map(|t| t.name.clone());
+        assert_eq!(name(Wish::Lower, 0), Some("360p".into()));
+        assert_eq!(name(Wish::Higher, 1), Some("720p".into()));
+        assert_eq!((name(Wish::Higher, 0), name(Wish::Lower, 1)), (None, None));
     }
 }

@@ -50,6 +50,7 @@ pub(super) struct Stream {
     octets: u32,
     history: VecDeque<Sent>,
     again: Option<Again>,
+    at_once: Option<u8>,
     /// How many packets may be sent again now, as of when.
     allowance: (f64, Instant),
     resent: u64,
@@ -64,6 +65,8 @@ pub(super) struct Terms {
     pub(super) clock: u32,
     /// SSRC and payload type of what is sent again.
     pub(super) again: Option<(u32, u8)>,
+    /// The number of the header extension that key frames bear, if the receiver knows it.
+    pub(super) at_once: Option<u8>,
 }
 
 impl Stream {
@@ -85,6 +88,7 @@ impl Stream {
             octets: 0,
             history: VecDeque::new(),
             again,
+            at_once: terms.at_once,
             allowance: (RESENT_AT_ONCE, now),
             resent: 0,
             begun: false,
@@ -118,12 +122,12 @@ impl Stream {
         self.origin.wrapping_add(ticks as u32)
     }
 
-    /// Writes the next packet.
+    /// Writes the next packet, and says whether it is marked and of a key frame.
     pub(super) fn write(
         &mut self,
         into: &mut BytesMut,
         timestamp: u32,
-        marker: bool,
+        (marker, key): (bool, bool),
         payload: &Bytes,
     ) {
         let header = Header {
@@ -132,6 +136,8 @@ impl Stream {
             sequence: self.sequence,
             timestamp,
             ssrc: self.ssrc,
+            // What one says holds for those that follow.
+            at_once: self.at_once.filter(|_| key),
         };
         self.sequence = self.sequence.wrapping_add(1);
         self.begun = true;
@@ -196,9 +202,11 @@ impl Stream {
 
 #[cfg(test)]
 mod tests {
+    use super::super::receive::Packet;
     use super::*;
 
-    const TERMS: Terms = Terms { ssrc: 7, payload_type: 102, clock: 90_000, again: Some((8, 103)) };
+    const TERMS: Terms =
+        Terms { ssrc: 7, payload_type: 102, clock: 90_000, again: Some((8, 103)), at_once: None };
 
     fn stream(terms: Terms) -> (Stream, Instant) {
         let now = Instant::now();
@@ -209,7 +217,7 @@ mod tests {
         let mut packet = BytesMut::new();
         for index in 0..count {
             let payload = Bytes::from(vec![u8::try_from(index % 256).unwrap(); 4]);
-            stream.write(&mut packet, 0, true, &payload);
+            stream.write(&mut packet, 0, (true, false), &payload);
         }
         packet
     }
@@ -229,6 +237,22 @@ mod tests {
         assert!(!stream.write_again(&mut again, sequence.wrapping_add(1), now), "not sent yet");
         let later = now + RESENT_APART;
         assert!(stream.write_again(&mut again, sequence.wrapping_sub(1), later));
+    }
+
+    #[test]
+    fn key_frames_say_how_soon_they_are_shown_and_can_be_read() {
+        let now = Instant::now();
+        let mut stream = Stream::new(Terms { at_once: Some(6), ..TERMS }, [0; 8], now);
+        let (mut packet, payload) = (BytesMut::new(), Bytes::from_static(b"picture"));
+        stream.write(&mut packet, 9, (true, true), &payload);
+        assert_eq!(packet[12..20], [0xbe, 0xde, 0, 1, 6 << 4 | 2, 0, 0, 40]);
+        let read = Packet::read(packet.clone().freeze()).unwrap();
+        assert_eq!((&read.payload, read.timestamp), (&payload, stream.timestamp(0) + 9));
+        assert!(stream.write_again(&mut packet, 0, now));
+        let again = Packet::read(packet.clone().freeze()).unwrap();
+        assert_eq!(again.original(102, 7).unwrap().payload, payload);
+        stream.write(&mut packet, 10, (true, false), &payload);
+        assert_eq!(packet.len(), 12 + payload.len());
     }
 
     #[test]

@@ -6,10 +6,11 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::dtls::{self, Fingerprint, Handshake, Identity};
-use super::mux::{Link, Mux};
+use super::link::Link;
+use super::mux::Mux;
 use super::srtp::Protection;
 
-/// How long a peer may take from its offer to the end of the handshake.
+/// How long a peer may take from its offer until media can flow.
 const CONNECT_WITHIN: Duration = Duration::from_secs(15);
 /// How long a peer may be silent (RFC 7675 §5.1).
 const CONSENT: Duration = Duration::from_secs(30);
@@ -60,6 +61,7 @@ pub(super) struct Transport {
     identity: Arc<Identity>,
     handshake: Handshake,
     protection: Option<Protection>,
+    connected: bool,
     began: Instant,
     faults: u32,
 }
@@ -77,7 +79,9 @@ impl Transport {
     ) -> Result<Self, dtls::Error> {
         let handshake = Handshake::new(&identity, peer)?;
         let began = Instant::now();
-        Ok(Self { mux, link, identity, handshake, protection: None, began, faults: 0 })
+        let protection = None;
+        let (connected, faults) = (false, 0);
+        Ok(Self { mux, link, identity, handshake, protection, connected, began, faults })
     }
 
     /// A datagram of the peer's address.
@@ -93,8 +97,18 @@ impl Transport {
                 Ok(opened.map_or(Came::Nothing, |packet| Came::Control(packet.freeze())))
             }
             Some(128..=191) => Ok(Came::Media(datagram)),
-            _ => Ok(Came::Nothing),
+            // The peer's address has answered.
+            _ => Ok(self.look()),
         }
+    }
+
+    /// Media can flow when there are keys, and the peer is where it would be sent.
+    fn look(&mut self) -> Came {
+        if self.connected || self.protection.is_none() || self.link.consented().is_none() {
+            return Came::Nothing;
+        }
+        self.connected = true;
+        Came::Connected
     }
 
     async fn shake_hands(&mut self, datagram: &[u8]) -> Result<Came, End> {
@@ -102,9 +116,9 @@ impl Transport {
         self.flush().await;
         match read {
             Ok(Some(keys)) => {
-                let protection = Protection::new(&keys, self.identity.provider().as_ref());
+                let protection = Protection::new(&keys, self.identity.provider());
                 self.protection = Some(protection.map_err(|_| End::Handshake)?);
-                Ok(Came::Connected)
+                Ok(self.look())
             }
             Ok(None) => Ok(Came::Nothing),
             Err(dtls::Error::Closed) => Err(End::Closed),
@@ -125,7 +139,7 @@ impl Transport {
 
     /// Whether media can be sent.
     pub(super) fn is_connected(&self) -> bool {
-        self.protection.is_some()
+        self.connected
     }
 
     /// Both directions' keys, once they are there.
@@ -147,12 +161,15 @@ impl Transport {
         self.handshake.deadline().map_or(patience, |at| at.min(patience))
     }
 
-    /// Sends again what was not answered, and notices a peer that is gone.
+    /// Does what is due: sends again what was not answered, and notices a peer that is gone.
     ///
     /// # Errors
     /// The session is over.
     pub(super) async fn pass_time(&mut self) -> Result<(), End> {
         let now = Instant::now();
+        if now < self.due() {
+            return Ok(());
+        }
         match self.link.consented() {
             Some(heard) if self.is_connected() && now >= heard + CONSENT => {
                 return Err(End::Vanished);

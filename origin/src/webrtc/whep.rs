@@ -9,6 +9,8 @@
 //! is at the live edge, where the true times would have it play a group behind. The same is done for one that
 //! has lost the picture, so that no viewer ever makes an encoder do anything.
 //!
+//! **Sound** is sent [evenly](super::pace).
+//!
 //! **Times.** Pictures and sound are on one clock; both are moved so that the picture that was the newest when
 //! the viewer came is now. A source whose clock jumps moves that place.
 //!
@@ -20,8 +22,9 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 
+use super::pace::Pace;
 use super::packets;
-use super::rtcp::{self, Message, Reception};
+use super::rtcp::{self, CNAME, Message, Reception};
 use super::steps::Steps;
 use super::stream::Stream;
 use crate::channel::preview::{OpusPacket, Picture};
@@ -44,10 +47,10 @@ const JUMP: i64 = 2_000_000_000;
 const OPUS_NANOS: i64 = 20_000_000;
 /// Sound that is further off than this from where it would follow is put where it belongs.
 const SOUND_SLACK: i64 = 60_000_000;
+/// Packets of sound that may wait for their time.
+const MAX_SOUNDS: usize = 64;
 /// Seconds from 1900 to 1970.
 const NTP_OFFSET: u64 = 2_208_988_800;
-/// Name of the sender in reports; that of the answer.
-pub(super) const CNAME: &str = "headwater";
 
 /// How a viewer is doing.
 #[derive(Clone, Copy, Debug, Default)]
@@ -74,9 +77,20 @@ pub(super) enum Wish {
     Gone,
 }
 
-/// A packet that waits.
+/// A packet of a picture that waits.
 #[derive(Debug)]
 struct Queued {
+    timestamp: u32,
+    marker: bool,
+    /// Whether it is of a key frame.
+    key: bool,
+    payload: Bytes,
+}
+
+/// A packet of sound that waits.
+#[derive(Debug)]
+struct QueuedSound {
+    due: Instant,
     timestamp: u32,
     marker: bool,
     payload: Bytes,
@@ -91,6 +105,8 @@ pub(super) struct Viewer {
     video: Stream,
     audio: Option<Stream>,
     queue: VecDeque<Queued>,
+    sounds: VecDeque<QueuedSound>,
+    pace: Pace,
     /// When more may be sent.
     next_at: Instant,
     /// Time of the newest picture that was queued, in nanoseconds of the session.
@@ -113,6 +129,8 @@ impl Viewer {
             video,
             audio,
             queue: VecDeque::new(),
+            sounds: VecDeque::new(),
+            pace: Pace::default(),
             next_at: now,
             newest: 0,
             group_at: None,
@@ -196,6 +214,7 @@ impl Viewer {
         let packets = payloads.iter().enumerate().map(|(index, payload)| Queued {
             timestamp,
             marker: index == last,
+            key: picture.key.is_some(),
             payload: payload.clone(),
         });
         self.queue.extend(packets);
@@ -207,16 +226,26 @@ impl Viewer {
         self.broken = true;
     }
 
-    /// The next packet of sound, to be sent at once; nothing before there is a picture, which sets the clock.
-    pub(super) fn take_sound(&mut self, packet: &OpusPacket, into: &mut BytesMut) -> bool {
-        let (Some(base), Some(audio)) = (self.base, &mut self.audio) else { return false };
+    /// The next packet of sound; false before there is a picture, which sets the clock, and if it is too many.
+    pub(super) fn take_sound(&mut self, packet: &OpusPacket, now: Instant) -> bool {
+        let elapsed = self.elapsed(now);
+        let (Some(base), Some(audio)) = (self.base, &self.audio) else { return false };
+        if self.sounds.len() >= MAX_SOUNDS {
+            return false;
+        }
         let at = packet.pts.saturating_sub(base);
         let next =
             self.sound.filter(|next| at.saturating_sub(*next).saturating_abs() < SOUND_SLACK);
         let at = next.unwrap_or(at);
         self.sound = Some(at.saturating_add(OPUS_NANOS));
-        // The first packet after silence is marked (RFC 3551 §4.1).
-        audio.write(into, audio.timestamp(at), next.is_none(), &packet.data);
+        let wait = self.pace.due(at, elapsed).saturating_sub(elapsed);
+        self.sounds.push_back(QueuedSound {
+            due: now + Duration::from_nanos(u64::try_from(wait).unwrap_or(0)),
+            timestamp: audio.timestamp(at),
+            // The first packet after silence is marked (RFC 3551 §4.1).
+            marker: next.is_none(),
+            payload: packet.data.clone(),
+        });
         true
     }
 
@@ -284,10 +313,16 @@ impl Viewer {
     /// Sends what is due. The packet that is handed out is not protected yet.
     pub(super) fn send(&mut self, now: Instant, ntp: u64, mut send: impl FnMut(Due<'_>)) {
         let mut packet = BytesMut::new();
+        // Before the picture, which may take a moment.
+        while let Some(sound) = self.sounds.pop_front_if(|sound| sound.due <= now) {
+            let Some(audio) = &mut self.audio else { continue };
+            audio.write(&mut packet, sound.timestamp, (sound.marker, false), &sound.payload);
+            send(Due::Media(&packet));
+        }
         if now >= self.next_at && !self.queue.is_empty() {
             for queued in self.queue.drain(..self.queue.len().min(AT_ONCE)) {
-                let Queued { timestamp, marker, payload } = queued;
-                self.video.write(&mut packet, timestamp, marker, &payload);
+                let Queued { timestamp, marker, key, payload } = queued;
+                self.video.write(&mut packet, timestamp, (marker, key), &payload);
                 send(Due::Media(&packet));
             }
             self.next_at = now + MOMENT;
@@ -307,7 +342,9 @@ impl Viewer {
 
     /// When [`Self::send`] has something to do.
     pub(super) fn due(&self) -> Instant {
-        if self.queue.is_empty() { self.report_at } else { self.next_at.min(self.report_at) }
+        let pictures = (!self.queue.is_empty()).then_some(self.next_at);
+        let sound = self.sounds.front().map(|sound| sound.due);
+        pictures.into_iter().chain(sound).fold(self.report_at, Instant::min)
     }
 
     /// What is said when the session ends from this side.
@@ -315,7 +352,7 @@ impl Viewer {
         let mut packet = BytesMut::new();
         let streams = std::iter::once(&self.video).chain(&self.audio);
         let ssrcs: Vec<u32> = streams.map(Stream::ssrc).collect();
-        rtcp::write_bye(&mut packet, &ssrcs);
+        rtcp::write_bye(&mut packet, &ssrcs, CNAME);
         packet
     }
 

@@ -19,7 +19,7 @@ use packager::time::{Timescale, Timestamp, Unroller};
 use super::packets::{OPUS_CLOCK, VIDEO_CLOCK};
 use super::pictures::Pictures;
 use super::receive::{Packet, Ready, Receiver};
-use super::rtcp::{self, Message};
+use super::rtcp::{self, CNAME, Message};
 
 /// How long a picture's packet is waited for: it is asked for several times in that.
 const VIDEO_PATIENCE: Duration = Duration::from_millis(400);
@@ -31,6 +31,8 @@ const KEY_FRAME_EVERY: Duration = Duration::from_secs(1);
 const REPORT_EVERY: Duration = Duration::from_millis(500);
 /// A sound that is off by less stays where it is, in nanoseconds.
 const SYNC_SLACK: i64 = 15_000_000;
+/// A sound that is off by more is not: no way delays one of the two by so much, and reports may say anything.
+const MOST_SYNC: i64 = 10_000_000_000;
 /// Streams of a kind that are followed: a browser that begins anew has another.
 const MAX_STREAMS: usize = 4;
 
@@ -244,7 +246,7 @@ impl Publisher {
             return;
         };
         let off = audio.saturating_sub(video);
-        if off.saturating_abs() > SYNC_SLACK
+        if (SYNC_SLACK..=MOST_SYNC).contains(&off.saturating_abs())
             && let Some(offset) = &mut self.audio.clock.offset
         {
             *offset = offset.saturating_add(off);
@@ -263,7 +265,7 @@ impl Publisher {
         if let Some(ssrc) = self.video.ssrc {
             let wanted = self.video.receiver.wanted(now);
             if !wanted.is_empty() {
-                rtcp::write_receiver_report(&mut packet, self.ssrc, &[]);
+                rtcp::write_receiver_report(&mut packet, self.ssrc, &[], CNAME);
                 rtcp::write_nack(&mut packet, self.ssrc, ssrc, &wanted);
                 self.figures.nacks = self.figures.nacks.saturating_add(1);
             }
@@ -271,7 +273,7 @@ impl Publisher {
             if self.pictures.wants_key_frame() && !asked {
                 self.key_frame_at = Some(now);
                 if packet.is_empty() {
-                    rtcp::write_receiver_report(&mut packet, self.ssrc, &[]);
+                    rtcp::write_receiver_report(&mut packet, self.ssrc, &[], CNAME);
                 }
                 rtcp::write_pli(&mut packet, self.ssrc, ssrc);
                 self.figures.key_frames = self.figures.key_frames.saturating_add(1);
@@ -290,7 +292,7 @@ impl Publisher {
                 .collect();
             if !blocks.is_empty() {
                 packet.clear();
-                rtcp::write_receiver_report(&mut packet, self.ssrc, &blocks);
+                rtcp::write_receiver_report(&mut packet, self.ssrc, &blocks, CNAME);
                 send(&packet);
             }
         }
@@ -308,7 +310,7 @@ impl Publisher {
     /// What is said when the session ends from this side.
     pub(super) fn goodbye(&self) -> BytesMut {
         let mut packet = BytesMut::new();
-        rtcp::write_bye(&mut packet, &[self.ssrc]);
+        rtcp::write_bye(&mut packet, &[self.ssrc], CNAME);
         packet
     }
 
@@ -379,6 +381,24 @@ mod tests {
         publisher.take(sound(3, 49_920), now, &mut units);
         let again: Vec<_> = units.iter().filter_map(at).collect();
         assert!((19..=21).contains(&(again[0] - times[0])), "{again:?} after {times:?}");
+    }
+
+    #[test]
+    fn reports_that_make_no_sense_move_nothing() {
+        let now = Instant::now();
+        for wall in [0, 1 << 40, u64::MAX] {
+            let mut publisher = Publisher::new(AGREED, 1, now);
+            let mut units = Vec::new();
+            publisher.video.ssrc = Some(7);
+            publisher.video.clock.place(90_000, 0);
+            publisher.take(sound(1, 48_000), now, &mut units);
+            let video = Message::Sender { ssrc: 7, ntp: 1_000 << 32, rtp: 90_000 };
+            let audio = Message::Sender { ssrc: 5, ntp: wall, rtp: 48_000 };
+            assert!(publisher.hear(&video, now) && publisher.hear(&audio, now));
+            units.clear();
+            publisher.take(sound(2, 48_960), now, &mut units);
+            assert_eq!(units.iter().filter_map(at).collect::<Vec<_>>(), [20], "{wall}");
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 
+use super::super::packets::PLAYOUT_DELAY;
 use super::{Codec, Kind, Media, Offer, print_fingerprint};
 
 /// Of host candidates of the first component (RFC 8445 §5.1.2.1); those behind the first are liked less.
@@ -14,6 +15,8 @@ pub(in crate::webrtc) struct Agreed {
     pub(in crate::webrtc) codec: Codec,
     /// Our streams: of the media, and of what is sent again. `None`: we take media.
     pub(in crate::webrtc) sends: Option<(u32, Option<u32>)>,
+    /// The number of the header extension that has pictures shown at once.
+    pub(in crate::webrtc) at_once: Option<u8>,
     /// More parameters of the codec, `;a=b`.
     pub(in crate::webrtc) more: &'static str,
 }
@@ -54,11 +57,15 @@ pub(in crate::webrtc) fn write(offer: &Offer, answer: &Answer<'_>) -> String {
 fn write_session(text: &mut String, offer: &Offer, answer: &Answer<'_>) -> std::fmt::Result {
     write!(text, "v=0\r\no=- {} 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\n", answer.id)?;
     let sections = offer.media.iter().zip(answer.sections).filter(|(_, agreed)| agreed.is_some());
-    write!(text, "a=group:BUNDLE")?;
-    for (media, _) in sections {
-        write!(text, " {}", media.mid)?;
+    // What was not offered is not answered (RFC 9143 §7.3).
+    if !offer.bundle.is_empty() {
+        write!(text, "a=group:BUNDLE")?;
+        for (media, _) in sections {
+            write!(text, " {}", media.mid)?;
+        }
+        write!(text, "\r\n")?;
     }
-    write!(text, "\r\na=ice-lite\r\na=msid-semantic: WMS {}\r\n", answer.cname)
+    write!(text, "a=ice-lite\r\na=msid-semantic: WMS {}\r\n", answer.cname)
 }
 
 fn write_section(
@@ -68,7 +75,7 @@ fn write_section(
     answer: &Answer<'_>,
     with_candidates: bool,
 ) -> std::fmt::Result {
-    let Agreed { codec, sends, more } = agreed;
+    let Agreed { codec, sends, at_once, more } = agreed;
     let kind = match media.kind {
         Kind::Video => "video",
         Kind::Audio | Kind::Other => "audio",
@@ -77,7 +84,9 @@ fn write_section(
     if let Some(rtx) = codec.rtx {
         write!(text, " {rtx}")?;
     }
-    write!(text, "\r\nc=IN IP4 0.0.0.0\r\na=mid:{}\r\na=rtcp-mux\r\na=rtcp-rsize\r\n", media.mid)?;
+    write!(text, "\r\nc=IN IP4 0.0.0.0\r\n")?;
+    write_mid(text, media)?;
+    write!(text, "a=rtcp-mux\r\n{}", if media.reduced { "a=rtcp-rsize\r\n" } else { "" })?;
     let direction = if sends.is_some() { "sendonly" } else { "recvonly" };
     write!(text, "a={direction}\r\n")?;
     write!(text, "a=ice-ufrag:{}\r\na=ice-pwd:{}\r\n", answer.ufrag, answer.password)?;
@@ -94,6 +103,9 @@ fn write_section(
         write!(text, "a=rtpmap:{rtx} rtx/90000\r\n")?;
         write!(text, "a=fmtp:{rtx} apt={}\r\n", codec.payload_type)?;
     }
+    if let Some(number) = at_once {
+        write!(text, "a=extmap:{number} {PLAYOUT_DELAY}\r\n")?;
+    }
     if let Some((ssrc, again)) = *sends {
         let name = answer.cname;
         write!(text, "a=msid:{name} {name}-{kind}\r\n")?;
@@ -106,15 +118,50 @@ fn write_section(
         }
     }
     if with_candidates {
-        for (index, at) in answer.candidates.iter().enumerate() {
-            let less = u32::try_from(index).unwrap_or(u32::MAX).saturating_mul(256);
-            let priority = PRIORITY.saturating_sub(less);
-            let (ip, port) = (at.ip(), at.port());
-            write!(text, "a=candidate:{index} 1 udp {priority} {ip} {port} typ host\r\n")?;
-        }
-        write!(text, "a=end-of-candidates\r\n")?;
+        write_candidates(text, answer.candidates)?;
     }
     Ok(())
+}
+
+fn write_mid(text: &mut String, media: &Media) -> std::fmt::Result {
+    if media.mid.is_empty() { Ok(()) } else { write!(text, "a=mid:{}\r\n", media.mid) }
+}
+
+fn write_candidates(text: &mut String, candidates: &[SocketAddr]) -> std::fmt::Result {
+    for (index, at) in candidates.iter().enumerate() {
+        let less = u32::try_from(index).unwrap_or(u32::MAX).saturating_mul(256);
+        let priority = PRIORITY.saturating_sub(less);
+        let (ip, port) = (at.ip(), at.port());
+        write!(text, "a=candidate:{index} 1 udp {priority} {ip} {port} typ host\r\n")?;
+    }
+    write!(text, "a=end-of-candidates\r\n")
+}
+
+/// The section that has the candidates, as fragments name it (RFC 8840 §9.2).
+pub(in crate::webrtc) fn first_section(offer: &Offer, sections: &[Option<Agreed>]) -> String {
+    let mut agreed = offer.media.iter().zip(sections).filter(|(_, agreed)| agreed.is_some());
+    let mut text = String::new();
+    if let Some((media, _)) = agreed.next() {
+        let kind = if media.kind == Kind::Video { "video" } else { "audio" };
+        // Writing to a string does not fail.
+        let _ = write!(text, "m={kind} 9 RTP/AVP 0\r\n");
+        let _ = write_mid(&mut text, media);
+    }
+    text
+}
+
+/// What answers the beginning of another generation of ICE: a body of type `application/trickle-ice-sdpfrag`
+/// with a fragment, its password, and where they are used.
+pub(in crate::webrtc) fn restarted(
+    section: &str,
+    (ufrag, password): (&str, &str),
+    candidates: &[SocketAddr],
+) -> String {
+    let mut text =
+        format!("a=ice-lite\r\na=ice-ufrag:{ufrag}\r\na=ice-pwd:{password}\r\n{section}");
+    // Writing to a string does not fail.
+    let _ = write_candidates(&mut text, candidates);
+    text
 }
 
 /// A section of port 0 is turned down (RFC 3264 §6).
@@ -126,5 +173,5 @@ fn write_refused(text: &mut String, media: &Media) -> std::fmt::Result {
         write!(text, " {word}")?;
     }
     write!(text, "\r\nc=IN IP4 0.0.0.0\r\na=inactive\r\n")?;
-    if media.mid.is_empty() { Ok(()) } else { write!(text, "a=mid:{}\r\n", media.mid) }
+    write_mid(text, media)
 }

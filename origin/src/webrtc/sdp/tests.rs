@@ -45,7 +45,8 @@ fn the_answer_names_what_was_agreed_and_turns_down_the_rest() {
     let text = format!("{CHROMIUM}m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\na=mid:2\r\n");
     let offer = Offer::read(&text).unwrap();
     let codec = choose_h264(&offer.media[0], Some(0x42)).unwrap();
-    let sections = [Some(Agreed { codec, sends: Some((7, Some(8))), more: "" }), None, None];
+    let sections =
+        [Some(Agreed { codec, sends: Some((7, Some(8))), at_once: Some(6), more: "" }), None, None];
     let candidates = ["192.0.2.1:8189".parse().unwrap(), "[2001:db8::1]:8189".parse().unwrap()];
     let answer = write(
         &offer,
@@ -67,6 +68,7 @@ fn the_answer_names_what_was_agreed_and_turns_down_the_rest() {
         "a=setup:passive",
         "a=fmtp:103 apt=102",
         "a=ssrc-group:FID 7 8",
+        "a=extmap:6 http://www.webrtc.org/experiments/rtp-hdrext/playout-delay",
         "a=candidate:0 1 udp 2130706431 192.0.2.1 8189 typ host",
         "a=candidate:1 1 udp 2130706175 2001:db8::1 8189 typ host",
         "m=audio 0 UDP/TLS/RTP/SAVPF 111 63",
@@ -74,6 +76,48 @@ fn the_answer_names_what_was_agreed_and_turns_down_the_rest() {
     ] {
         assert!(answer.split("\r\n").any(|l| l == line), "{line} is not in\n{answer}");
     }
+}
+
+#[test]
+fn what_was_not_offered_is_not_answered() {
+    let offer = CHROMIUM.replace("a=group:BUNDLE 0 1\r\n", "").replace("a=rtcp-rsize\r\n", "");
+    let offer = Offer::read(&offer).unwrap();
+    let codec = choose_h264(&offer.media[0], None).unwrap();
+    let sections = [Some(Agreed { codec, sends: None, at_once: None, more: "" }), None];
+    let answer = Answer {
+        id: 1,
+        ufrag: "ours",
+        password: "secretsecretsecretsecret",
+        fingerprint: &[0xab; 32],
+        candidates: &[],
+        sections: &sections,
+        cname: "headwater",
+    };
+    let text = write(&offer, &answer);
+    assert!(!text.contains("a=group") && !text.contains("a=rtcp-rsize"), "{text}");
+}
+
+#[test]
+fn another_generation_is_told_where_it_is_used() {
+    let offer = Offer::read(CHROMIUM).unwrap();
+    let codec = choose_opus(&offer.media[1]).unwrap();
+    let agreed = Agreed { codec, sends: None, at_once: None, more: "" };
+    let section = first_section(&offer, &[None, Some(agreed)]);
+    let at = ["192.0.2.1:8189".parse().unwrap()];
+    let text = restarted(&section, ("next", "P2uYro0UCOQ4zxjKXaWCBui1"), &at);
+    assert_eq!(
+        text.lines().collect::<Vec<_>>(),
+        [
+            "a=ice-lite",
+            "a=ice-ufrag:next",
+            "a=ice-pwd:P2uYro0UCOQ4zxjKXaWCBui1",
+            "m=audio 9 RTP/AVP 0",
+            "a=mid:1",
+            "a=candidate:0 1 udp 2130706431 192.0.2.1 8189 typ host",
+            "a=end-of-candidates",
+        ]
+    );
+    assert_eq!(fragment(&text).unwrap().unwrap().0, "next");
 }
 
 #[test]
@@ -115,11 +159,11 @@ fn an_offer_cut_anywhere_is_read_or_refused() {
 fn a_restart_brings_both_and_candidates_alone_are_none() {
     let both =
         "a=ice-ufrag:next\r\na=ice-pwd:P2uYro0UCOQ4zxjKXaWCBui1\r\nm=video 9 x 0\r\na=mid:0\r\n";
-    let read = restart(both).unwrap().unwrap();
+    let read = fragment(both).unwrap().unwrap();
     assert_eq!(read, ("next".into(), "P2uYro0UCOQ4zxjKXaWCBui1".into()));
-    assert_eq!(restart("m=video 9 x 0\r\na=mid:0\r\na=candidate:1 1 udp\r\n").unwrap(), None);
-    assert!(restart("a=ice-ufrag:n\r\n").is_err());
-    assert!(restart(&"a=candidate:1\r\n".repeat(51)).is_err());
+    assert_eq!(fragment("m=video 9 x 0\r\na=mid:0\r\na=candidate:1 1 udp\r\n").unwrap(), None);
+    assert!(fragment("a=ice-ufrag:n\r\n").is_err());
+    assert!(fragment(&"a=candidate:1\r\n".repeat(51)).is_err());
 }
 
 proptest::proptest! {
@@ -132,6 +176,6 @@ proptest::proptest! {
         )
     ) {
         let _ = Offer::read(&format!("v=0\r\n{}", lines.join("\r\n")));
-        let _ = restart(&lines.join("\r\n"));
+        let _ = fragment(&lines.join("\r\n"));
     }
 }

@@ -10,7 +10,7 @@ use packager::media::{VideoCodec, VideoConfig};
 use packager::time::{Timescale, Timestamp};
 
 fn stream(ssrc: u32, clock: u32, now: Instant) -> Stream {
-    let terms = Terms { ssrc, payload_type: 102, clock, again: None };
+    let terms = Terms { ssrc, payload_type: 102, clock, again: None, at_once: None };
     Stream::new(terms, [0; 8], now)
 }
 
@@ -109,31 +109,60 @@ fn a_clock_that_jumps_moves_the_place_of_both() {
     let later = now + Duration::from_secs(1);
     viewer.take_picture(&pictures(9_000_000, 1)[0], later);
     assert_eq!(sent(&mut viewer, later), [90_000]);
-    let mut packet = BytesMut::new();
     let sound = OpusPacket { pts: 9_000_000_000_000, data: Bytes::from_static(b"o") };
-    assert!(viewer.take_sound(&sound, &mut packet));
-    assert_eq!(packet[4..8], 48_000u32.to_be_bytes());
+    assert!(viewer.take_sound(&sound, later));
+    assert_eq!(sent(&mut viewer, later), [48_000]);
 }
 
 #[test]
 fn sound_follows_itself_and_waits_for_a_picture() {
     let now = Instant::now();
     let mut viewer = viewer(now);
-    let mut packet = BytesMut::new();
-    let at = |ms: i64| OpusPacket { pts: ms * 1_000_000, data: Bytes::from_static(b"o") };
-    assert!(!viewer.take_sound(&at(0), &mut packet));
+    let sound = |ms: i64| OpusPacket { pts: ms * 1_000_000, data: Bytes::from_static(b"o") };
+    assert!(!viewer.take_sound(&sound(0), now));
     viewer.take_group(&pictures(0, 1), now);
+    sent(&mut viewer, now);
     // Off by a few milliseconds, as sound is that is cut anew.
     for (ms, marker, time) in
         [(0, true, 0u32), (23, false, 960), (37, false, 1_920), (900, true, 43_200)]
     {
-        assert!(viewer.take_sound(&at(ms), &mut packet));
-        assert_eq!(
-            (packet[1] & 0x80 != 0, &packet[4..8]),
-            (marker, &time.to_be_bytes()[..]),
-            "{ms}"
-        );
+        let at = now + Duration::from_millis(ms);
+        assert!(viewer.take_sound(&sound(ms as i64), at));
+        let mut seen = Vec::new();
+        viewer.send(at + Duration::from_millis(60), 0, |due| {
+            if let Due::Media(packet) = due {
+                seen.push((packet[1] & 0x80 != 0, packet[4..8].to_vec()));
+            }
+        });
+        assert_eq!(seen, [(marker, time.to_be_bytes().to_vec())], "{ms}");
     }
+}
+
+#[test]
+fn sound_that_comes_in_lumps_is_sent_evenly() {
+    let now = Instant::now();
+    let mut viewer = viewer(now);
+    viewer.take_group(&pictures(0, 1), now);
+    sent(&mut viewer, now);
+    let mut at = Vec::new();
+    for lump in 1..50u64 {
+        let here = now + Duration::from_millis(lump * 40);
+        for packet in [lump * 2, lump * 2 + 1] {
+            let pts = i64::try_from(packet).unwrap() * 20_000_000;
+            assert!(viewer.take_sound(&OpusPacket { pts, data: Bytes::from_static(b"o") }, here));
+        }
+        while viewer.due() < here + Duration::from_millis(40) {
+            let due = viewer.due();
+            viewer.send(due, 0, |packet| {
+                if matches!(packet, Due::Media(_)) {
+                    at.push(due);
+                }
+            });
+        }
+    }
+    assert!(at.len() > 90, "{}", at.len());
+    let apart = at.windows(2).skip(2).map(|pair| pair[1] - pair[0]);
+    assert!(apart.clone().all(|gap| gap == Duration::from_millis(20)), "{:?}", apart.max());
 }
 
 #[test]

@@ -1,4 +1,5 @@
 // Three pages, one build: `dist/` is embedded in the server binary and served from `/`.
+import { readFileSync } from "node:fs";
 import { defineConfig, type Plugin } from "vite";
 
 // A running `headwater demo` to develop against.
@@ -20,9 +21,22 @@ const pageRoutes: Plugin = {
   },
 };
 
+// `<!-- head.html -->` on a line of its own is what `src/html/head.html` says.
+const sharedHtml: Plugin = {
+  name: "shared-html",
+  transformIndexHtml: {
+    order: "pre",
+    handler: (html) =>
+      html.replace(/^( *)<!-- ([a-z]+\.html) -->$/gm, (_, indent: string, name: string) => {
+        const shared = readFileSync(new URL(`src/html/${name}`, import.meta.url), "utf8");
+        return shared.trimEnd().replace(/^/gm, indent);
+      }),
+  },
+};
+
 export default defineConfig({
   base: "/",
-  plugins: [pageRoutes],
+  plugins: [sharedHtml, pageRoutes],
   build: {
     target: "es2022",
     // Everything comes from a file of its own: the server's content security policy allows no

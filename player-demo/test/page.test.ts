@@ -7,6 +7,7 @@ import { split, total } from "../src/meter/stages";
 import { origins } from "../src/players/origins";
 import { renditionOf } from "../src/players/rendition";
 import { manifestUrl } from "../src/players/player";
+import { inStereo } from "../src/players/sdp";
 import { age, signedMillis } from "../src/ui/format";
 import { lanes, path, scaleFor } from "../src/ui/graph";
 
@@ -19,6 +20,11 @@ describe("a rendition's name", () => {
   test("is its height where the URL tells nothing", () => {
     expect(renditionOf("http://host/media_0.m3u8", 360)).toBe("360p");
   });
+});
+
+test("sound by WebRTC is in stereo", () => {
+  const offer = "a=fmtp:111 minptime=10;useinbandfec=1\r\na=rtpmap:63 red/48000/2\r\n";
+  expect(inStereo(offer)).toContain("a=fmtp:111 minptime=10;useinbandfec=1;stereo=1\r\n");
 });
 
 test("a channel's manifest is where the server publishes it", () => {

@@ -3,7 +3,7 @@
 //
 // The element's sound goes through a Web Audio graph from then on, so this starts only where a
 // clock is in the picture, and only when an audio context really runs: a suspended one would
-// silence the element and stop its clock.
+// silence the element and stop its clock. The sound of a stream is heard beside the element, which goes on by itself.
 
 import { pictureClock, type Shown } from "./pictureclock";
 import { median } from "./quantile";
@@ -26,6 +26,7 @@ export class AvSyncMeter {
   readonly #shown: () => readonly Shown[];
   #context: AudioContext | null = null;
   #analyser: AnalyserNode | null = null;
+  #source: MediaElementAudioSourceNode | MediaStreamAudioSourceNode | null = null;
   #timer = 0;
   #offsets: number[] = [];
   #lastTick = Number.NaN;
@@ -57,11 +58,14 @@ export class AvSyncMeter {
         await context.close();
         return;
       }
-      const source = context.createMediaElementSource(this.#video);
-      source.connect(context.destination);
-      this.#analyser = context.createAnalyser();
-      this.#analyser.fftSize = WINDOW;
-      source.connect(this.#analyser);
+      const analyser = context.createAnalyser();
+      analyser.fftSize = WINDOW;
+      if (!this.#video.srcObject) {
+        this.#source = context.createMediaElementSource(this.#video);
+        this.#source.connect(context.destination);
+        this.#source.connect(analyser);
+      }
+      this.#analyser = analyser;
       this.#context = context;
       this.#timer = window.setInterval(() => this.#listen(), EVERY_MS);
       // A context the system has interrupted takes the sound with it: bring it back.
@@ -88,11 +92,23 @@ export class AvSyncMeter {
     void this.#context?.close().catch(() => undefined);
   }
 
+  // Another rendition of a preview is another stream.
+  #follow(context: AudioContext, analyser: AnalyserNode): void {
+    const stream = this.#video.srcObject;
+    const heard = this.#source instanceof MediaStreamAudioSourceNode ? this.#source.mediaStream : null;
+    if (stream instanceof MediaStream && stream !== heard && stream.getAudioTracks().length > 0) {
+      this.#source?.disconnect();
+      this.#source = context.createMediaStreamSource(stream);
+      this.#source.connect(analyser);
+    }
+  }
+
   #listen(): void {
     const { context, analyser } = { context: this.#context, analyser: this.#analyser };
     if (!context || !analyser || this.#video.paused) {
       return;
     }
+    this.#follow(context, analyser);
     const samples = new Float32Array(WINDOW);
     analyser.getFloatTimeDomainData(samples);
     // The newest sample is the one that has just been pulled from the element.

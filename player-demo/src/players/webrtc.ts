@@ -5,7 +5,7 @@
 import { fetchStatus } from "../channel";
 import { AUTO, type Level, type Player, type PlayerEvents } from "./player";
 import { gathered } from "./gathering";
-
+import { inStereo } from "./sdp";
 
 export class WebRtcPlayer implements Player {
   readonly format = "webrtc";
@@ -135,7 +135,8 @@ class Session {
     });
     peer.addTransceiver("video", { direction: "recvonly" });
     peer.addTransceiver("audio", { direction: "recvonly" });
-    await peer.setLocalDescription();
+    const offer = await peer.createOffer();
+    await peer.setLocalDescription({ type: "offer", sdp: inStereo(offer.sdp ?? "") });
     await gathered(peer);
     const response = await fetch(this.#url, {
       method: "POST",

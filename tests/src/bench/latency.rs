@@ -41,6 +41,8 @@ struct Player {
 const HLS: Player = Player { name: "LL-HLS in hls.js", format: "hls" };
 const DASH: Player = Player { name: "LL-DASH in dash.js", format: "dash" };
 
+const PREVIEW: Player = Player { name: "WHEP", format: "webrtc" };
+
 /// A server, and the bars of its players in milliseconds.
 struct Case {
     name: &'static str,
@@ -48,8 +50,8 @@ struct Case {
     rendition: &'static str,
     /// Whether it is watched through the edges too: where that leaves the machine the most room.
     edges: bool,
-    /// LL-HLS and LL-DASH.
-    bars: [f64; 2],
+    /// LL-HLS, LL-DASH and the preview.
+    bars: [f64; 3],
 }
 
 const CASES: [Case; 2] = [
@@ -58,14 +60,14 @@ const CASES: [Case; 2] = [
         arguments: &[],
         rendition: "720p",
         edges: false,
-        bars: [1_700.0, 1_500.0],
+        bars: [1_700.0, 1_500.0, 150.0],
     },
     Case {
         name: "pass-through",
         arguments: &["--ladder", "source"],
         rendition: "source",
         edges: true,
-        bars: [1_500.0, 1_300.0],
+        bars: [1_500.0, 1_300.0, 50.0],
     },
 ];
 
@@ -83,6 +85,8 @@ struct Seen {
     total_frames: u64,
     /// Readings of the clock in the picture.
     glass: Glass,
+    /// By how many milliseconds the sound comes after the picture, where that could be heard.
+    av_offset_ms: Option<f64>,
 }
 
 /// Readings of the clock in the picture, in milliseconds.
@@ -149,12 +153,13 @@ pub fn measure(options: &Options) -> Result<Vec<Measure>> {
     for case in &CASES {
         let server = Server::demo_with(case.arguments)?;
         server.wait_playable("demo", Duration::from_secs(30))?;
-        for (player, bar) in [HLS, DASH].into_iter().zip(case.bars) {
+        for (player, bar) in [HLS, DASH, PREVIEW].into_iter().zip(case.bars) {
             let seen = watch(&server.url(""), player, case.rendition, [watched, settles]);
             let name = format!("glass to glass, {}, {}", case.name, player.name);
             let direct = seen.as_ref().ok().map(|seen| seen.glass.p50_ms);
             measures.push(row(name, seen, bar, [watched, settles]));
-            if case.edges {
+            // What a preview is made of goes past them.
+            if case.edges && player.format != PREVIEW.format {
                 measures.extend(through_edges(&server, case, player, direct, options)?);
             }
         }
@@ -222,7 +227,7 @@ fn row(name: String, seen: Result<Seen>, bar: f64, [watched, settles]: [Duration
             "`headwater demo`, 720p30, in headless Chromium with software decoding on the same \
              machine; the clock in the picture is read four times a second for {} s, the first {} s \
              left out, with {stalls_before} of the stalls, which took {:.1} s in all; {readings} \
-             readings, the longest {}. {} of {} frames dropped. Medians of the stages: ingest \
+             readings, the longest {}. {} of {} frames dropped; the sound is {} the picture. Medians of the stages: ingest \
              {:.0} ms, encode {:.0} ms, part {:.0} ms, edge and network {:.0} ms, player's buffer \
              {:.0} ms.",
             watched.as_secs(),
@@ -231,6 +236,7 @@ fn row(name: String, seen: Result<Seen>, bar: f64, [watched, settles]: [Duration
             seconds(max_ms),
             seen.dropped_frames,
             seen.total_frames,
+            seen.av_offset_ms.map_or("not heard beside".into(), |ms| format!("{ms:+.0} ms behind")),
             stages.ingest,
             stages.encode,
             stages.part,

@@ -279,11 +279,15 @@ fn sessions_are_made_changed_and_ended_by_the_book() -> Result {
     assert_eq!(ask("PATCH", &session, &[fragment, other], candidates)?.status, 412);
     let same = ("if-match", etag.as_str());
     assert_eq!(ask("PATCH", &session, &[fragment, same], candidates)?.status, 204);
+    // The credentials that there are, as candidates bring them, begin nothing anew.
+    let known = format!("a=ice-pwd:P2uYro0UCOQ4zxjKXaWCBui1\r\n{candidates}");
+    assert_eq!(ask("PATCH", &session, &[fragment, same], &known)?.status, 204);
     assert_eq!(ask("PATCH", &session, &[SDP, same], candidates)?.status, 415);
     let restart = "a=ice-ufrag:next\r\na=ice-pwd:P2uYro0UCOQ4zxjKXaWCBui1\r\n";
     let restarted = ask("PATCH", &session, &[fragment, ("if-match", "*")], restart)?;
     assert_eq!(restarted.status, 200);
-    assert!(restarted.text()?.contains("a=ice-pwd:"), "{:?}", restarted.text());
+    let text = restarted.text()?;
+    assert!(text.contains("a=ice-pwd:") && text.contains(&candidate), "{text}");
     assert_ne!(restarted.header("etag"), Some(&*etag));
     // One more is taken, a third is not, and another channel has its own.
     assert_eq!(post(&server, "/live/a/whep?rendition=96p", OFFER)?.status, 201);
@@ -319,6 +323,7 @@ fn hostile_offers_are_refused_and_nobody_is_sent_anything() -> Result {
         (lines("m=video 9 UDP/TLS/RTP/SAVPF 96", 10_000), 413),
         (lines("m=video 9 UDP/TLS/RTP/SAVPF 96", 100), 400),
         (lines("a=candidate:1 1 udp 1 192.0.2.1 9 typ host", 1_000), 400),
+        (lines("a=candidate:1 1 udp 1 192.0.2.1 9 typ host", 10_000), 413),
         (String::new(), 400),
         (OFFER.replace("m=video", "m=text"), 406),
         (OFFER.replace("H264/90000", "H265/90000"), 406),

@@ -71,6 +71,19 @@ mod tests {
     }
 
     #[test]
+    fn every_test_that_proves_a_clause_is_there() {
+        let list = include_str!("../CONFORMANCE.md");
+        let (_, list) = list.split_once("## WebRTC").unwrap();
+        let tests: Vec<_> = named(list).into_iter().flat_map(|(_, tests)| tests).collect();
+        assert!(tests.len() > 30, "{} tests are named", tests.len());
+        let there = |test: &&str| {
+            SOURCES.iter().any(|folder| declares(&workspace::root().join(folder), test))
+        };
+        let missing: Vec<_> = tests.into_iter().filter(|test| !there(test)).collect();
+        assert!(missing.is_empty(), "{missing:#?}");
+    }
+
+    #[test]
     fn a_name_of_no_test_is_found_out() {
         let list = named("| A1 | gone | `no_test_has_this_name_at_all`, in words |\n| row | x |");
         assert_eq!(list, [("A1", vec!["no_test_has_this_name_at_all"])]);

@@ -154,7 +154,7 @@ impl FromStr for Out {
 /// How a bucket is reached: as `[store]` of a configuration has it.
 #[derive(Clone, Debug, Args)]
 pub struct S3 {
-    /// Address of a store of S3 that is not AWS's, such as https://s3.example.org
+    /// Address of a store of S3 that is not AWS's, such as `https://s3.example.org`
     #[arg(long = "s3-endpoint", value_name = "URL", value_parser = config::endpoint)]
     pub endpoint: Option<String>,
     /// Region that requests are signed for

@@ -4,7 +4,7 @@
 //! ([`DEADLINE_HELLO`] and below, [`super::chunk`]'s budgets) and there are few such connections at
 //! once. After that the channel's queue sets the pace: while it is full nothing is read, and TCP
 //! slows the broadcaster down. One log line per event, so many a second of those who do not get to publish
-//! ([`Talk`]), never a key.
+//! (`door`), never a key.
 
 use std::io;
 use std::net::SocketAddr;

@@ -20,7 +20,7 @@ pub fn still_size(width: u16, height: u16) -> (u16, u16) {
     let side = |side: u16| {
         let side = u32::from(side);
         let fit = if longest > LONGEST { (side * LONGEST + longest / 2) / longest } else { side };
-        u16::try_from((fit + 1) / 2 * 2).unwrap_or(u16::MAX).max(2)
+        u16::try_from(fit.div_ceil(2) * 2).unwrap_or(u16::MAX).max(2)
     };
     (side(width), side(height))
 }

@@ -236,7 +236,8 @@ fn row(name: String, seen: Result<Seen>, bar: f64, [watched, settles]: [Duration
             seconds(max_ms),
             seen.dropped_frames,
             seen.total_frames,
-            seen.av_offset_ms.map_or("not heard beside".into(), |ms| format!("{ms:+.0} ms behind")),
+            seen.av_offset_ms
+                .map_or_else(|| "not heard beside".into(), |ms| format!("{ms:+.0} ms behind")),
             stages.ingest,
             stages.encode,
             stages.part,

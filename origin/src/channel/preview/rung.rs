@@ -221,11 +221,16 @@ fn start(context: &Context) -> Option<Worker> {
     if let Some(sound) = preview.source_sound() {
         input.send(&Unit::AudioConfig((*sound).clone()));
     }
-    let received = std::time::Instant::now();
+    let now = std::time::Instant::now();
+    let group = source.group();
+    let newest = group.last().map_or(0, |picture| picture.dts);
     let mut given = i64::MIN;
-    for picture in source.group() {
+    for picture in group {
         let at = |nanos| Timestamp::new(nanos, Timescale::NANOS);
         given = picture.dts;
+        // As they came: taken for new ones they would put the source late by as much as they last.
+        let age = Duration::from_nanos(newest.saturating_sub(picture.dts).max(0).unsigned_abs());
+        let received = now.checked_sub(age).unwrap_or(now);
         input.send(&Unit::Video(SourceSample {
             dts: at(picture.dts),
             pts: at(picture.pts),

@@ -20,15 +20,12 @@ use std::net::{SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::Duration;
 
 use ingest::hub::{self, Hub};
 use ingest::rtmp::server as rtmp;
 use ingest::srt;
 use packager::media::Name;
-use packager::time::{Rounding, Timescale, Timestamp};
-use packager::{dash, hls};
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
@@ -39,18 +36,18 @@ use crate::admission::Admission;
 use crate::assets::{self, Assets};
 use crate::channel::stills::Stills;
 use crate::channel::{self, Channel, Channels};
-use crate::clock::{Ahead, Clock, SystemClock};
+use crate::clock::{Clock, SystemClock};
 use crate::config::{self, Config};
 use crate::legacy::Legacy;
-use crate::signals::{self, Terminal, Wish};
 use crate::sockets::{self, Door, Sockets};
-use crate::store::{self, ChannelStore, Store};
+use crate::store::{self, Store};
 use crate::telemetry::metrics::Metrics;
 use crate::viewers::Viewers;
 use crate::webrtc::{self, WebRtc};
 use crate::{admin, http};
 
 mod announce;
+mod asked;
 mod broadcaster;
 mod counters;
 mod demo;
@@ -60,20 +57,19 @@ mod files;
 mod libsrt;
 mod sources;
 pub(crate) mod upstream;
+mod wishes;
+use asked::Asked;
 pub use demo::demo;
 use doorkeeper::Doorkeeper;
+use wishes::{clock_of, door_of, held, limits, manifests, srt_options};
 
 /// How long the tasks may take to end.
 const SHUTDOWN_WITHIN: Duration = Duration::from_secs(15);
-/// When a process that was asked to end does so whatever hangs, a disk say: below the 30 s that
-/// supervisors wait before they kill.
-const GONE_WITHIN: Duration = Duration::from_secs(25);
 /// How much of that viewers may take who are being answered.
 const VIEWERS_WITHIN: Duration = Duration::from_secs(5);
-/// How long S3 may take the last segments. With the above it is below [`GONE_WITHIN`].
+/// How long S3 may take the last segments. With the above it is below what a process that was asked to end has
+/// to live.
 const UPLOADS_WITHIN: Duration = Duration::from_secs(7);
-/// A segment is at most 6 s by wish, and half as much again beside a displaced boundary.
-const LONGEST_SEGMENT: Duration = Duration::from_secs(9);
 
 /// Why the server can't run.
 #[derive(Debug, thiserror::Error)]
@@ -241,75 +237,6 @@ fn block_on<T>(future: impl Future<Output = Result<T, Error>>) -> Result<T, Erro
         .build()
         .map_err(|source| Error::System { what: "can't start the runtime", source })?
         .block_on(future)
-}
-
-/// The signals that the process heeds.
-struct Asked {
-    listeners: Vec<(signals::Signal, tokio::signal::unix::Signal)>,
-    terminal: Terminal,
-}
-
-impl Asked {
-    /// Listens from now on.
-    fn listen() -> Result<Self, Error> {
-        let listen = |signal: signals::Signal| {
-            Ok((signal, tokio::signal::unix::signal(signal.as_raw().into())?))
-        };
-        let failed = |source| Error::System { what: "can't listen for signals", source };
-        let listeners = signals::heeded().map(listen).collect::<Result<_, _>>().map_err(failed)?;
-        Ok(Self { listeners, terminal: Terminal::of_this_process() })
-    }
-
-    /// Resolves when it is asked to end. From then on the process has [`GONE_WITHIN`] to live. Until
-    /// then `reread` is told when certificates are to be read again.
-    async fn once(&mut self, reread: &Notify) {
-        let signal = loop {
-            let signal = self.next().await;
-            match self.terminal.wish(signal) {
-                Wish::End => break signal,
-                Wish::Reread => reread.notify_one(),
-            }
-        };
-        info!(signal = signals::name(signal), "going down");
-        std::thread::spawn(|| {
-            std::thread::sleep(GONE_WITHIN);
-            error!(seconds = GONE_WITHIN.as_secs(), "something hangs: ending without it");
-            std::process::exit(1);
-        });
-    }
-
-    /// Waits for an orderly end, or ends the process at once when it is asked again: what is listed
-    /// is in its files, and workers die with this process.
-    async fn unless_again(&mut self, end: impl Future<Output = ()>) {
-        let again = async {
-            loop {
-                let signal = self.next().await;
-                if self.terminal.wish(signal) == Wish::End {
-                    break signal;
-                }
-            }
-        };
-        let signal = tokio::select! {
-            () = end => return,
-            signal = again => signal,
-        };
-        warn!(signal = signals::name(signal), "asked again: ending at once");
-        std::process::exit(signals::exit_code(signal.as_raw()).into());
-    }
-
-    async fn next(&mut self) -> signals::Signal {
-        std::future::poll_fn(|context| {
-            // A listener that has ended hears nothing more; it does not while this runs.
-            let came = self.listeners.iter_mut().find_map(|(signal, listener)| {
-                match listener.poll_recv(context) {
-                    Poll::Ready(Some(())) => Some(*signal),
-                    _ => None,
-                }
-            });
-            came.map_or(Poll::Pending, Poll::Ready)
-        })
-        .await
-    }
 }
 
 /// A running server.
@@ -611,78 +538,6 @@ impl Server {
         }
         info!("stopped");
     }
-}
-
-/// How a channel's manifests are written, by the configuration.
-fn manifests(config: &Config, channel: &config::Channel) -> http::Options {
-    http::Options {
-        hls: hls::Options { markers: channel.cues.hls.clone(), ..Default::default() },
-        dash: dash::Options {
-            public_url: config.http.public_url.clone(),
-            events: channel.cues.dash,
-            ..Default::default()
-        },
-    }
-}
-
-/// What the store may hold, by the configuration. A segment that left the longest window stays
-/// fetchable for as long as a playlist that listed it may be played.
-fn limits(config: &Config) -> store::Limits {
-    let window = config.channels.iter().map(|channel| {
-        Duration::from_millis(channel.window.ticks_in(Timescale::MILLIS, Rounding::Ceil))
-    });
-    let grace = window.max().unwrap_or_default() + LONGEST_SEGMENT;
-    store::Limits { live_edge_bytes: config.store.memory, grace, ..store::Limits::default() }
-}
-
-/// What viewers may hold, by the configuration and what the system lets this process open.
-fn held(config: &config::Http) -> http::Limits {
-    let all_connections = files::for_viewers();
-    // The rest is for the CDN.
-    let direct = all_connections / 4 * 3;
-    if direct < config.connections {
-        warn!(
-            connections = direct,
-            wanted = config.connections,
-            "the system lets this process open few files: fewer viewers find room"
-        );
-    }
-    http::Limits {
-        all_connections,
-        connections: config.connections,
-        connections_per_address: config.connections_per_address,
-        waiting: config.waiting,
-        waiting_per_address: config.waiting_per_address,
-        trusted: config.trusted.clone(),
-    }
-}
-
-/// A channel's clock: ours, or one that is ahead where the channel was.
-fn clock_of(store: &ChannelStore, clock: Arc<dyn Clock>, channel: &Name) -> Ahead {
-    let least = store.recovered().newest_start();
-    let ahead = Ahead::of(clock, least.unwrap_or(Timestamp::new(0, Timescale::NANOS)));
-    let seconds = ahead.nanos() / 1_000_000_000;
-    if seconds > 0 {
-        // Made up slowly, or not at all if it is more than that does.
-        error!(%channel, seconds, "the clock was set back: the channel goes on ahead of it");
-    }
-    ahead
-}
-
-fn door_of(channel: &config::Channel) -> admin::Door {
-    admin::Door {
-        channel: channel.name.clone(),
-        key: channel.key.clone(),
-        passphrase: channel.passphrase.clone(),
-        source: channel.source.as_ref().map(ToString::to_string),
-    }
-}
-
-/// How SRT publishers are taken, by the configuration.
-fn srt_options(config: &Config) -> srt::Options {
-    let passphrases = config.channels.iter();
-    let passphrases = passphrases.filter_map(|c| Some((c.name.clone(), c.passphrase.clone()?)));
-    srt::Options { latency: config.srt.latency, passphrases: passphrases.collect() }
 }
 
 /// A door's socket for datagrams, and where it is bound.

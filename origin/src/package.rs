@@ -38,7 +38,7 @@ mod times;
 use crate::cli::{self, Ladder};
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::Rung;
-use crate::store::s3::{Item, Unusable};
+use crate::store::s3::{Item, Settings, Unusable};
 use notes::Job;
 use place::Place;
 use times::Times;
@@ -75,22 +75,7 @@ pub enum Target {
     /// A folder; made if it is not there.
     Folder(PathBuf),
     /// A bucket of S3; its credentials come from the usual chain of AWS.
-    S3(S3),
-}
-
-/// A place in a bucket.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct S3 {
-    /// The bucket.
-    pub bucket: String,
-    /// What every key begins with: empty, or with a slash at the end.
-    pub prefix: String,
-    /// Address of a store that is not AWS's.
-    pub endpoint: Option<String>,
-    /// Region that requests are signed for.
-    pub region: String,
-    /// Whether the bucket stands in the path rather than in the host's name.
-    pub path_style: bool,
+    S3(Box<Settings>),
 }
 
 /// How far it is.
@@ -190,8 +175,8 @@ impl Order {
         let cli::S3 { endpoint, region, path_style } = what.s3;
         let out = match what.out {
             cli::Out::S3 { bucket, prefix } => {
-                let path_style = path_style.unwrap_or_else(|| endpoint.is_some());
-                Target::S3(S3 { bucket, prefix, endpoint, region, path_style })
+                let reached = Settings { endpoint, region, path_style, ..Settings::default() };
+                Target::S3(Box::new(Settings { bucket, prefix, ..reached }))
             }
             cli::Out::Folder(_) if endpoint.is_some() => {
                 return Err(Error::Unfit("an endpoint of S3 goes with --out s3://…".to_owned()));

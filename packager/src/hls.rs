@@ -17,8 +17,6 @@ mod dateranges;
 mod decimal;
 mod delta;
 mod head;
-mod iframes;
-mod images;
 mod interstitials;
 mod markers;
 mod media;
@@ -26,14 +24,14 @@ mod multivariant;
 mod parts;
 mod report;
 mod segments;
+mod trick_play;
 
 pub use delta::Skip;
-pub use iframes::iframes;
-pub use images::images;
 pub use markers::{AssetList, CueStyle, Markers, NoAssetList};
 pub use media::media;
 pub use multivariant::multivariant;
 pub use parts::count_of_gap;
+pub use trick_play::{iframes, images};
 
 /// What an operator can choose about playlists.
 #[derive(Clone, Debug, PartialEq, Eq)]

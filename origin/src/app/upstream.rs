@@ -70,7 +70,7 @@ fn settings(s3: &config::S3) -> Settings {
     Settings {
         bucket: s3.bucket,
         prefix: s3.prefix,
-        path_style: s3.path_style.unwrap_or_else(|| s3.endpoint.is_some()),
+        path_style: s3.path_style,
         endpoint: s3.endpoint,
         region: s3.region,
         credentials: s3.credentials,

@@ -18,9 +18,9 @@ use packager::media::RunId;
 use packager::segmenter::PartChunk;
 use tokio::task::JoinSet;
 
+use super::Error;
 use super::film::Film;
 use super::notes::{Head, Job, Noted};
-use super::{Error, S3};
 use crate::clock::SystemClock;
 use crate::store::s3::{Item, Settings, Unusable, Upstream};
 
@@ -54,17 +54,9 @@ enum Stored {
 impl Bucket {
     /// Tries a bucket out and opens it for a job: at a prefix where nothing is, which begins as this run, or
     /// where the same job was broken off.
-    pub(super) async fn open(s3: &S3, job: Job, run: &RunId) -> Result<(Self, Film), Error> {
-        let settings = Settings {
-            bucket: s3.bucket.clone(),
-            prefix: s3.prefix.clone(),
-            endpoint: s3.endpoint.clone(),
-            region: s3.region.clone(),
-            path_style: s3.path_style,
-            ..Settings::default()
-        };
+    pub(super) async fn open(s3: &Settings, job: Job, run: &RunId) -> Result<(Self, Film), Error> {
         let upstream =
-            Upstream::new(settings, Arc::new(SystemClock::new())).map_err(Error::Thread)?;
+            Upstream::new(s3.clone(), Arc::new(SystemClock::new())).map_err(Error::Thread)?;
         let place = upstream.place();
         let failed = |source| Error::Store { place: place.clone(), source };
         upstream.probe().await.map_err(failed)?;

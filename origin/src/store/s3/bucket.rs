@@ -56,8 +56,9 @@ pub struct Settings {
     pub endpoint: Option<String>,
     /// Region that requests are signed for.
     pub region: String,
-    /// Whether the bucket stands in the path rather than in the host's name.
-    pub path_style: bool,
+    /// Whether the bucket stands in the path rather than in the host's name; `None`: with an endpoint, yes,
+    /// and else not.
+    pub path_style: Option<bool>,
     /// Where credentials are read from, instead of the usual chain.
     pub credentials: Option<PathBuf>,
     /// Which of the credentials in shared files.
@@ -170,7 +171,7 @@ impl Bucket {
             .region(region)
             .credentials_provider(credentials)
             .identity_cache(IdentityCache::lazy().load_timeout(CREDENTIALS_WITHIN).build())
-            .force_path_style(settings.path_style)
+            .force_path_style(settings.path_style.unwrap_or_else(|| settings.endpoint.is_some()))
             .http_client(http)
             .time_source(shared_time)
             .sleep_impl(sleep)

@@ -24,7 +24,8 @@ setup-test:
 setup-cdn:
 	@$(if $(CDN),infra/setup.sh $(CDN),true)
 
-player-demo/dist/.built: setup-build $(shell find player-demo -path player-demo/node_modules -prune -o -path player-demo/dist -prune -o -type f -print)
+# What is only asked for in order does not make it anew: the server that embeds the pages would be, too.
+player-demo/dist/.built: $(shell find player-demo -path player-demo/node_modules -prune -o -path player-demo/dist -prune -o -type f -print) | setup-build
 	cd player-demo && npm run --silent build
 	@touch $@
 

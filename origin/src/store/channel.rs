@@ -4,16 +4,15 @@
 //! the ones that read look into the index. It decides nothing about segments.
 
 use std::collections::{BTreeMap, HashSet};
-use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use packager::cmaf::Chunk;
 use packager::media::{Name, Rendition, RunId};
-use packager::timeline::{Promise, Run, Segment, Snapshot};
+use packager::timeline::{Promise, Run, Segment};
 use tokio::sync::oneshot;
 
 use super::assets::{self, Asset};
@@ -26,16 +25,18 @@ use super::live_edge::{Caps, Index, Key, Place};
 use super::outbox::Outbox;
 use super::recovery::{self, Left};
 use super::s3::keys::Keys;
-use super::s3::{FarError, Keep, Kind, Mirror, Source, Upstream};
+use super::s3::{Keep, Source, Upstream};
 use super::writer::{Done, Job, Writer};
 use super::{
-    Error, Follower, Limits, Media, MediaBody, Recovered, Role, Root, Stats, UpstreamStats, io,
-    join, spawn,
+    Error, Follower, Limits, Media, MediaBody, Recovered, Role, Root, Stats, io, join, spawn,
 };
 
 mod adopted;
+mod far;
+mod kept;
 mod shared;
 use adopted::Adopted;
+pub use far::{Far, TextKind};
 use shared::Counters;
 pub(super) use shared::Shared;
 
@@ -68,38 +69,6 @@ pub(super) struct Behind {
     pub(super) upstream: Arc<Upstream>,
     pub(super) role: Role,
     pub(super) keep: Keep,
-}
-
-/// A text for players.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TextKind {
-    /// Multivariant playlist.
-    Multivariant,
-    /// Media playlist.
-    Playlist,
-    /// DASH manifest.
-    Manifest,
-}
-
-/// What can be read from S3.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Far {
-    /// An init segment.
-    Init,
-    /// A segment.
-    Segment {
-        /// Its number.
-        k: u64,
-    },
-    /// A part of a segment.
-    Part {
-        /// The segment's number.
-        k: u64,
-        /// Its position, from 0.
-        n: usize,
-        /// Its bytes in the segment.
-        range: Range<u64>,
-    },
 }
 
 impl Drop for ChannelStore {
@@ -453,160 +422,6 @@ impl ChannelStore {
 
     fn held_any(&self, run: &str) -> bool {
         self.shared.holds.read().unwrap_or_else(PoisonError::into_inner).has_run(run)
-    }
-
-    /// The channel's assets, by id.
-    pub fn assets(&self) -> Vec<Asset> {
-        self.assets.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
-    }
-
-    /// Makes an asset of an excerpt; its holds are not those of `asset` but the excerpt's. Does blocking
-    /// I/O: when this returns it survives a power cut.
-    ///
-    /// # Errors
-    /// The file system says no, and nothing is held.
-    pub fn keep_asset(&self, mut asset: Asset, excerpt: &Snapshot) -> std::io::Result<Asset> {
-        asset.holds = assets::holds(excerpt);
-        let hold = |holds: &mut Holds| holds.hold(&asset.id, asset.holds.clone());
-        hold(&mut self.shared.holds.write().unwrap_or_else(PoisonError::into_inner));
-        if let Err(error) = assets::write(&self.directory, &asset, excerpt) {
-            self.shared.release(&asset.id, self.limits.grace);
-            return Err(error);
-        }
-        let mut known = self.assets.lock().unwrap_or_else(PoisonError::into_inner);
-        known.insert(asset.id.clone(), asset.clone());
-        Ok(asset)
-    }
-
-    /// Gives an asset another title; `None` if there is none. Does blocking I/O.
-    ///
-    /// # Errors
-    /// The file system says no.
-    pub fn rename_asset(&self, id: &str, title: &str) -> std::io::Result<Option<Asset>> {
-        let mut known = self.assets.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(asset) = known.get_mut(id) else { return Ok(None) };
-        let renamed = Asset { title: title.to_owned(), ..asset.clone() };
-        assets::describe(&self.directory, &renamed)?;
-        *asset = renamed.clone();
-        Ok(Some(renamed))
-    }
-
-    /// Deletes an asset; false if there is none. What it held and no playlist lists goes after
-    /// [`Limits::grace`]. Does blocking I/O.
-    ///
-    /// # Errors
-    /// The file system says no.
-    pub fn remove_asset(&self, id: &str) -> std::io::Result<bool> {
-        let mut known = self.assets.lock().unwrap_or_else(PoisonError::into_inner);
-        if !known.contains_key(id) {
-            return Ok(false);
-        }
-        assets::remove(&self.directory, id)?;
-        known.remove(id);
-        self.shared.release(id, self.limits.grace);
-        Ok(true)
-    }
-
-    /// The timeline of an asset. Does blocking I/O.
-    ///
-    /// # Errors
-    /// It can't be read.
-    pub fn asset_timeline(&self, id: &str) -> std::io::Result<Snapshot> {
-        assets::read(&self.directory, id)
-    }
-
-    /// Reads from S3 what is neither in memory nor on disk.
-    ///
-    /// # Errors
-    /// S3 does not have it, or does not give it now. Without S3 everything is missing.
-    pub async fn far(&self, run: &RunId, rendition: &Name, what: Far) -> Result<Media, FarError> {
-        let Some((upstream, keys)) = &self.behind else { return Err(FarError::Missing) };
-        let key = match what {
-            Far::Init => keys.init(run, rendition.as_str()),
-            Far::Segment { k } | Far::Part { k, .. } => keys.segment(run, rendition.as_str(), k),
-        };
-        let object = upstream.fetch(key).await?;
-        let (bytes, etag) = match what {
-            Far::Init => {
-                let etag = format!("\"{run}-{rendition}-init-{}\"", object.len());
-                (object, etag)
-            }
-            Far::Segment { k } => {
-                let etag = segment_tag(run.as_str(), rendition.as_str(), k, object.len() as u64);
-                (object, etag)
-            }
-            Far::Part { k, n, range } => {
-                let at = |byte| usize::try_from(byte).unwrap_or(usize::MAX);
-                let (start, end) = (at(range.start), at(range.end));
-                if start > end || end > object.len() {
-                    return Err(FarError::Missing);
-                }
-                let part = object.slice(start..end);
-                let len = part.len() as u64;
-                (part, part_tag(run.as_str(), rendition.as_str(), k, n, len))
-            }
-        };
-        let (len, body) = (bytes.len() as u64, MediaBody::Memory(vec![bytes]));
-        Ok(Media { len, etag: Some(etag), body, open: false })
-    }
-
-    /// Follows what S3 has of the channel; `None` without S3.
-    pub fn mirror(&self) -> Option<Mirror> {
-        let (upstream, keys) = self.behind.as_ref()?;
-        Some(Mirror::new(Arc::clone(upstream), keys.clone()))
-    }
-
-    /// Writes a text for players into S3, at a path below the channel's; waits until S3 takes it.
-    ///
-    /// # Errors
-    /// S3 does not take it, or nothing is sent there.
-    pub async fn write_text(
-        &self,
-        path: &str,
-        text: String,
-        kind: TextKind,
-    ) -> Result<(), FarError> {
-        let (upstream, keys) = self.behind.as_ref().ok_or(FarError::Missing)?;
-        let outbox = self.shared.outbox.as_ref().ok_or(FarError::Missing)?;
-        let kind = match kind {
-            TextKind::Multivariant => Kind::Playlist { of_all: true },
-            TextKind::Playlist => Kind::Playlist { of_all: false },
-            TextKind::Manifest => Kind::Manifest,
-        };
-        upstream.write(outbox, keys.text(path), text, kind).await
-    }
-
-    /// How long S3 took for each media object since this was asked last.
-    pub fn take_upload_times(&self) -> Vec<Duration> {
-        self.shared.outbox.as_ref().map(|outbox| outbox.take_times()).unwrap_or_default()
-    }
-
-    /// Says that nothing more is written: what S3 does not have yet is all there will be.
-    pub(super) fn nothing_follows(&self) {
-        if let Some(outbox) = &self.shared.outbox {
-            outbox.close();
-        }
-    }
-
-    /// How the way into S3 stands; `None` where nothing is sent there.
-    fn upstream_stats(&self) -> Option<UpstreamStats> {
-        let (upstream, _) = self.behind.as_ref()?;
-        let outbox = self.shared.outbox.as_ref()?;
-        let waiting = outbox.waiting();
-        let age = waiting.oldest_ms.map_or(0, |oldest| upstream.now_ms().saturating_sub(oldest));
-        let tally = waiting.tally;
-        Some(UpstreamStats {
-            backlog_segments: waiting.segments,
-            backlog_bytes: waiting.bytes,
-            backlog_ms: age.max(0).unsigned_abs(),
-            last_segment: outbox.position(),
-            uploads: tally.uploads,
-            uploaded_bytes: tally.uploaded_bytes,
-            failed: tally.failures,
-            missing_segments: tally.lost.saturating_add(waiting.given_up),
-            away: upstream.is_away(),
-            trouble: tally.trouble,
-        })
     }
 
     /// Numbers for monitors.

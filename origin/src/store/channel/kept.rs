@@ -46,7 +46,7 @@ impl ChannelStore {
     }
 
     /// Deletes an asset; false if there is none. What it held and no playlist lists goes after
-    /// [`Limits::grace`]. Does blocking I/O.
+    /// [`Limits::grace`](crate::store::Limits::grace). Does blocking I/O.
     ///
     /// # Errors
     /// The file system says no.

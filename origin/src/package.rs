@@ -249,7 +249,6 @@ pub async fn package(order: &Order, mut tell: impl FnMut(Progress)) -> Result<Ma
     let job = Job::of(&order.input, &plan.name()).map_err(io_error("read", &order.input))?;
     let run = RunId::from_millis(SystemClock::new().now_millis());
     let mut place = Place::open(&order.out, job, &run).await?;
-    let kept = place.film.kept();
     let mut making = Making::new(&plan);
     let work = plan.work(&facts, place.film.next_k(plan.renditions()));
     let (_input, mut outputs) = worker(order, work)?;
@@ -287,7 +286,7 @@ pub async fn package(order: &Order, mut tell: impl FnMut(Progress)) -> Result<Ma
     for (name, text, item) in texts(&snapshot) {
         place.write(&name, text.into(), item).await?;
     }
-    let (length, bytes) = (place.film.length(), place.film.bytes());
+    let (length, bytes, kept) = (place.film.length(), place.film.bytes(), place.film.kept());
     place.finish().await?;
     tell(Progress {
         done: length,

@@ -9,7 +9,6 @@
 //! watches every player for that long, and writes nothing: the bars are for the whole time.
 #![allow(clippy::print_stdout, reason = "a table on the terminal is what is asked for")]
 
-use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -67,7 +66,7 @@ fn main() -> ExitCode {
 
 fn run() -> Result {
     let (wanted, options) = arguments(std::env::args().skip(1))?;
-    let file = Path::new("bench/RESULTS.md");
+    let file = &harness::workspace::root().join("bench/RESULTS.md");
     let mut report = match wanted.len() == MEASURES.len() {
         true => bench::Report::new(),
         false => bench::Report::read(&std::fs::read_to_string(file).unwrap_or_default()),
@@ -82,7 +81,6 @@ fn run() -> Result {
         println!("not written to {}: it was not the whole time", file.display());
         return Ok(());
     }
-    std::fs::create_dir_all("bench").context("folder bench")?;
     std::fs::write(file, text).context("bench/RESULTS.md")
 }
 

@@ -175,7 +175,7 @@ mod tests {
             for ssrc in 0..10 * u32::try_from(MAX_STREAMS).unwrap() {
                 let forged = [&media(ssrc)[..], &[0; 24]].concat();
                 assert!(ours.open(&forged).is_none());
-                let forged = [&control(ssrc)[..], &[0; 24]].concat();
+                let forged = [&control(ssrc)[..], &[0xff; 24]].concat();
                 assert!(ours.open_control(&forged).is_none());
             }
             assert!(ours.media.is_empty() && ours.control.is_empty());
@@ -194,7 +194,7 @@ mod tests {
             let (_, mut ours) = pair(profile);
             // Forged by somebody who has no keys: the index and its bit of nought, and any proof.
             for length in 12..40 {
-                let forged = [&control(5)[..], &vec![0; length]].concat();
+                let forged = [control(5).to_vec(), vec![0; length]].concat();
                 assert!(ours.open_control(&forged).is_none(), "{length}");
             }
         }

@@ -94,8 +94,8 @@ fn a_source_whose_key_frames_come_as_they_please_plays_in_dash_too() -> Result {
     record.clean()?;
     let last = record.manifests.last().context("a manifest")?;
     assert_eq!(last.matches("<Period").count(), 1, "named from the start:\n{last}");
-    // Pictures, key frames to search by, and sound.
-    assert_eq!(last.matches("<SegmentTimeline>").count(), 3);
+    // Pictures, key frames and stills to search by, and sound.
+    assert_eq!(last.matches("<SegmentTimeline>").count(), 4);
     if let Some(schema) = Schema::find() {
         assert_eq!(check_schema(&schema, last).context("the schema's reader")?, []);
     }

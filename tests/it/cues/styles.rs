@@ -312,8 +312,8 @@ fn at_the_nearest_key_frame(told: &Told, length: u64) -> Result {
     assert!(cuts.iter().all(near), "{cuts:?} {starts:?}");
     assert!(periods.iter().all(|period| period.named.is_some()), "each segment is named");
     let again = "<SupplementalProperty schemeIdUri=\"urn:mpeg:dash:period-continuity:2015\"";
-    // Pictures, key frames to search by, and sound, in the two Periods that go on.
-    assert_eq!(told.mpd.matches(again).count(), 6, "{}", told.mpd);
+    // Pictures, key frames and stills to search by, and sound, in the two Periods that go on.
+    assert_eq!(told.mpd.matches(again).count(), 8, "{}", told.mpd);
     Ok(())
 }
 

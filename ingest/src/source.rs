@@ -6,20 +6,24 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use packager::media::{AudioConfig, VideoConfig};
 use packager::time::{Timestamp, Unroller};
 
 use crate::srt;
 use crate::ts::{CLOCK_BITS, Counts, rtp};
 
+mod coding;
+pub use coding::{
+    AudioCodec, ForeignPictures, ForeignSound, PictureCodec, PictureConfig, SoundConfig,
+};
+
 /// One piece of a source, in the order it was received.
 #[derive(Clone, Debug)]
 pub enum Unit {
     /// The video decoder's configuration; the samples after it need it. Sent again when it changes.
-    VideoConfig(VideoConfig),
+    VideoConfig(PictureConfig),
     /// How the sound is coded; as above.
     AudioConfig(SoundConfig),
-    /// A coded picture: length-prefixed NAL units (four-byte lengths).
+    /// A coded picture: length-prefixed NAL units (four-byte lengths), of VP8 a frame.
     Video(SourceSample),
     /// A coded audio frame: of AAC without any header, of others whole.
     Audio(SourceSample),
@@ -35,90 +39,13 @@ impl Unit {
     /// Bytes of media or wire data that it holds; what bounds on memory count.
     pub fn size(&self) -> usize {
         match self {
-            Self::VideoConfig(config) => config.record.len(),
+            Self::VideoConfig(config) => config.record().len(),
             Self::AudioConfig(config) => config.record().len(),
             Self::Video(sample) | Self::Audio(sample) => sample.data.len(),
             // The values stand beside the raw bytes.
             Self::Data(message) => message.raw.len().saturating_mul(2),
             Self::Section(section) => section.raw.len(),
             Self::Notice(words) => words.len(),
-        }
-    }
-}
-
-/// How a source's sound is coded.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum SoundConfig {
-    /// AAC, which can be packaged as it is.
-    Aac(AudioConfig),
-    /// What is only decoded, for a ladder.
-    Foreign(ForeignSound),
-}
-
-impl SoundConfig {
-    /// The codec.
-    pub fn codec(&self) -> AudioCodec {
-        match self {
-            Self::Aac(_) => AudioCodec::Aac,
-            Self::Foreign(sound) => sound.codec,
-        }
-    }
-
-    /// As it is written in the status: the RFC 6381 string, or what stands for one.
-    pub fn codec_string(&self) -> &str {
-        match self {
-            Self::Aac(config) => &config.codec_string,
-            Self::Foreign(sound) => sound.codec.word(),
-        }
-    }
-
-    /// What a decoder is opened with: an AudioSpecificConfig, or nothing.
-    pub fn record(&self) -> Bytes {
-        match self {
-            Self::Aac(config) => config.record.clone(),
-            Self::Foreign(_) => Bytes::new(),
-        }
-    }
-}
-
-/// Sound whose frames say themselves how they are coded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ForeignSound {
-    /// Its codec.
-    pub codec: AudioCodec,
-    /// Samples per second.
-    pub sample_rate: u32,
-    /// Channels.
-    pub channels: u8,
-}
-
-/// Audio codecs that are decoded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum AudioCodec {
-    /// ISO/IEC 14496-3.
-    Aac,
-    /// MPEG audio, layers I and II.
-    Mp2,
-    /// MPEG audio, layer III.
-    Mp3,
-    /// ETSI TS 102 366.
-    Ac3,
-    /// Its annex E.
-    Eac3,
-    /// RFC 6716, one packet a sample.
-    Opus,
-}
-
-impl AudioCodec {
-    /// As registered for RFC 6381, as far as it is.
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Aac => "mp4a.40",
-            Self::Mp2 => "mp2",
-            Self::Mp3 => "mp3",
-            Self::Ac3 => "ac-3",
-            Self::Eac3 => "ec-3",
-            Self::Opus => "opus",
         }
     }
 }

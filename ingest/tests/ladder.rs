@@ -20,7 +20,7 @@ use ingest::av::ladder::plan;
 use ingest::av::mark;
 use ingest::av::protocol::{ClockBase, Scene, Stats, monotonic_nanos};
 use ingest::av::supervisor::{BroadcastConfig, Input, LadderConfig, Output, broadcast, spawn};
-use ingest::source::{SoundConfig, Unit};
+use ingest::source::{PictureConfig, SoundConfig, Unit};
 use packager::grid::Grid;
 use packager::media::{Rendition, Sample};
 use packager::time::{FrameRate, Span, Timestamp};
@@ -424,7 +424,8 @@ async fn the_broadcaster_shows_and_sounds_the_present_moment() {
             data: sample.data.clone(),
         };
         match unit {
-            Unit::VideoConfig(config) => video = Some(config),
+            Unit::VideoConfig(PictureConfig::Packaged(config)) => video = Some(config),
+            Unit::VideoConfig(foreign) => panic!("{foreign:?}"),
             Unit::AudioConfig(SoundConfig::Aac(config)) => audio = Some(config),
             Unit::AudioConfig(foreign) => panic!("{foreign:?}"),
             Unit::Video(sample) => {

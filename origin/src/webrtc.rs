@@ -20,7 +20,7 @@
 //! A session's task holds everything of it; the table here only finds it again.
 
 use std::collections::BTreeMap;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -33,6 +33,7 @@ use tracing::info;
 use crate::channel::Channels;
 use crate::clock::Clock;
 use crate::config;
+use crate::network::subscriber;
 use crate::telemetry::metrics::WebRtcMetrics;
 
 mod addresses;
@@ -172,7 +173,7 @@ impl WebRtc {
     fn make(
         self: &Arc<Self>,
         channel: &Name,
-        role: Role,
+        (role, from): (Role, Option<IpAddr>),
         offer: &Offer,
         sections: &[Option<Agreed>],
     ) -> Result<Made, Refusal> {
@@ -205,6 +206,7 @@ impl WebRtc {
         let entry = Entry {
             channel: channel.clone(),
             role,
+            from: from.map(subscriber),
             link: Arc::clone(&link),
             section: sdp::first_section(offer, sections),
             deleted: deleted.clone(),

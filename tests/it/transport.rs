@@ -11,7 +11,7 @@ use harness::server::{ChannelConfig, LEAD_IN, Server};
 use harness::wait::{Look, until};
 use harness::witness::{Record, Watch, Witness};
 use harness::{Context, Failure, Result, process};
-use ingest::source::{AudioCodec, SoundConfig, Unit};
+use ingest::source::{AudioCodec, PictureCodec, SoundConfig, Unit};
 use ingest::ts::{Counts, Demuxer, Event, PACKET, Want};
 use packager::media::VideoCodec;
 use packager::time::FrameRate;
@@ -53,9 +53,10 @@ fn by_us(bytes: &[u8], piece: usize) -> (Contents, Counts) {
         Contents { codecs: Default::default(), pictures: Vec::new(), sound: Vec::new() };
     let mut take = |event| match event {
         Event::Unit(Unit::VideoConfig(config)) => {
-            contents.codecs[0] = match config.codec {
-                VideoCodec::H264 => "h264".into(),
-                VideoCodec::H265 => "hevc".into(),
+            contents.codecs[0] = match config.codec() {
+                PictureCodec::Packaged(VideoCodec::H264) => "h264".into(),
+                PictureCodec::Packaged(VideoCodec::H265) => "hevc".into(),
+                PictureCodec::Vp8 => "vp8".into(),
             };
         }
         Event::Unit(Unit::AudioConfig(config)) => {

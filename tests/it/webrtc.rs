@@ -18,6 +18,8 @@ use serde_json::Value;
 
 use crate::browser::play;
 
+mod soak;
+
 const RATE: FrameRate = FrameRate::new(30, 1);
 const SDP: (&str, &str) = ("content-type", "application/sdp");
 /// A preview is a fraction of a second behind, also on a machine that other tests use: a playlist is not.
@@ -177,18 +179,51 @@ fn keys_are_asked_for_and_another_implementation_publishes() -> Result {
     assert!(answer.contains("a=recvonly") && !answer.contains("a=ssrc"), "{answer}");
     // Asked for and never begun, it is no source.
     assert_eq!(server.status("a")?["state"], "idle");
-    let mut command = Command::new(workspace::python());
-    command.arg(workspace::root().join("tests/webrtc/publish.py"));
-    command.args([&server.url("/live/a/whip"), "K", "15"]);
-    let said = std::thread::scope(|scope| {
-        let publisher =
-            scope.spawn(|| process::run("publish.py", &mut command, Duration::from_secs(60)));
+    std::thread::scope(|scope| {
+        let publisher = scope.spawn(|| publish_with_aiortc(&server, "a", &["K", "15"]));
         server.wait_playable("a", Duration::from_secs(30))?;
         publisher.join().map_err(|_| Failure::new("the publisher panicked"))?
     })?;
-    assert!(said.status.success(), "{}", said.stderr);
     let status = server.status("a")?;
     assert_eq!(status["state"], "holding", "{status:#}");
+    Ok(())
+}
+
+/// Publishes with aiortc.
+fn publish_with_aiortc(server: &Server, channel: &str, arguments: &[&str]) -> Result {
+    let mut command = Command::new(workspace::python());
+    command.arg(workspace::root().join("tests/webrtc/publish.py"));
+    command.arg(server.url(&format!("/live/{channel}/whip"))).args(arguments);
+    let said = process::run("publish.py", &mut command, Duration::from_secs(60))?;
+    if said.status.success() { Ok(()) } else { Err(Failure::new(said.stderr.to_string())) }
+}
+
+/// Firefox without its plug-in, and GStreamer by default.
+#[test]
+fn who_has_no_h264_publishes_vp8_to_a_ladder() -> Result {
+    let server = Server::start(&[ChannelConfig::tiny("a").with_key("K").patient()])?;
+    std::thread::scope(|scope| {
+        let publisher = scope.spawn(|| publish_with_aiortc(&server, "a", &["K", "20", "--vp8"]));
+        server.wait_playable("a", Duration::from_secs(30))?;
+        let (_, last) = server.numbers("a")?;
+        server.wait_segment("a", last + 2, Duration::from_secs(30))?;
+        let source = &server.status("a")?["source"];
+        assert_eq!((&source["protocol"], &source["video"]), (&"whip".into(), &"VP8".into()));
+        assert_eq!(source["size"], serde_json::json!([320, 180]), "{source:#}");
+        publisher.join().map_err(|_| Failure::new("the publisher panicked"))?
+    })
+}
+
+/// It may be somebody whose camera is covered, or who means no good: the channel has a source that does better.
+#[test]
+fn who_connects_and_sends_no_picture_takes_nobodys_place() -> Result {
+    let server = Server::start(&[ChannelConfig::pass_through("a").with_key("K")])?;
+    let mut publisher = Source::tiny(RATE).publish(&server.publish_url("a", Some("K")))?;
+    server.wait_playable("a", Duration::from_secs(15))?;
+    publish_with_aiortc(&server, "a", &["K", "5", "--silent"])?;
+    publisher.check()?;
+    let status = server.status("a")?;
+    assert_eq!((&status["state"], &status["source"]["protocol"]), (&"live".into(), &"rtmp".into()));
     Ok(())
 }
 
@@ -211,22 +246,23 @@ fn a_source_with_b_frames_is_previewed_by_a_rung_of_its_own() -> Result {
     })
 }
 
-/// Watches with aiortc, which shares no code with browsers; gives what it saw.
-fn watch_with_aiortc(server: &Server, channel: &str, more: &[&str]) -> Result<Value> {
+/// Watches with aiortc, which shares no code with browsers; gives what each viewer saw.
+fn watch_with_aiortc(server: &Server, channel: &str, more: &[&str]) -> Result<Vec<Value>> {
     let mut command = Command::new(workspace::python());
     command.arg(workspace::root().join("tests/webrtc/watch.py"));
     command.arg(server.url(&format!("/live/{channel}/whep"))).args(more);
     let output = process::run("watch.py", &mut command, Duration::from_secs(60))?;
-    let line = String::from_utf8_lossy(&output.stdout).into_owned();
-    let seen = serde_json::from_str(line.trim());
-    seen.context(format!("watch.py said {line:?} and {}", output.stderr))
+    let lines = String::from_utf8_lossy(&output.stdout).into_owned();
+    let seen = lines.lines().map(serde_json::from_str).collect::<serde_json::Result<Vec<_>>>();
+    let seen = seen.ok().filter(|seen| !seen.is_empty());
+    seen.context(format!("watch.py said {lines:?} and {}", output.stderr))
 }
 
 #[test]
 fn another_implementation_watches_too() -> Result {
     let server = Server::start(&[ChannelConfig::tiny("a").patient()])?;
     let mut publisher = on_air(&server, "a", Source::tiny(RATE))?;
-    let seen = watch_with_aiortc(&server, "a", &["--seconds", "5"])?;
+    let seen = &watch_with_aiortc(&server, "a", &["--seconds", "5"])?[0];
     publisher.check()?;
     assert!(seen["pictures"].as_u64() >= Some(50), "{seen:#}");
     assert!(seen["sounds"].as_u64() >= Some(75), "{seen:#}");
@@ -240,7 +276,7 @@ fn viewers_who_vanish_are_forgotten() -> Result {
     let server = Server::start(&[ChannelConfig::tiny("a").patient()])?;
     let mut publisher = on_air(&server, "a", Source::tiny(RATE))?;
     // It ends without a word, by its own hand.
-    let seen = watch_with_aiortc(&server, "a", &["--seconds", "2", "--vanish"])?;
+    let seen = &watch_with_aiortc(&server, "a", &["--seconds", "2", "--vanish"])?[0];
     assert!(seen["pictures"].as_u64() > Some(0), "{seen:#}");
     assert_eq!(metric(&server, "sessions")?, 1.0);
     wait_sessions(&server, 0.0, Duration::from_secs(35))?;
@@ -355,7 +391,7 @@ fn hostile_offers_are_refused_and_nobody_is_sent_anything() -> Result {
     assert_eq!(metric(&server, "sent_packets_total")?, before);
     assert!(metric(&server, "foreign_datagrams_total")? >= 20.0);
     // All of this disturbs nobody.
-    let seen = watch_with_aiortc(&server, "a", &["--seconds", "2"])?;
+    let seen = &watch_with_aiortc(&server, "a", &["--seconds", "2"])?[0];
     assert!(seen["pictures"].as_u64() >= Some(30), "{seen:#}");
     publisher.check()
 }

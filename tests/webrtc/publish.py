@@ -1,6 +1,8 @@
 """Publishes a made-up picture and a tone by WHIP with aiortc.
 
-publish.py URL KEY SECONDS
+publish.py URL KEY SECONDS [--silent | --vp8]
+
+With --silent it connects and sends neither; with --vp8 it offers no other codec.
 """
 
 import asyncio
@@ -11,6 +13,13 @@ import urllib.request
 import av
 from aiortc import RTCPeerConnection, RTCRtpSender, RTCSessionDescription
 from aiortc.mediastreams import AudioStreamTrack, VideoStreamTrack
+
+
+class Nothing(VideoStreamTrack):
+    """Pictures that never come."""
+
+    async def recv(self):
+        await asyncio.Event().wait()
 
 
 class Pictures(VideoStreamTrack):
@@ -32,14 +41,17 @@ class Pictures(VideoStreamTrack):
 async def main() -> None:
     url, key, seconds = sys.argv[1], sys.argv[2], float(sys.argv[3])
     peer = RTCPeerConnection()
-    peer.addTrack(AudioStreamTrack())
-    peer.addTrack(Pictures())
+    silent = "--silent" in sys.argv[4:]
+    if not silent:
+        peer.addTrack(AudioStreamTrack())
+    peer.addTrack(Nothing() if silent else Pictures())
     capabilities = RTCRtpSender.getCapabilities("video").codecs
-    h264 = [codec for codec in capabilities if codec.mimeType in ("video/H264", "video/rtx")]
+    codec = "video/VP8" if "--vp8" in sys.argv[4:] else "video/H264"
+    offered = [one for one in capabilities if one.mimeType in (codec, "video/rtx")]
     for transceiver in peer.getTransceivers():
         transceiver.direction = "sendonly"
         if transceiver.kind == "video":
-            transceiver.setCodecPreferences(h264)
+            transceiver.setCodecPreferences(offered)
     await peer.setLocalDescription(await peer.createOffer())
     request = urllib.request.Request(
         url,

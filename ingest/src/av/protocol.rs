@@ -9,11 +9,11 @@
 use bytes::Bytes;
 use packager::grid::Grid;
 use packager::grid::splices::Splices;
-use packager::media::{Rendition, VideoCodec};
+use packager::media::Rendition;
 use packager::time::FrameRate;
 
 use crate::av::ladder::Rung;
-use crate::source::AudioCodec;
+use crate::source::{AudioCodec, PictureCodec};
 
 mod announced;
 mod wire;
@@ -153,8 +153,8 @@ pub enum ToWorker {
     /// The video decoder's configuration.
     VideoConfig {
         /// Which codec.
-        codec: VideoCodec,
-        /// Its configuration record.
+        codec: PictureCodec,
+        /// Its configuration record; nothing of VP8.
         record: Bytes,
     },
     /// The audio decoder's configuration.

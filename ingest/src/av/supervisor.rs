@@ -184,7 +184,7 @@ impl Input {
         match unit {
             Unit::VideoConfig(config) => {
                 let message =
-                    ToWorker::VideoConfig { codec: config.codec, record: config.record.clone() };
+                    ToWorker::VideoConfig { codec: config.codec(), record: config.record() };
                 self.pending.video = Some(message.to_wire());
                 self.flush()
             }

@@ -76,7 +76,7 @@ pub(crate) fn h265_source(recipe: Recipe) -> Vec<Timed> {
         .filter(|at| stream[*at..].starts_with(&DELIMITER))
         .collect();
     let config = h265::config_from_annex_b(&stream[..starts[1]]).expect("parameter sets");
-    let mut units = vec![Timed { at: Duration::ZERO, unit: Unit::VideoConfig(config) }];
+    let mut units = vec![Timed { at: Duration::ZERO, unit: Unit::VideoConfig(config.into()) }];
     starts.push(stream.len());
     for (n, pair) in starts.windows(2).enumerate() {
         let data = nal::from_annex_b(&stream[pair[0]..pair[1]]).expect("an access unit");
@@ -154,7 +154,9 @@ pub(crate) fn flv(file: &[u8]) -> Vec<Timed> {
             received: Instant::now(),
         };
         let unit = match (rest[0], body.get(1)) {
-            (9, Some(0)) => h264::config(data(5)).ok().map(Unit::VideoConfig),
+            (9, Some(0)) => {
+                h264::config(data(5)).ok().map(|config| Unit::VideoConfig(config.into()))
+            }
             (9, Some(1)) => {
                 let shift = i32::from_be_bytes([body[2], body[3], body[4], 0]) >> 8;
                 let sync = body[0] >> 4 == 1;

@@ -11,7 +11,7 @@ use ingest::av::protocol::{ClockBase, Scene};
 use ingest::av::supervisor::{BroadcastConfig, broadcast};
 use ingest::rtmp::amf0::Value;
 use ingest::rtmp::client::{self, Publisher};
-use ingest::source::Unit;
+use ingest::source::{PictureConfig, Unit};
 use packager::media::VideoCodec;
 use packager::time::{FrameRate, Rounding, Timescale, Timestamp};
 use tokio::task::JoinHandle;
@@ -99,7 +99,7 @@ async fn publish(config: BroadcastConfig, door: SocketAddr) -> Result<(), Broken
     let (mut next_break, mut breaks) = (FIRST_BREAK, 0.0);
     while let Some(unit) = units.recv().await {
         match unit {
-            Unit::VideoConfig(video) => {
+            Unit::VideoConfig(PictureConfig::Packaged(video)) => {
                 codec = video.codec;
                 publisher.send_video_config(codec, &video.record, 0).await?;
             }
@@ -115,7 +115,11 @@ async fn publish(config: BroadcastConfig, door: SocketAddr) -> Result<(), Broken
                 }
             }
             Unit::Audio(sample) => publisher.send_audio(millis(sample.dts), &sample.data).await?,
-            Unit::Data(_) | Unit::Section(_) | Unit::Notice(_) => {}
+            // The demo makes H.264.
+            Unit::VideoConfig(PictureConfig::Foreign(_))
+            | Unit::Data(_)
+            | Unit::Section(_)
+            | Unit::Notice(_) => {}
         }
     }
     Err(Broken::Ended)

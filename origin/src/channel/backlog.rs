@@ -11,8 +11,7 @@
 
 use std::collections::VecDeque;
 
-use ingest::source::{SoundConfig, Unit};
-use packager::media::VideoConfig;
+use ingest::source::{PictureConfig, SoundConfig, Unit};
 
 /// Units kept: 3 s of 60 fps, 7 s of 25 fps, with what sound fits. They go into a worker's queue at
 /// once, which holds 256 and needs room for what the source sends while the worker starts.
@@ -24,7 +23,7 @@ const MAX_BYTES: usize = 12 << 20;
 #[derive(Debug, Default)]
 pub(super) struct Backlog {
     /// In force before the first unit.
-    video: Option<VideoConfig>,
+    video: Option<PictureConfig>,
     /// In force before the first unit.
     audio: Option<SoundConfig>,
     /// Begins with a key frame, if there is anything.
@@ -128,7 +127,7 @@ mod tests {
 
     use bytes::Bytes;
     use ingest::source::SourceSample;
-    use packager::media::{AudioConfig, VideoCodec};
+    use packager::media::{AudioConfig, VideoCodec, VideoConfig};
     use packager::time::{Timescale, Timestamp};
 
     use super::*;
@@ -148,14 +147,14 @@ mod tests {
     }
 
     fn video(record: u8) -> Unit {
-        Unit::VideoConfig(VideoConfig {
+        Unit::VideoConfig(PictureConfig::Packaged(VideoConfig {
             codec: VideoCodec::H264,
             record: Bytes::from(vec![record]),
             codec_string: String::new(),
             width: 2,
             height: 2,
             rate: None,
-        })
+        }))
     }
 
     fn audio() -> Unit {
@@ -175,7 +174,7 @@ mod tests {
     /// One word per unit.
     fn words(units: &[Unit]) -> Vec<String> {
         let word = |unit: &Unit| match unit {
-            Unit::VideoConfig(config) => format!("video {}", config.record[0]),
+            Unit::VideoConfig(config) => format!("video {}", config.record()[0]),
             Unit::AudioConfig(_) => "audio".into(),
             Unit::Video(s) => format!("{}{}", if s.sync { "key" } else { "p" }, s.dts.ticks),
             Unit::Audio(s) => format!("a{}", s.dts.ticks),

@@ -6,8 +6,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
-use ingest::source::{SoundConfig, SourceSample, Unit};
-use packager::media::VideoConfig;
+use ingest::source::{PictureConfig, SoundConfig, SourceSample, Unit};
 use packager::time::{Rounding, Timescale, Timestamp};
 
 use super::status::{RepairKind, SourceStatus};
@@ -43,7 +42,7 @@ const VARYING: usize = 10;
 /// The source as seen so far.
 #[derive(Debug, Default)]
 pub(super) struct Intake {
-    video: Option<VideoConfig>,
+    video: Option<PictureConfig>,
     audio: Option<SoundConfig>,
     arrivals: VecDeque<Arrival>,
     pictures: Track,
@@ -172,7 +171,7 @@ impl Intake {
     }
 
     /// The video configuration, once it is known.
-    pub(super) fn video(&self) -> Option<&VideoConfig> {
+    pub(super) fn video(&self) -> Option<&PictureConfig> {
         self.video.as_ref()
     }
 
@@ -183,8 +182,8 @@ impl Intake {
         segment: Option<Duration>,
         now: Instant,
     ) {
-        status.video = self.video.as_ref().map(|v| v.codec_string.clone());
-        status.size = self.video.as_ref().map(|v| (v.width, v.height));
+        status.video = self.video.as_ref().map(|v| v.codec_string().to_owned());
+        status.size = self.video.as_ref().map(PictureConfig::size);
         status.audio = self.audio.as_ref().map(|a| a.codec_string().to_owned());
         status.gop_seconds = self.gops.back().map(|ms| seconds(*ms));
         status.b_frames = (!self.gops.is_empty()).then_some(self.reordered.0 || self.reordered.1);

@@ -17,7 +17,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use ingest::source::{SoundConfig, SourceSample, Unit};
+use ingest::source::{PictureCodec, PictureConfig, SoundConfig, SourceSample, Unit};
 use packager::codec::aac;
 use packager::grid::{Grid, LONGEST_AUDIO_FRAME_US};
 use packager::media::{
@@ -70,6 +70,12 @@ pub(super) enum Refusal {
         /// Length of a part.
         part_ms: u64,
     },
+    /// Pictures that no segment could have.
+    #[error("pictures in {codec} can't be packaged as they are: send H.264")]
+    Pictures {
+        /// Their codec.
+        codec: &'static str,
+    },
     /// Sound that no player could be given.
     #[error("sound in {codec} can't be packaged as it is: send AAC")]
     Sound {
@@ -89,7 +95,7 @@ pub(super) enum Refusal {
 /// See the module's page.
 #[derive(Debug, Default)]
 pub(super) struct Passing {
-    video: Option<VideoConfig>,
+    video: Option<PictureConfig>,
     audio: Option<SoundConfig>,
     state: State,
     /// Bits per second of pictures and sound, as measured last.
@@ -266,7 +272,13 @@ impl Passing {
     /// The source can't be packaged as it is.
     pub(super) fn join(&mut self, known: Known<'_>) -> Result<Option<Joined>, Refusal> {
         let State::Joining(waiting) = &mut self.state else { return Ok(None) };
-        let Some(video) = &self.video else { return Ok(None) };
+        let video = match &self.video {
+            Some(PictureConfig::Packaged(video)) => video,
+            Some(PictureConfig::Foreign(pictures)) => {
+                return Err(Refusal::Pictures { codec: pictures.codec.word() });
+            }
+            None => return Ok(None),
+        };
         let (Some(first), Some(last)) = (waiting.first_key(), waiting.samples.back()) else {
             return Ok(None);
         };
@@ -436,10 +448,7 @@ fn check(
     audio: Option<&AudioConfig>,
     rate: FrameRate,
 ) -> Result<(), Refusal> {
-    let word = |codec| match codec {
-        VideoCodec::H264 => "H.264",
-        VideoCodec::H265 => "H.265",
-    };
+    let word = |codec| PictureCodec::Packaged(codec).word();
     if let Some(codec) = known.codec.filter(|codec| *codec != video.codec) {
         return Err(Refusal::Codec { channel: word(codec), sent: word(video.codec) });
     }

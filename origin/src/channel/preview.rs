@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use bytes::Bytes;
-use ingest::source::{SoundConfig, SourceSample, Unit};
+use ingest::source::{PictureConfig, SoundConfig, SourceSample, Unit};
 use packager::media::{AudioConfig, Config, Rendition, Sample, VideoCodec, VideoConfig};
 use packager::time::{FrameRate, Rounding, Timescale, Timestamp, rescale};
 use tokio::sync::{broadcast, watch};
@@ -378,12 +378,14 @@ impl Preview {
     pub(crate) fn passed(&self, unit: &Unit) {
         let nanos = |at: Timestamp| at.ticks_in(Timescale::NANOS, Rounding::Nearest);
         match unit {
-            Unit::VideoConfig(config) => {
+            Unit::VideoConfig(PictureConfig::Packaged(config)) => {
                 // The same once more changes nothing, whatever stands beside it.
                 if self.tracks.borrow().first().is_none_or(|track| *track.config != *config) {
                     self.show(vec![Track::new(SOURCE.to_owned(), config.clone(), None)]);
                 }
             }
+            // Nothing that browsers are sent as it is.
+            Unit::VideoConfig(PictureConfig::Foreign(_)) => self.show(Vec::new()),
             Unit::AudioConfig(config) => *lock(&self.sound) = Some(Arc::new(config.clone())),
             Unit::Video(sample) => {
                 if let Some(track) = self.tracks.borrow().first() {
@@ -446,7 +448,7 @@ mod tests {
     #[test]
     fn a_viewer_begins_with_the_newest_key_frame_and_misses_nothing_behind_it() {
         let preview = Preview::default();
-        preview.passed(&Unit::VideoConfig(config(128)));
+        preview.passed(&Unit::VideoConfig(config(128).into()));
         for (ms, sync) in [(0, true), (40, false), (80, true), (120, false)] {
             source(&preview, ms, sync);
         }
@@ -462,7 +464,7 @@ mod tests {
     #[test]
     fn a_group_without_end_is_not_kept() {
         let preview = Preview::default();
-        preview.passed(&Unit::VideoConfig(config(128)));
+        preview.passed(&Unit::VideoConfig(config(128).into()));
         for ms in 0..1_000 {
             source(&preview, ms, ms == 0);
         }
@@ -475,7 +477,7 @@ mod tests {
     #[test]
     fn pictures_out_of_order_are_noticed() {
         let preview = Preview::default();
-        preview.passed(&Unit::VideoConfig(config(128)));
+        preview.passed(&Unit::VideoConfig(config(128).into()));
         let track = Arc::clone(&preview.tracks().borrow()[0]);
         for (ms, sync) in [(0, true), (40, false), (80, true)] {
             source(&preview, ms, sync);
@@ -489,7 +491,7 @@ mod tests {
     #[test]
     fn a_clock_that_jumps_back_is_no_other_order() {
         let preview = Preview::default();
-        preview.passed(&Unit::VideoConfig(config(128)));
+        preview.passed(&Unit::VideoConfig(config(128).into()));
         for (ms, sync) in [(90_000, true), (90_040, false), (0, false), (40, false)] {
             source(&preview, ms, sync);
         }
@@ -499,13 +501,13 @@ mod tests {
     #[test]
     fn the_same_configuration_again_is_the_same_track_and_another_ends_it() {
         let preview = Preview::default();
-        preview.passed(&Unit::VideoConfig(config(128)));
+        preview.passed(&Unit::VideoConfig(config(128).into()));
         let mut tracks = preview.tracks();
         let mut feed = tracks.borrow_and_update()[0].join().feed;
-        preview.passed(&Unit::VideoConfig(config(128)));
+        preview.passed(&Unit::VideoConfig(config(128).into()));
         source(&preview, 0, true);
         assert!(feed.try_recv().is_ok() && !tracks.has_changed().unwrap());
-        preview.passed(&Unit::VideoConfig(config(256)));
+        preview.passed(&Unit::VideoConfig(config(256).into()));
         assert!(tracks.has_changed().unwrap());
     }
 

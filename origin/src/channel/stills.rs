@@ -181,7 +181,7 @@ impl Worker {
     /// The still of a key frame, empty where there is none; `None` if the worker is gone.
     async fn make(&mut self, KeyFrame { config, data }: KeyFrame) -> Option<Bytes> {
         if self.config.as_ref() != Some(&config) {
-            self.input.send(&Unit::VideoConfig(config.clone()));
+            self.input.send(&Unit::VideoConfig(config.clone().into()));
             self.config = Some(config);
         }
         self.last = self.last.saturating_add(1);

@@ -310,13 +310,13 @@ impl Task {
         self.backlog.keep(&unit);
         match &unit {
             Unit::VideoConfig(config) => {
-                if let Some(rate) = config.rate {
+                if let Some(rate) = config.rate() {
                     source.rate.claim(rate);
                 }
                 if let Some(rung) = self.outgrown() {
                     warn!(
                         channel = %self.context.config.name,
-                        height = config.height,
+                        height = config.size().1,
                         %rung,
                         "the ladder was planned for a smaller source: change `ladder` to plan anew"
                     );
@@ -371,7 +371,7 @@ impl Task {
         let Context { config, store, .. } = &self.context;
         let rate = making::rate(config, store.recovered(), source.found);
         let (Some(video), Some(rate)) = (source.intake.video(), rate) else { return false };
-        let size = (video.width, video.height);
+        let size = video.size();
         let making = Making::decide(config, store.recovered(), size, rate);
         info!(
             channel = %config.name,

@@ -222,7 +222,10 @@ pub(super) fn error(error: &Error, method: &Method) -> Response<Payload> {
         | Error::TooMany
         | Error::Stalled
         | Error::WebRtc(
-            webrtc::Refusal::Crowded | webrtc::Refusal::Busy(_) | webrtc::Refusal::Unavailable,
+            webrtc::Refusal::Hasty
+            | webrtc::Refusal::Crowded
+            | webrtc::Refusal::Busy(_)
+            | webrtc::Refusal::Unavailable,
         ) => {
             headers.insert(RETRY_AFTER, RETRY_SECONDS);
         }

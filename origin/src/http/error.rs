@@ -170,6 +170,7 @@ const fn refused(refusal: &webrtc::Refusal) -> StatusCode {
         Refusal::Stale => StatusCode::PRECONDITION_FAILED,
         Refusal::Unconditional => StatusCode::PRECONDITION_REQUIRED,
         Refusal::Denied(_) => StatusCode::UNAUTHORIZED,
+        Refusal::Hasty => StatusCode::TOO_MANY_REQUESTS,
         Refusal::Busy(_) | Refusal::Crowded | Refusal::Unavailable => {
             StatusCode::SERVICE_UNAVAILABLE
         }

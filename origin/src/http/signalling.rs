@@ -51,7 +51,8 @@ impl Origin {
                 let (door, created) = match signal.purpose {
                     Purpose::Watch => {
                         let rendition = rendition(request.uri.query());
-                        ("whep", webrtc.watch(channel, offer, rendition)?)
+                        let from = visitor.viewer(&request.headers);
+                        ("whep", webrtc.watch(channel, from, offer, rendition)?)
                     }
                     Purpose::Publish => {
                         let from = SocketAddr::new(publisher(visitor, &request.headers), 0);

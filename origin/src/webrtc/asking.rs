@@ -1,10 +1,11 @@
 //! Who asks to watch or to publish: whether it is granted, and what becomes of it.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
 use ingest::hub;
+use ingest::secret::Secret;
 use ingest::source::{Peer, Protocol};
 use packager::media::Name;
 
@@ -40,6 +41,9 @@ pub enum Refusal {
     /// There are too many viewers.
     #[error("there is no room for another preview now: too many watch, or the machine is busy")]
     Crowded,
+    /// Too many of the address's sessions have not connected.
+    #[error("too many sessions of your address have not connected yet; end them or wait a moment")]
+    Hasty,
     /// The channel does not take this publisher.
     #[error("{0}")]
     Denied(hub::Refusal),
@@ -95,17 +99,19 @@ pub enum Patched {
 }
 
 impl WebRtc {
-    /// Answers an offer to watch a channel; of a rendition, if one is wanted by name.
+    /// Answers an offer to watch a channel, by somebody at an address, where that is known; of a rendition, if
+    /// one is wanted by name.
     ///
     /// # Errors
     /// Says why not, in words for the viewer.
     pub fn watch(
         self: &Arc<Self>,
         channel: &Name,
+        from: Option<IpAddr>,
         offer: &str,
         rendition: Option<&str>,
     ) -> Result<Created, Refusal> {
-        let created = self.try_watch(channel, offer, rendition);
+        let created = self.try_watch(channel, from, offer, rendition);
         if created.is_err() {
             self.metrics.refused.inc();
         }
@@ -115,6 +121,7 @@ impl WebRtc {
     fn try_watch(
         self: &Arc<Self>,
         channel: &Name,
+        from: Option<IpAddr>,
         offer: &str,
         rendition: Option<&str>,
     ) -> Result<Created, Refusal> {
@@ -133,7 +140,7 @@ impl WebRtc {
         let mut random = Random(self);
         let (sections, video, audio) = agree(&offer, track, &mut random, now)?;
         let Made { created, transport, datagrams, shown, deleted } =
-            self.make(channel, Role::Viewer, &offer, &sections)?;
+            self.make(channel, (Role::Viewer, from), &offer, &sections)?;
         let session = Session {
             id: seen_id(&created.id).to_owned(),
             channel: channel.to_string(),
@@ -188,11 +195,11 @@ impl WebRtc {
         // What can fail comes before there is a session.
         let publisher = Publisher::new(agreed, Random(self).number()?, Instant::now());
         let Made { created, transport, datagrams, shown, deleted } =
-            self.make(&name, Role::Publisher, &offer, &sections)?;
+            self.make(&name, (Role::Publisher, Some(from.ip())), &offer, &sections)?;
         let session = Publishing {
             id: seen_id(&created.id).to_owned(),
             channel: channel.to_owned(),
-            key: key.map(str::to_owned),
+            key: key.map(Secret::new),
             peer,
             hub: self.hub.clone(),
             transport,

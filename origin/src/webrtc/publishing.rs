@@ -1,14 +1,15 @@
 //! A publisher's session: one task that waits for what its peer sends and hands it to the channel through the
 //! hub, like every other source.
 //!
-//! The channel is taken over when media can flow, not when it is asked for: who can't connect takes nobody's
-//! place.
+//! The channel is taken over by the first whole picture, not by the asking: who can't connect, or connects and
+//! sends nothing that can be shown, takes nobody's place.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use ingest::hub::{Hub, Publication, Request};
+use ingest::secret::Secret;
 use ingest::source::{Peer, Protocol, Unit};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -20,11 +21,14 @@ use super::session::Shown;
 use super::transport::{Came, End, Transport};
 use super::whip::Publisher;
 
+/// How long a connected publisher may take to its first whole picture: a key frame is asked for every second.
+const FIRST_PICTURE_WITHIN: Duration = Duration::from_secs(15);
+
 /// A publisher's session.
 pub(super) struct Publishing {
     pub(super) id: String,
     pub(super) channel: String,
-    pub(super) key: Option<String>,
+    pub(super) key: Option<Secret>,
     pub(super) peer: Peer,
     pub(super) hub: Hub,
     pub(super) transport: Transport,
@@ -61,10 +65,13 @@ impl Publishing {
 
     async fn attend(&mut self) -> Result<std::convert::Infallible, End> {
         let mut publication: Option<Publication> = None;
+        let mut silent_at: Option<Instant> = None;
         let mut units = Vec::new();
         loop {
+            let connected = self.transport.is_connected();
             let due = self.transport.due();
-            let due = if publication.is_some() { due.min(self.publisher.due()) } else { due };
+            let due = if connected { due.min(self.publisher.due()) } else { due };
+            let due = silent_at.map_or(due, |at| due.min(at));
             tokio::select! {
                 biased;
                 () = self.stopping.cancelled() => return Err(End::ShuttingDown),
@@ -76,7 +83,7 @@ impl Publishing {
                 datagram = self.datagrams.recv() => {
                     let datagram = datagram.ok_or(End::Closed)?;
                     match self.transport.receive(datagram).await? {
-                        Came::Connected => publication = Some(self.publish()?),
+                        Came::Connected => silent_at = Some(Instant::now() + FIRST_PICTURE_WITHIN),
                         Came::Media(packet) => self.take_media(&packet, &mut units),
                         Came::Control(compound) => {
                             let now = Instant::now();
@@ -93,8 +100,18 @@ impl Publishing {
             }
             // Whatever came: nobody puts off the end of a session by sending more.
             self.transport.pass_time().await?;
-            if let Some(publication) = &publication {
+            if self.transport.is_connected() {
                 self.pass_time(&mut units).await;
+            }
+            if publication.is_none() {
+                if begins(&mut units) {
+                    publication = Some(self.publish()?);
+                    silent_at = None;
+                } else if silent_at.is_some_and(|at| at <= Instant::now()) {
+                    return Err(End::Silent);
+                }
+            }
+            if let Some(publication) = &publication {
                 for unit in units.drain(..) {
                     // The channel's own pace: what comes meanwhile waits in the inbox, or is lost.
                     publication.push(unit).await.map_err(|_| End::Refused)?;
@@ -107,7 +124,7 @@ impl Publishing {
     fn publish(&self) -> Result<Publication, End> {
         let request = Request {
             channel: &self.channel,
-            key: self.key.as_deref(),
+            key: self.key.as_ref().map(Secret::expose),
             peer: self.peer.clone(),
             protocol: Protocol::Whip,
         };
@@ -116,7 +133,7 @@ impl Publishing {
             self.hub.turned_away(&self.channel, refusal.label());
             End::Refused
         })?;
-        info!(channel = %self.channel, session = %self.id, peer = %self.peer, "publisher of WebRTC connected");
+        info!(channel = %self.channel, session = %self.id, peer = %self.peer, "publisher of WebRTC is live");
         Ok(publication)
     }
 
@@ -162,10 +179,46 @@ impl Publishing {
     }
 }
 
+/// Whether there is a whole picture in what a publisher has sent before it is one. What it sends until then is
+/// told of and not kept: sound alone is nothing to begin with.
+fn begins(units: &mut Vec<Unit>) -> bool {
+    let has_picture = units.iter().any(|unit| matches!(unit, Unit::Video(_)));
+    if !has_picture {
+        units.retain(|unit| !matches!(unit, Unit::Audio(_)));
+    }
+    has_picture
+}
+
 /// Why the channel ends a publication, when it does.
 async fn closed(publication: Option<&Publication>) -> ingest::hub::Closed {
     match publication {
         Some(publication) => publication.closed().await,
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ingest::source::{AudioCodec, ForeignSound, SoundConfig, SourceSample};
+    use packager::time::{Timescale, Timestamp};
+
+    use super::*;
+
+    fn sample() -> SourceSample {
+        let at = Timestamp::new(0, Timescale::NANOS);
+        let (data, received) = (Bytes::from_static(b"data"), Instant::now());
+        SourceSample { dts: at, pts: at, sync: true, data, received }
+    }
+
+    #[test]
+    fn a_publisher_begins_with_its_first_picture_and_its_sound_is_told_of_then() {
+        let sound = ForeignSound { codec: AudioCodec::Opus, sample_rate: 48_000, channels: 2 };
+        let told = Unit::AudioConfig(SoundConfig::Foreign(sound));
+        let mut units = vec![told, Unit::Audio(sample()), Unit::Audio(sample())];
+        assert!(!begins(&mut units));
+        assert!(matches!(units[..], [Unit::AudioConfig(_)]));
+        units.extend([Unit::Audio(sample()), Unit::Video(sample())]);
+        assert!(begins(&mut units));
+        assert_eq!(units.len(), 3);
     }
 }

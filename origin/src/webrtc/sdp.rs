@@ -12,7 +12,7 @@ use std::fmt::Write as _;
 mod answer;
 mod codecs;
 pub(super) use answer::{Agreed, Answer, first_section, restarted, write};
-pub(super) use codecs::{Codec, choose_h264, choose_opus};
+pub(super) use codecs::{Codec, choose_h264, choose_opus, choose_vp8};
 
 /// Bytes of an offer: those of browsers with every codec have 8 KiB.
 pub const MAX_SDP: usize = 64 * 1024;

@@ -1,5 +1,6 @@
 //! The sessions there are: how many may be, how they are found again, changed and ended, and how they go.
 
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
@@ -17,6 +18,9 @@ use super::{PASSWORD, UFRAG, WebRtc, lock, sdp};
 const MAX_PUBLISHERS: usize = 256;
 /// Of one channel: the newest takes over, and those who can't connect are forgotten in a moment.
 const MAX_PUBLISHERS_OF_CHANNEL: usize = 8;
+/// Sessions of one address that have not connected: a browser takes less than a second for it, and who never
+/// does is forgotten after fifteen. So nobody takes all the room by asking alone.
+const MAX_UNCONNECTED_OF_ADDRESS: usize = 16;
 
 /// How a session goes, for operators.
 #[derive(Debug, Serialize)]
@@ -66,6 +70,8 @@ pub enum Role {
 pub(super) struct Entry {
     pub(super) channel: Name,
     pub(super) role: Role,
+    /// The address of who asked, as it is counted; `None` where a proxy keeps it to itself.
+    pub(super) from: Option<IpAddr>,
     pub(super) link: Arc<Link>,
     /// The section of its description that has the candidates, for fragments.
     pub(super) section: String,
@@ -90,6 +96,12 @@ impl WebRtc {
         };
         if like().count() >= all || of_channel >= each {
             return Err(Refusal::Crowded);
+        }
+        let hangs = |other: &&Entry| {
+            entry.from.is_some() && other.from == entry.from && !lock(&other.shown).connected
+        };
+        if sessions.values().filter(hangs).count() >= MAX_UNCONNECTED_OF_ADDRESS {
+            return Err(Refusal::Hasty);
         }
         self.metrics.of(entry.role == Role::Viewer).inc();
         self.metrics.accepted.inc();

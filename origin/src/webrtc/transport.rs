@@ -33,6 +33,8 @@ pub(super) enum End {
     Deleted,
     #[error("the machine has no room for viewers")]
     Shed,
+    #[error("the peer sent no whole picture")]
+    Silent,
     #[error("the channel does not take it")]
     Refused,
     #[error("there is nothing to watch any more")]

@@ -17,7 +17,7 @@ use ingest::source::{AudioCodec, ForeignSound, SoundConfig, SourceSample, Unit};
 use packager::time::{Timescale, Timestamp, Unroller};
 
 use super::packets::{OPUS_CLOCK, VIDEO_CLOCK};
-use super::pictures::Pictures;
+use super::pictures::{Coding, Pictures};
 use super::receive::{Packet, Ready, Receiver};
 use super::rtcp::{self, CNAME, Message};
 
@@ -39,6 +39,7 @@ const MAX_STREAMS: usize = 4;
 /// What a publisher sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Agreed {
+    pub(super) coding: Coding,
     pub(super) video: u8,
     pub(super) again: Option<u8>,
     pub(super) audio: Option<u8>,
@@ -136,7 +137,7 @@ impl Publisher {
             ssrc,
             video: Track::new(VIDEO_CLOCK, VIDEO_PATIENCE, now),
             audio: Track::new(OPUS_CLOCK, AUDIO_PATIENCE, now),
-            pictures: Pictures::new(),
+            pictures: Pictures::new(agreed.coding),
             told_sound: false,
             key_frame_at: None,
             report_at: now + REPORT_EVERY,
@@ -148,7 +149,7 @@ impl Publisher {
     /// Whether a stream may be opened: its payload type is one of those agreed on, and there are not too
     /// many. What stands there is not proved to be the peer's yet.
     pub(super) fn expects(&self, payload_type: u8, ssrc: u32) -> bool {
-        let Agreed { video, again, audio } = self.agreed;
+        let Agreed { video, again, audio, .. } = self.agreed;
         let known =
             payload_type == video || Some(payload_type) == again || Some(payload_type) == audio;
         known && (self.streams.contains(&ssrc) || self.streams.len() < 3 * MAX_STREAMS)
@@ -330,7 +331,8 @@ mod tests {
 
     use super::*;
 
-    const AGREED: Agreed = Agreed { video: 102, again: Some(103), audio: Some(111) };
+    const AGREED: Agreed =
+        Agreed { coding: Coding::H264, video: 102, again: Some(103), audio: Some(111) };
 
     fn sound(sequence: u16, timestamp: u32) -> Packet {
         let payload = Bytes::from_static(b"opus");

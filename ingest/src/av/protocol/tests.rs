@@ -1,5 +1,5 @@
 use packager::grid::splices::Splices;
-use packager::media::{AudioConfig, Config, Name, Track, VideoConfig};
+use packager::media::{AudioConfig, Config, Name, Track, VideoCodec, VideoConfig};
 use packager::time::{Span, Timescale};
 use proptest::prelude::*;
 
@@ -47,7 +47,11 @@ fn every_message_reads_back_as_it_was() {
     let start = Start { version: VERSION, clock, role };
     for message in [
         ToWorker::Start(start),
-        ToWorker::VideoConfig { codec: VideoCodec::H265, record: Bytes::from_static(b"hvcC") },
+        ToWorker::VideoConfig {
+            codec: PictureCodec::Packaged(VideoCodec::H265),
+            record: Bytes::from_static(b"hvcC"),
+        },
+        ToWorker::VideoConfig { codec: PictureCodec::Vp8, record: Bytes::new() },
         ToWorker::AudioConfig { codec: AudioCodec::Aac, record: Bytes::from_static(&[0x11, 0x90]) },
         ToWorker::AudioConfig { codec: AudioCodec::Eac3, record: Bytes::new() },
         ToWorker::SourceLost,

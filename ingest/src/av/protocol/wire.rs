@@ -9,7 +9,7 @@ use packager::media::VideoCodec;
 
 use super::announced::{Announced, Announcement};
 use super::{CodedSample, FromWorker, Start, ToWorker, VERSION};
-use crate::source::AudioCodec;
+use crate::source::{AudioCodec, PictureCodec};
 
 /// Longest body: an uncompressed-looking 4K intra picture is far smaller; more is a broken peer.
 pub const MAX_BODY: usize = 32 << 20;
@@ -327,17 +327,19 @@ fn json(kind: u8, value: &impl serde::Serialize) -> Wire {
     Wire::new(kind, &text, Bytes::new())
 }
 
-fn codec_byte(codec: VideoCodec) -> u8 {
+fn codec_byte(codec: PictureCodec) -> u8 {
     match codec {
-        VideoCodec::H264 => 1,
-        VideoCodec::H265 => 2,
+        PictureCodec::Packaged(VideoCodec::H264) => 1,
+        PictureCodec::Packaged(VideoCodec::H265) => 2,
+        PictureCodec::Vp8 => 3,
     }
 }
 
-fn codec_of(byte: u8) -> Option<VideoCodec> {
+fn codec_of(byte: u8) -> Option<PictureCodec> {
     match byte {
-        1 => Some(VideoCodec::H264),
-        2 => Some(VideoCodec::H265),
+        1 => Some(PictureCodec::Packaged(VideoCodec::H264)),
+        2 => Some(PictureCodec::Packaged(VideoCodec::H265)),
+        3 => Some(PictureCodec::Vp8),
         _ => None,
     }
 }

@@ -47,7 +47,7 @@ pub fn broadcast(config: BroadcastConfig) -> io::Result<mpsc::Receiver<Unit>> {
                         let video = rendition.track.config.is_video();
                         tracks.push((rendition.track.timescale, video));
                         let unit = match rendition.track.config {
-                            Config::Video(config) => Unit::VideoConfig(config),
+                            Config::Video(config) => Unit::VideoConfig(config.into()),
                             Config::Audio(config) => Unit::AudioConfig(SoundConfig::Aac(config)),
                         };
                         if units.send(unit).await.is_err() {

@@ -2,7 +2,7 @@ use packager::media::{AudioConfig, VideoCodec, VideoConfig};
 use packager::time::Timestamp;
 
 use super::*;
-use crate::source::SoundConfig;
+use crate::source::{PictureConfig, SoundConfig};
 
 fn input(messages: usize) -> (Input, mpsc::Receiver<Wire>) {
     let (queue, receiver) = mpsc::channel(messages);
@@ -17,14 +17,14 @@ fn sample(sync: bool, length: usize) -> SourceSample {
 }
 
 fn config(byte: u8) -> Unit {
-    Unit::VideoConfig(VideoConfig {
+    Unit::VideoConfig(PictureConfig::Packaged(VideoConfig {
         codec: VideoCodec::H264,
         record: Bytes::from(vec![byte]),
         codec_string: String::new(),
         width: 2,
         height: 2,
         rate: None,
-    })
+    }))
 }
 
 fn received(receiver: &mut mpsc::Receiver<Wire>) -> ToWorker {

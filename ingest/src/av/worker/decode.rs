@@ -8,7 +8,7 @@ use ffmpeg_next as ffmpeg;
 use packager::media::VideoCodec;
 
 use super::Error;
-use crate::source::AudioCodec;
+use crate::source::{AudioCodec, PictureCodec};
 
 /// Largest picture that is decoded: 4096×2304. A larger one would take the memory of the ladder.
 const MAX_PIXELS: i64 = 4096 * 2304;
@@ -37,11 +37,12 @@ pub(super) struct Pictures {
 }
 
 impl Pictures {
-    /// Opens a decoder for a configuration record.
-    pub(super) fn open(kind: VideoCodec, record: &Bytes) -> Result<Self, Error> {
+    /// Opens a decoder; `record` is the codec's configuration record, and empty where it has none.
+    pub(super) fn open(kind: PictureCodec, record: &Bytes) -> Result<Self, Error> {
         let id = match kind {
-            VideoCodec::H264 => codec::Id::H264,
-            VideoCodec::H265 => codec::Id::HEVC,
+            PictureCodec::Packaged(VideoCodec::H264) => codec::Id::H264,
+            PictureCodec::Packaged(VideoCodec::H265) => codec::Id::HEVC,
+            PictureCodec::Vp8 => codec::Id::VP8,
         };
         Self::of(id, record)
     }

@@ -9,12 +9,13 @@ use ffmpeg::format::Pixel;
 use ffmpeg::software::scaling;
 use ffmpeg::{Dictionary, codec, encoder, frame};
 use ffmpeg_next as ffmpeg;
-use packager::media::{Sample, VideoCodec, still_size};
+use packager::media::{Sample, still_size};
 
 use super::decode::{Origin, Pictures};
 use super::link::Link;
 use super::{Error, Messages};
 use crate::av::protocol::{FromWorker, ToWorker, monotonic_nanos};
+use crate::source::PictureCodec;
 
 /// The encoder's quantizer, 2 to 31: edges are clean, and a pixel takes about a bit.
 const QUANTIZER: &str = "5";
@@ -51,7 +52,7 @@ pub(super) fn run(messages: &Messages, link: &Link) -> Result<(), Error> {
 }
 
 /// The JPEG of a key frame; `None` where a decoder makes no picture of it.
-fn still(codec: VideoCodec, record: &Bytes, data: &[u8]) -> Result<Option<Bytes>, Error> {
+fn still(codec: PictureCodec, record: &Bytes, data: &[u8]) -> Result<Option<Bytes>, Error> {
     let mut decoder = Pictures::open(codec, record)?;
     let mut first = None;
     let mut take = |picture: frame::Video| {
@@ -103,6 +104,7 @@ fn jpeg(picture: &frame::Video) -> Result<Bytes, Error> {
 
 #[cfg(test)]
 mod tests {
+    use packager::media::VideoCodec;
     use packager::time::FrameRate;
 
     use super::super::encode::{VideoEncoder, VideoSettings};
@@ -136,6 +138,9 @@ mod tests {
         (encoder.config(rate).unwrap().record, made)
     }
 
+    const H264: PictureCodec = PictureCodec::Packaged(VideoCodec::H264);
+    const H265: PictureCodec = PictureCodec::Packaged(VideoCodec::H265);
+
     /// What a JPEG decoder makes of it.
     fn decoded(jpeg: &Bytes) -> frame::Video {
         let mut decoder = Pictures::of(codec::Id::MJPEG, &Bytes::new()).unwrap();
@@ -149,8 +154,8 @@ mod tests {
     #[test]
     fn a_still_is_the_key_frame_smaller_in_full_range_and_the_same_every_time() {
         let (record, data) = key_frame(640, 360);
-        let made = still(VideoCodec::H264, &record, &data).unwrap().unwrap();
-        assert_eq!(still(VideoCodec::H264, &record, &data).unwrap().unwrap(), made);
+        let made = still(H264, &record, &data).unwrap().unwrap();
+        assert_eq!(still(H264, &record, &data).unwrap().unwrap(), made);
         assert!(made.starts_with(&[0xff, 0xd8]) && made.ends_with(&[0xff, 0xd9]));
         let picture = decoded(&made);
         assert_eq!((picture.width(), picture.height()), (320, 180));
@@ -163,10 +168,10 @@ mod tests {
     fn what_is_no_key_frame_makes_none() {
         let (record, data) = key_frame(170, 96);
         for broken in [&[][..], &[0, 0, 0, 9, 0x65], &data[..data.len() / 8]] {
-            assert!(!matches!(still(VideoCodec::H264, &record, broken), Ok(Some(_))));
+            assert!(!matches!(still(H264, &record, broken), Ok(Some(_))));
         }
-        assert!(still(VideoCodec::H264, &record, &data).unwrap().is_some());
+        assert!(still(H264, &record, &data).unwrap().is_some());
         let other = Bytes::from_static(&[1, 2, 3]);
-        assert!(!matches!(still(VideoCodec::H265, &other, &data), Ok(Some(_))));
+        assert!(!matches!(still(H265, &other, &data), Ok(Some(_))));
     }
 }

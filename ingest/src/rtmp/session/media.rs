@@ -164,7 +164,7 @@ impl Media {
         let config = video_config(codec, with_four_byte_lengths(codec, &record, length))
             .map_err(Error::VideoConfig)?;
         self.video = Some((codec, record, length));
-        Ok(Some(Unit::VideoConfig(config)))
+        Ok(Some(Unit::VideoConfig(config.into())))
     }
 
     fn picture(

@@ -7,7 +7,7 @@ use packager::time::{Timescale, Timestamp};
 
 use super::*;
 use crate::rtmp::amf0;
-use crate::source::{DataMessage, SoundConfig};
+use crate::source::{DataMessage, PictureConfig, SoundConfig};
 
 mod samples;
 
@@ -19,7 +19,7 @@ fn avcc() -> Bytes {
     let mut session = Session::new();
     let units = publish_all(&mut session, &[RECORDED]);
     let config = units.iter().find_map(|unit| match unit {
-        Unit::VideoConfig(config) => Some(config.record.clone()),
+        Unit::VideoConfig(config) => Some(config.record()),
         _ => None,
     });
     config.unwrap()

@@ -263,7 +263,7 @@ impl Program {
             picture::Found::Config(config) => {
                 if self.video.as_ref() != Some(&config) {
                     self.video = Some(config.clone());
-                    out.unit(Unit::VideoConfig(config));
+                    out.unit(Unit::VideoConfig(config.into()));
                 }
             }
             picture::Found::Picture { sync, data } => {

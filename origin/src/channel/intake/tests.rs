@@ -1,5 +1,5 @@
 use bytes::Bytes;
-use packager::media::VideoCodec;
+use packager::media::{VideoCodec, VideoConfig};
 
 use super::*;
 
@@ -192,14 +192,14 @@ fn what_is_wrong_with_times_is_counted_by_kind_and_told_once() {
 #[test]
 fn a_clock_that_runs_over_its_32_bits_is_counted_once_for_both_tracks() {
     let mut feed = Feed::new();
-    feed.intake.observe(&Unit::VideoConfig(VideoConfig {
+    feed.intake.observe(&Unit::VideoConfig(PictureConfig::Packaged(VideoConfig {
         codec: VideoCodec::H264,
         record: Bytes::new(),
         codec_string: String::new(),
         width: 2,
         height: 2,
         rate: None,
-    }));
+    })));
     for n in 0..50 {
         feed.picture(WRAP - 1_000 + n * 40, WRAP - 1_000 + n * 40, n == 0);
         feed.sound(WRAP - 990 + n * 40);

@@ -50,7 +50,7 @@ struct Fixture {
 impl Fixture {
     fn new(audio: Option<AudioConfig>) -> Self {
         let mut passing = Passing::default();
-        passing.configure(&Unit::VideoConfig(video(1)));
+        passing.configure(&Unit::VideoConfig(video(1).into()));
         if let Some(audio) = audio {
             passing.configure(&Unit::AudioConfig(SoundConfig::Aac(audio)));
         }
@@ -193,16 +193,16 @@ fn on_air(grid: &Grid, from: i64, to: i64) -> SourceSegmenter {
 #[test]
 fn another_configuration_ends_a_run_and_before_one_empties_the_queue() {
     let mut fixture = Fixture::new(Some(audio(&[0x11, 0x90])));
-    assert!(!fixture.passing.configure(&Unit::VideoConfig(video(1))));
+    assert!(!fixture.passing.configure(&Unit::VideoConfig(video(1).into())));
     fixture.wait((0, 1_000), 2_000, FRESH).unwrap();
-    assert!(!fixture.passing.configure(&Unit::VideoConfig(video(2))), "there is no run yet");
+    assert!(!fixture.passing.configure(&Unit::VideoConfig(video(2).into())), "there is no run yet");
     assert!(fixture.wait((1_000, 2_000), 2_000, FRESH).unwrap().is_none());
     let joined = fixture.wait((2_000, 4_040), 2_000, FRESH).unwrap().unwrap();
     assert_eq!((joined.start, joined.video.record[0]), (BEGIN + 2_000 * MS, 2));
     fixture.passing.begin(joined, &grid());
     assert!(fixture.passing.is_on());
-    assert!(!fixture.passing.configure(&Unit::VideoConfig(video(2))), "the same once more");
-    assert!(fixture.passing.configure(&Unit::VideoConfig(video(3))));
+    assert!(!fixture.passing.configure(&Unit::VideoConfig(video(2).into())), "the same once more");
+    assert!(fixture.passing.configure(&Unit::VideoConfig(video(3).into())));
     assert!(fixture.passing.configure(&Unit::AudioConfig(SoundConfig::Aac(audio(&[0x12, 0x10])))));
 }
 
@@ -223,7 +223,7 @@ fn what_does_not_fit_is_refused_with_the_reason() {
     assert!(matches!(refused, Refusal::LongAudioFrame { samples: 1_024, rate: 8_000 }));
     let known = Known { grid: Some(&grid), found: Some(FrameRate::new(1, 1)), ..FRESH };
     let mut fixture = Fixture::new(Some(audio(&[0x11, 0x90])));
-    fixture.passing.configure(&Unit::VideoConfig(VideoConfig { rate: None, ..video(1) }));
+    fixture.passing.configure(&Unit::VideoConfig(VideoConfig { rate: None, ..video(1) }.into()));
     let refused = fixture.wait((0, 9_000), 1_000, known).unwrap_err();
     assert!(matches!(refused, Refusal::Slow { .. }));
 }

@@ -217,7 +217,7 @@ fn start(context: &Context) -> Option<Worker> {
         }
     };
     info!(channel = %context.channel, "a rung for browsers is made");
-    input.send(&Unit::VideoConfig(source.config().clone()));
+    input.send(&Unit::VideoConfig(source.config().clone().into()));
     if let Some(sound) = preview.source_sound() {
         input.send(&Unit::AudioConfig((*sound).clone()));
     }

@@ -152,7 +152,7 @@ impl Task {
         let Some(source) = &self.source else { return false };
         let rate = self.making.as_ref().map(|(making, _)| making.grid.rate).or(source.found);
         let (Some(video), Some(rate)) = (source.intake.video(), rate) else { return false };
-        let size = (video.width, video.height);
+        let size = video.size();
         if self.making.is_none() {
             let gop = u64::from(rate.frame_ticks());
             let making = Making::of_source(config, store.recovered(), rate, AUDIO_RATE, gop);

@@ -88,7 +88,7 @@ impl Task {
     pub(super) fn outgrown(&self) -> Option<Name> {
         let (making, _) = self.making.as_ref()?;
         let video = self.source.as_ref()?.intake.video()?;
-        making.outgrown(&self.context.config, video.height)
+        making.outgrown(&self.context.config, video.size().1)
     }
 
     /// Publishes the status as of now.

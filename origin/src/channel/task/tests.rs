@@ -261,7 +261,7 @@ async fn send(publication: &Publication, units: impl IntoIterator<Item = Unit>) 
 fn beginning() -> [Unit; 4] {
     let pictures = [sample(0, true), sample(33, false)].map(Unit::Video);
     let [key, p] = pictures;
-    [Unit::VideoConfig(video()), Unit::AudioConfig(SoundConfig::Aac(audio())), key, p]
+    [Unit::VideoConfig(video().into()), Unit::AudioConfig(SoundConfig::Aac(audio())), key, p]
 }
 
 #[tokio::test]

@@ -17,7 +17,7 @@ pub(in crate::webrtc) struct Agreed {
     pub(in crate::webrtc) sends: Option<(u32, Option<u32>)>,
     /// The number of the header extension that has pictures shown at once.
     pub(in crate::webrtc) at_once: Option<u8>,
-    /// More parameters of the codec, `;a=b`.
+    /// More parameters of the codec, `a=b`.
     pub(in crate::webrtc) more: &'static str,
 }
 
@@ -93,8 +93,10 @@ fn write_section(
     let fingerprint = print_fingerprint(answer.fingerprint);
     write!(text, "a=fingerprint:sha-256 {fingerprint}\r\na=setup:passive\r\n")?;
     write!(text, "a=rtpmap:{} {}\r\n", codec.payload_type, codec.name)?;
-    if !codec.parameters.is_empty() {
-        write!(text, "a=fmtp:{} {}{more}\r\n", codec.payload_type, codec.parameters)?;
+    let parameters: Vec<&str> =
+        [codec.parameters.as_str(), more].into_iter().filter(|text| !text.is_empty()).collect();
+    if !parameters.is_empty() {
+        write!(text, "a=fmtp:{} {}\r\n", codec.payload_type, parameters.join(";"))?;
     }
     for feedback in &codec.feedback {
         write!(text, "a=rtcp-fb:{} {feedback}\r\n", codec.payload_type)?;

@@ -60,6 +60,11 @@ pub(in crate::webrtc) fn choose_h264(media: &Media, profile: Option<u8>) -> Opti
     same.or_else(|| offered.first()).map(|format| codec(media, format))
 }
 
+/// VP8 (RFC 7741).
+pub(in crate::webrtc) fn choose_vp8(media: &Media) -> Option<Codec> {
+    media.formats.iter().find(|f| is(f, "VP8/90000")).map(|format| codec(media, format))
+}
+
 /// Opus (RFC 7587).
 pub(in crate::webrtc) fn choose_opus(media: &Media) -> Option<Codec> {
     media.formats.iter().find(|f| is(f, "opus/48000/2")).map(|format| codec(media, format))

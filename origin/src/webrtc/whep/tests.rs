@@ -29,7 +29,7 @@ fn pictures(from_ms: i64, count: i64) -> Vec<Arc<Picture>> {
         height: 96,
         rate: None,
     };
-    preview.passed(&Unit::VideoConfig(config));
+    preview.passed(&Unit::VideoConfig(config.into()));
     for index in 0..count {
         let mut data = BytesMut::new();
         data.put_u32(3);

@@ -49,7 +49,7 @@ async fn ffmpeg_publishes_with_b_frames_and_every_sample_arrives_on_time() {
     else {
         panic!("no video configuration");
     };
-    assert_eq!((video.width, video.height), (160, 90));
+    assert_eq!(video.size(), (160, 90));
     let Some(Unit::AudioConfig(SoundConfig::Aac(audio))) =
         units.iter().find(|u| matches!(u, Unit::AudioConfig(_)))
     else {

@@ -95,7 +95,10 @@ fn short_nal_lengths_become_four_bytes_in_record_and_samples() {
     client.send(kind::VIDEO, 0, &[b"\x17\0\0\0\0".as_slice(), &record].concat());
     client.send(kind::VIDEO, 0, b"\x17\x01\0\0\0\0\x02\x65\x88\0\x01\x0C");
     let units = client.units().unwrap();
-    let [Unit::VideoConfig(config), Unit::Video(sample)] = &units[..] else { panic!("{units:?}") };
+    let [Unit::VideoConfig(PictureConfig::Packaged(config)), Unit::Video(sample)] = &units[..]
+    else {
+        panic!("{units:?}")
+    };
     assert_eq!(config.record, avcc());
     assert!(sample.sync);
     assert_eq!(sample.data[..], [0, 0, 0, 2, 0x65, 0x88, 0, 0, 0, 1, 0x0C]);
@@ -179,7 +182,7 @@ fn a_picture_too_large_to_decode_is_refused_to_the_peer() {
     let mut client = Client::publishing();
     client.send(kind::VIDEO, 0, &[b"\x17\0\0\0\0".as_slice(), &avcc_of(1024)].concat());
     let units = client.units().unwrap();
-    assert!(matches!(&units[..], [Unit::VideoConfig(c)] if c.width == 1024), "{units:?}");
+    assert!(matches!(&units[..], [Unit::VideoConfig(c)] if c.size().0 == 1024), "{units:?}");
     client.send(kind::VIDEO, 0, &[b"\x17\0\0\0\0".as_slice(), &avcc_of(16_384)].concat());
     let (error, codes) = client.failure();
     assert!(error.to_string().contains("16384x16384"), "{error}");
@@ -255,7 +258,8 @@ fn h265_comes_in_by_four_cc_and_by_its_old_number() {
         client.send(kind::VIDEO, 0, &[config, HVCC].concat());
         client.send(kind::VIDEO, 40, &[picture, b"\0\0\0\x03\x28\x01\xAF"].concat());
         let units = client.units().unwrap();
-        let [Unit::VideoConfig(config), Unit::Video(sample)] = &units[..] else {
+        let [Unit::VideoConfig(PictureConfig::Packaged(config)), Unit::Video(sample)] = &units[..]
+        else {
             panic!("{units:?}")
         };
         assert_eq!((config.width, config.height), (160, 90));

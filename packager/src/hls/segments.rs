@@ -22,8 +22,8 @@ use crate::timeline::{OpenSegment, PAGE, Run, Segment, Segments, Snapshot};
 /// mostly dates.
 const DATES_EVERYWHERE: u64 = 3600;
 /// In a longer window, segments whose number is a multiple of this carry it, so that a playlist
-/// that begins anywhere has the same lines.
-const DATE_EVERY: u64 = 8;
+/// that begins anywhere has the same lines: at the default length one in 26 s, of three megabytes a day.
+const DATE_EVERY: u64 = 16;
 
 /// What is written of each segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

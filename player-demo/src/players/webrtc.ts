@@ -1,6 +1,7 @@
 // A preview by WebRTC behind the page's interface: one offer to `/live/{channel}/whep`, and what comes is
 // shown as soon as it can be (draft-ietf-wish-whep). There is nothing to seek in and nothing in store. Another
-// rendition is another session.
+// rendition is another session. A picture waits for its sound, which browsers hold longer: `sound=off` in the
+// page's address asks for none.
 
 import { fetchStatus } from "../channel";
 import { AUTO, type Level, type Player, type PlayerEvents } from "./player";
@@ -17,6 +18,7 @@ export class WebRtcPlayer implements Player {
   #selected: string = AUTO;
   #session: Session | null = null;
   #destroyed = false;
+  readonly #withSound = new URLSearchParams(location.search).get("sound") !== "off";
 
   constructor(video: HTMLVideoElement, url: string, channel: string, events: PlayerEvents) {
     this.#video = video;
@@ -80,7 +82,7 @@ export class WebRtcPlayer implements Player {
     }
     this.#session?.end();
     const query = this.#selected === AUTO ? "" : `?rendition=${encodeURIComponent(this.#selected)}`;
-    const session = new Session(this.#url + query);
+    const session = new Session(this.#url + query, this.#withSound);
     this.#session = session;
     const mine = () => !this.#destroyed && this.#session === session;
     try {
@@ -111,12 +113,14 @@ interface SessionEvents {
 
 class Session {
   readonly #url: string;
+  readonly #withSound: boolean;
   readonly #peer = new RTCPeerConnection({ bundlePolicy: "max-bundle" });
   #resource: string | null = null;
   #ended = false;
 
-  constructor(url: string) {
+  constructor(url: string, withSound: boolean) {
     this.#url = url;
+    this.#withSound = withSound;
   }
 
   async begin(events: SessionEvents): Promise<void> {
@@ -134,7 +138,9 @@ class Session {
       }
     });
     peer.addTransceiver("video", { direction: "recvonly" });
-    peer.addTransceiver("audio", { direction: "recvonly" });
+    if (this.#withSound) {
+      peer.addTransceiver("audio", { direction: "recvonly" });
+    }
     const offer = await peer.createOffer();
     await peer.setLocalDescription({ type: "offer", sdp: inStereo(offer.sdp ?? "") });
     await gathered(peer);

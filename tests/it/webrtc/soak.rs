@@ -26,11 +26,11 @@ fn ten_who_watch_at_once_on_one_port_leave_nothing_behind() -> Result {
     watch(WATCHING + VANISHING, "3", &[])?;
     let settled = || -> Result<_> {
         wait_sessions(&server, 0.0, Duration::from_secs(35))?;
+        // The guardian and the server.
         until("its workers to end", Duration::from_secs(60), || {
-            let count = server.worker_pids("a sound").len();
-            Ok(Look::at((count == 0).then_some(()), format!("{count} workers are left")))
-        })?;
-        Ok(server.usage())
+            let usage = server.usage();
+            Ok(Look::at((usage.processes <= 2).then_some(usage), format!("{usage:?}")))
+        })
     };
     let before = settled()?;
     std::thread::scope(|scope| {

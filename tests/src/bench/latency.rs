@@ -36,12 +36,15 @@ struct Player {
     name: &'static str,
     /// The page's word for it.
     format: &'static str,
+    /// What more the page is told.
+    query: &'static str,
 }
 
-const HLS: Player = Player { name: "LL-HLS in hls.js", format: "hls" };
-const DASH: Player = Player { name: "LL-DASH in dash.js", format: "dash" };
-
-const PREVIEW: Player = Player { name: "WHEP", format: "webrtc" };
+const HLS: Player = Player { name: "LL-HLS in hls.js", format: "hls", query: "" };
+const DASH: Player = Player { name: "LL-DASH in dash.js", format: "dash", query: "" };
+const PREVIEW: Player = Player { name: "WHEP", format: "webrtc", query: "" };
+/// Beside servers that hand no AAC on to browsers.
+const SILENT: Player = Player { name: "WHEP without sound", query: "&sound=off", ..PREVIEW };
 
 /// A server, and the bars of its players in milliseconds.
 struct Case {
@@ -50,8 +53,10 @@ struct Case {
     rendition: &'static str,
     /// Whether it is watched through the edges too: where that leaves the machine the most room.
     edges: bool,
-    /// LL-HLS, LL-DASH and the preview.
-    bars: [f64; 3],
+    /// LL-HLS and LL-DASH.
+    bars: [f64; 2],
+    /// A preview, with sound or without.
+    preview: f64,
 }
 
 const CASES: [Case; 2] = [
@@ -60,14 +65,16 @@ const CASES: [Case; 2] = [
         arguments: &[],
         rendition: "720p",
         edges: false,
-        bars: [1_700.0, 1_500.0, 150.0],
+        bars: [1_700.0, 1_500.0],
+        preview: 150.0,
     },
     Case {
         name: "pass-through",
         arguments: &["--ladder", "source"],
         rendition: "source",
         edges: true,
-        bars: [1_500.0, 1_300.0, 50.0],
+        bars: [1_500.0, 1_300.0],
+        preview: 50.0,
     },
 ];
 
@@ -131,7 +138,7 @@ fn watch(
 ) -> Result<Seen> {
     let mut command = Command::new("node");
     command.arg(workspace::root().join("tests/browser/play.mjs"));
-    command.args(["--url", &format!("{origin}/watch/demo?rendition={rendition}")]);
+    command.args(["--url", &format!("{origin}/watch/demo?rendition={rendition}{}", player.query)]);
     command.args(["--format", player.format, "--seconds", &watched.as_secs().to_string()]);
     command.args(["--settle", &settles.as_secs().to_string(), "--start-timeout", "45"]);
     let output = process::run("play.mjs", &mut command, watched + COMES_UP)?;
@@ -142,18 +149,34 @@ fn watch(
     serde_json::from_str(line.trim()).context(format!("play.mjs said {line}"))
 }
 
-/// Measures it.
+/// Measures players of segments.
 ///
 /// # Errors
 /// The server does not start, or a player shows nothing.
 pub fn measure(options: &Options) -> Result<Vec<Measure>> {
+    measure_with([HLS, DASH], |case| case.bars, options)
+}
+
+/// Measures previews.
+///
+/// # Errors
+/// As [`measure`].
+pub fn measure_previews(options: &Options) -> Result<Vec<Measure>> {
+    measure_with([PREVIEW, SILENT], |case| [case.preview; 2], options)
+}
+
+fn measure_with(
+    players: [Player; 2],
+    bars: impl Fn(&Case) -> [f64; 2],
+    options: &Options,
+) -> Result<Vec<Measure>> {
     let watched = options.watch.unwrap_or(WATCHED);
     let settles = SETTLES.min(watched / 2);
     let mut measures = Vec::new();
     for case in &CASES {
         let server = Server::demo_with(case.arguments)?;
         server.wait_playable("demo", Duration::from_secs(30))?;
-        for (player, bar) in [HLS, DASH, PREVIEW].into_iter().zip(case.bars) {
+        for (player, bar) in players.into_iter().zip(bars(case)) {
             let seen = watch(&server.url(""), player, case.rendition, [watched, settles]);
             let name = format!("glass to glass, {}, {}", case.name, player.name);
             let direct = seen.as_ref().ok().map(|seen| seen.glass.p50_ms);

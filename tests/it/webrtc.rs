@@ -393,6 +393,12 @@ fn hostile_offers_are_refused_and_nobody_is_sent_anything() -> Result {
     // All of this disturbs nobody.
     let seen = &watch_with_aiortc(&server, "a", &["--seconds", "2"])?[0];
     assert!(seen["pictures"].as_u64() >= Some(30), "{seen:#}");
+    // Who asks again and again and never comes leaves room for others.
+    let asked = (0..17).map(|_| post(&server, "/live/a/whep", OFFER));
+    let answers = asked.collect::<Result<Vec<_>>>()?;
+    let last = answers.last().context("an answer")?;
+    assert_eq!((last.status, last.header("retry-after")), (429, Some("1")), "{:?}", last.text());
+    assert_eq!(answers[0].status, 201);
     publisher.check()
 }
 

@@ -51,10 +51,15 @@ pub struct Measure {
     pub method: String,
 }
 
+/// The heading of what is written by hand: what long runs showed, which no measure takes.
+const BY_HAND: &str = "\n## Seen in long runs\n";
+
 /// The measures of one run.
 #[derive(Debug, Default)]
 pub struct Report {
     measures: Vec<Measure>,
+    /// What is written by hand, with its heading; kept as it is.
+    by_hand: String,
 }
 
 impl Report {
@@ -65,6 +70,7 @@ impl Report {
 
     /// Reads back a page that was written before: its rows are kept until they are measured again.
     pub fn read(page: &str) -> Self {
+        let (page, by_hand) = page.split_at(page.find(BY_HAND).unwrap_or(page.len()));
         let rows = page.lines().filter(|line| line.starts_with("| ")).skip(1);
         let measures = rows.filter_map(|row| {
             let cells: Vec<_> = row.trim_matches('|').split(" | ").map(str::trim).collect();
@@ -81,7 +87,7 @@ impl Report {
                 method: method.into(),
             })
         });
-        Self { measures: measures.collect() }
+        Self { measures: measures.collect(), by_hand: by_hand.into() }
     }
 
     /// Adds measures; one of the same name takes the place of the one before.
@@ -120,6 +126,7 @@ impl Report {
         for m in &self.measures {
             let _ = writeln!(text, "\n**{}.** {}", m.name, m.method);
         }
+        text.push_str(&self.by_hand);
         text
     }
 }
@@ -185,5 +192,9 @@ mod tests {
         let values: Vec<_> = again.measures.iter().map(|m| m.ours.as_str()).collect();
         assert_eq!(values, ["0.5 s", "2 s", "3 s"]);
         assert_eq!(Report::read("nothing").measures, []);
+        let by_hand = format!("{BY_HAND}\n| four | 4 s |\n");
+        let page = format!("{}{by_hand}", report.to_markdown());
+        let again = Report::read(&page);
+        assert_eq!((&again.measures, &again.to_markdown()), (&report.measures, &page));
     }
 }

@@ -5,7 +5,7 @@
 //! date and the method. Nothing here passes or fails: bars stand beside the values, and a missed
 //! one is written down.
 //!
-//! `bench NAME…` takes only these measures and keeps the other rows. `bench latency --seconds 40`
+//! `bench NAME…` takes only these measures. Other rows stay, and so does what is written by hand of long runs. `bench latency --seconds 40`
 //! watches every player for that long, and writes nothing: the bars are for the whole time.
 #![allow(clippy::print_stdout, reason = "a table on the terminal is what is asked for")]
 
@@ -68,10 +68,7 @@ fn main() -> ExitCode {
 fn run() -> Result {
     let (wanted, options) = arguments(std::env::args().skip(1))?;
     let file = &harness::workspace::root().join("bench/RESULTS.md");
-    let mut report = match wanted.len() == MEASURES.len() {
-        true => bench::Report::new(),
-        false => bench::Report::read(&std::fs::read_to_string(file).unwrap_or_default()),
-    };
+    let mut report = bench::Report::read(&std::fs::read_to_string(file).unwrap_or_default());
     for (name, what, measure) in wanted {
         println!("{name}: {what}");
         report.add(measure(&options)?);

@@ -71,7 +71,7 @@ const ORIGIN_MAY_NAME: &[(&str, &[&str])] = &[
     ("store", &["clock", "crash", "telemetry"]),
     ("channel", &["admission", "backoff", "clock", "config", "crash", "store", "telemetry"]),
     ("http", &["assets", "channel", "clock", "network", "store", "telemetry", "viewers", "webrtc"]),
-    ("webrtc", &["channel", "clock", "config", "telemetry"]),
+    ("webrtc", &["channel", "clock", "config", "network", "telemetry"]),
     (
         "admin",
         &[

@@ -69,7 +69,7 @@ fn hp_08_a_live_playlist_has_dates() {
 #[test]
 fn hp_09_dates_follow_from_durations_and_agree_between_renditions() {
     media_breaks("HP-09", LIVE, "19:00:04.800Z", "19:00:04.900Z");
-    media_breaks("HP-09", LONG, "19:00:16.000Z", "19:00:16.100Z");
+    media_breaks("HP-09", LONG, "19:00:24.000Z", "19:00:24.100Z");
     assert_clean("HP-09", &check_renditions(&[LIVE, LIVE]));
     let shifted = mutated(LIVE, "19:00:04.800Z", "19:00:04.900Z");
     assert_finds("HP-09", &check_renditions(&[LIVE, &shifted]));

@@ -394,7 +394,9 @@ fn hostile_offers_are_refused_and_nobody_is_sent_anything() -> Result {
     let seen = &watch_with_aiortc(&server, "a", &["--seconds", "2"])?[0];
     assert!(seen["pictures"].as_u64() >= Some(30), "{seen:#}");
     // Who asks again and again and never comes leaves room for others.
-    let asked = (0..17).map(|_| post(&server, "/live/a/whep", OFFER));
+    let headers = [SDP, ("x-forwarded-for", "198.51.100.7")];
+    let url = server.url("/live/a/whep");
+    let asked = (0..17).map(|_| server.client.send("POST", &url, &headers, OFFER.as_bytes()));
     let answers = asked.collect::<Result<Vec<_>>>()?;
     let last = answers.last().context("an answer")?;
     assert_eq!((last.status, last.header("retry-after")), (429, Some("1")), "{:?}", last.text());

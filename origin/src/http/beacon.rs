@@ -10,8 +10,8 @@ use axum::body::Body;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Response};
-use bytes::Bytes;
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt as _;
 
 use super::answer;
 use super::body::Payload;
@@ -26,6 +26,8 @@ use crate::viewers::Refused;
 const MAX_BODY: usize = 16 * 1024;
 /// How long a body may take: it is sent in one packet or two.
 const BODY_WITHIN: Duration = Duration::from_secs(5);
+/// Bytes of a body that has too many which are read all the same: more than a mistake has.
+const PASSED_OVER: usize = 2 << 20;
 
 impl Origin {
     /// Answers a POST, of which only viewers' reports are known.
@@ -65,13 +67,23 @@ fn is_report(headers: &HeaderMap) -> bool {
     ["application/cmcd", "text/plain"].iter().any(|known| kind.eq_ignore_ascii_case(known))
 }
 
-/// The whole of a body, if that has no more than so many bytes and comes soon.
-pub(super) async fn whole(body: Body, most: usize) -> Result<Bytes, Error> {
-    let read = Limited::new(body, most).collect();
-    match tokio::time::timeout(BODY_WITHIN, read).await {
-        Ok(Ok(read)) => Ok(read.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Error::TooLarge),
-        // Whoever breaks off does not read the answer either.
-        Ok(Err(_)) | Err(_) => Err(Error::Slow),
-    }
+/// The whole of a body, if that has no more than so many bytes and comes soon. Of one that has more, the rest is
+/// read and dropped, up to a bound: who is still writing when the connection closes never sees the answer.
+pub(super) async fn whole(mut body: Body, most: usize) -> Result<Bytes, Error> {
+    let read = async {
+        let (mut whole, mut length) = (BytesMut::new(), 0usize);
+        while let Some(frame) = body.frame().await {
+            // Whoever breaks off does not read the answer either.
+            let data = frame.map_err(|_| Error::Slow)?.into_data().unwrap_or_default();
+            length = length.saturating_add(data.len());
+            if length > most.saturating_add(PASSED_OVER) {
+                break;
+            }
+            if length <= most {
+                whole.extend_from_slice(&data);
+            }
+        }
+        if length > most { Err(Error::TooLarge) } else { Ok(whole.freeze()) }
+    };
+    tokio::time::timeout(BODY_WITHIN, read).await.unwrap_or(Err(Error::Slow))
 }

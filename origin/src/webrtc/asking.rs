@@ -194,8 +194,10 @@ impl WebRtc {
         let (sections, agreed) = agree_to_take(&offer)?;
         // What can fail comes before there is a session.
         let publisher = Publisher::new(agreed, Random(self).number()?, Instant::now());
+        // Those whom a proxy does not name are not one person.
+        let named = Some(from.ip()).filter(|address| !address.is_unspecified());
         let Made { created, transport, datagrams, shown, deleted } =
-            self.make(&name, (Role::Publisher, Some(from.ip())), &offer, &sections)?;
+            self.make(&name, (Role::Publisher, named), &offer, &sections)?;
         let session = Publishing {
             id: seen_id(&created.id).to_owned(),
             channel: channel.to_owned(),

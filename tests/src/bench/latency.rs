@@ -65,14 +65,17 @@ const CASES: [Case; 2] = [
         edges: false,
         bars: [1_700.0, 1_500.0],
     },
-    Case {
-        name: "pass-through",
-        arguments: &["--ladder", "source"],
-        rendition: "source",
-        edges: true,
-        bars: [1_500.0, 1_300.0],
-    },
+    PASSED,
 ];
+
+/// A source without an encoder.
+const PASSED: Case = Case {
+    name: "pass-through",
+    arguments: &["--ladder", "source"],
+    rendition: "source",
+    edges: true,
+    bars: [1_500.0, 1_300.0],
+};
 
 /// The same for previews. Of the ladder's rungs one is made: beside all of them and a browser that decodes, two
 /// cores have no room for a preview, which is refused then.
@@ -84,13 +87,7 @@ const PREVIEWED: [Case; 2] = [
         edges: false,
         bars: [150.0; 2],
     },
-    Case {
-        name: "pass-through",
-        arguments: &["--ladder", "source"],
-        rendition: "source",
-        edges: false,
-        bars: [50.0; 2],
-    },
+    Case { edges: false, bars: [50.0; 2], ..PASSED },
 ];
 
 /// What `play.mjs` saw.

@@ -1,3 +1,4 @@
+use ingest::source::ForeignPictures;
 use packager::segmenter::Start;
 use packager::time::{Span, Timestamp};
 
@@ -221,6 +222,12 @@ fn what_does_not_fit_is_refused_with_the_reason() {
     let mut fixture = Fixture::new(Some(audio(&[0x15, 0x90])));
     let refused = fixture.wait((0, 9_000), 1_000, FRESH).unwrap_err();
     assert!(matches!(refused, Refusal::LongAudioFrame { samples: 1_024, rate: 8_000 }));
+    let foreign = ForeignPictures { codec: PictureCodec::Vp8, width: 320, height: 180 };
+    let mut fixture = Fixture::new(None);
+    fixture.passing.configure(&Unit::VideoConfig(PictureConfig::Foreign(foreign)));
+    let refused = fixture.wait((0, 9_000), 1_000, FRESH).unwrap_err();
+    let words = "pictures in VP8 can't be packaged as they are: send H.264";
+    assert_eq!(refused.to_string(), words);
     let known = Known { grid: Some(&grid), found: Some(FrameRate::new(1, 1)), ..FRESH };
     let mut fixture = Fixture::new(Some(audio(&[0x11, 0x90])));
     fixture.passing.configure(&Unit::VideoConfig(VideoConfig { rate: None, ..video(1) }.into()));

@@ -7,6 +7,9 @@
 //! Previews go first: those who watch one have the playlists, where a rung that goes takes its viewers' picture
 //! away. Only if that was not enough, if it is very bad or nobody watches one, a rung goes.
 //!
+//! A lag that will be gone within seconds is left to shrink: a worker that begins, or that was held up for a
+//! moment, makes good what it missed, and nothing has to go for that.
+//!
 //! A rung costs what its pictures cost, so the dearest goes first and comes back last; the cheapest
 //! and the sound are never off. Switching off is quick, because viewers freeze meanwhile; switching
 //! on is slow, because every change makes players switch. A rung that did not last is given longer
@@ -20,6 +23,8 @@ use std::time::{Duration, Instant};
 const LAG_HIGH: Duration = Duration::from_millis(1_500);
 /// So far that one rung less will not do.
 const LAG_SEVERE: Duration = Duration::from_millis(2_500);
+/// A lag that is on its way to be no more than that is given so long.
+const RECOVERY: Duration = Duration::from_secs(5);
 /// So little that there may be room for one more.
 const LAG_CALM: Duration = Duration::from_millis(500);
 /// Percent of its pictures a rung could not take: viewers see it stutter.
@@ -99,6 +104,9 @@ pub(crate) struct Overload {
     /// Nothing goes off before.
     settled_at: Instant,
     last_report: Option<Instant>,
+    /// The least that each rung lay behind since it lies too far behind, in the ladder's order. A lag that
+    /// goes up and down is no recovery.
+    least: Vec<Option<Duration>>,
     high_since: Option<Instant>,
     severe_since: Option<Instant>,
     calm_since: Option<Instant>,
@@ -120,6 +128,7 @@ impl Overload {
             shed: false,
             settled_at: now + SETTLE,
             last_report: None,
+            least: Vec::new(),
             high_since: None,
             severe_since: None,
             calm_since: None,
@@ -159,14 +168,15 @@ impl Overload {
 
     /// Takes a report of the worker, made at `now`.
     pub(crate) fn observe(&mut self, now: Instant, load: &Load) -> Option<Change> {
-        if self.last_report.is_some_and(|last| now.duration_since(last) > SILENCE) {
+        let since = self.last_report.replace(now).map(|last| now.duration_since(last));
+        if since.is_some_and(|since| since > SILENCE) {
             self.forget();
         }
-        self.last_report = Some(now);
+        let pressure = self.pressure(load, since.unwrap_or_default());
+        self.note_lags(load);
         if now < self.settled_at {
             return None;
         }
-        let pressure = self.pressure(load);
         let since = |begin: &mut Option<Instant>, holds: bool| {
             *begin = if holds { begin.or(Some(now)) } else { None };
             begin.map_or(Duration::ZERO, |begin| now.duration_since(begin))
@@ -219,14 +229,45 @@ impl Overload {
     /// Begins every measure of time anew.
     fn forget(&mut self) {
         (self.high_since, self.severe_since, self.calm_since) = (None, None, None);
+        self.least.clear();
     }
 
-    fn pressure(&self, load: &Load) -> Pressure {
-        let of_rung = |rung: &RungLoad| match (rung.lag, rung.frozen_percent) {
-            (lag, frozen) if lag > LAG_SEVERE || frozen >= FROZEN_SEVERE => Pressure::Severe,
-            (lag, frozen) if lag > LAG_HIGH || frozen >= FROZEN_HIGH => Pressure::High,
-            (lag, frozen) if lag > LAG_CALM || frozen > 0 => Pressure::Some,
-            _ => Pressure::Calm,
+    fn note_lags(&mut self, load: &Load) {
+        self.least.resize(load.rungs.len(), None);
+        for (least, rung) in self.least.iter_mut().zip(&load.rungs) {
+            let too_far = rung.lag > LAG_HIGH;
+            *least = too_far.then(|| least.map_or(rung.lag, |before| before.min(rung.lag)));
+        }
+    }
+
+    /// Whether a lag that is too large becomes less fast enough: `since` has passed since the report before.
+    fn shrinks(&self, place: usize, lag: Duration, since: Duration) -> bool {
+        let least = self.least.get(place).copied().flatten();
+        let shrunk = least.and_then(|least| least.checked_sub(lag)).unwrap_or_default();
+        let rest = lag.saturating_sub(LAG_HIGH);
+        !shrunk.is_zero()
+            && rest.as_millis() * since.as_millis() <= shrunk.as_millis() * RECOVERY.as_millis()
+    }
+
+    /// What a report made `since` after the one before it says.
+    fn pressure(&self, load: &Load, since: Duration) -> Pressure {
+        let of_rung = |place: usize| {
+            let rung = load.rungs.get(place)?;
+            let (lag, frozen) = (rung.lag, rung.frozen_percent);
+            let of_lag = match lag {
+                lag if lag > LAG_HIGH && self.shrinks(place, lag, since) => Pressure::Some,
+                lag if lag > LAG_SEVERE => Pressure::Severe,
+                lag if lag > LAG_HIGH => Pressure::High,
+                lag if lag > LAG_CALM => Pressure::Some,
+                _ => Pressure::Calm,
+            };
+            let of_frozen = match frozen {
+                FROZEN_SEVERE.. => Pressure::Severe,
+                FROZEN_HIGH.. => Pressure::High,
+                1.. => Pressure::Some,
+                0 => Pressure::Calm,
+            };
+            Some(of_lag.max(of_frozen))
         };
         let of_worker = match load.speed_percent {
             speed if speed < SPEED_SEVERE => Pressure::Severe,
@@ -234,7 +275,7 @@ impl Overload {
             _ => Pressure::Calm,
         };
         let on = self.by_cost.iter().take(self.on);
-        on.filter_map(|&rung| load.rungs.get(rung)).map(of_rung).fold(of_worker, Pressure::max)
+        on.filter_map(|&place| of_rung(place)).fold(of_worker, Pressure::max)
     }
 }
 

@@ -125,6 +125,32 @@ fn a_hiccup_changes_nothing() {
 }
 
 #[test]
+fn a_lag_that_shrinks_is_left_to_shrink() {
+    // As after a start beside a browser's: late when it has settled, and making good a third of the time.
+    let mut bench = Bench::new();
+    for lag in [2_400, 2_100, 1_800, 1_400, 900, 400] {
+        assert_eq!(bench.step(&load(lag, 0)), None, "{lag}");
+    }
+    let mut bench = Bench::new();
+    for lag in [3_400, 2_900, 2_500, 2_100, 1_700, 1_300] {
+        assert_eq!(bench.step(&load(lag, 0)), None, "{lag}");
+    }
+}
+
+#[test]
+fn a_lag_that_shrinks_too_slowly_or_goes_up_and_down_counts() {
+    let first_change = |lags: [u64; 4], frozen| {
+        let mut bench = Bench::new();
+        lags.into_iter().find_map(|lag| bench.step(&load(lag, frozen)))
+    };
+    assert_eq!(first_change([2_000, 1_950, 1_900, 1_850], 0), Some(Change::Off(vec![0])));
+    assert_eq!(first_change([2_400, 1_800, 2_400, 1_800], 0), Some(Change::Off(vec![0])));
+    assert_eq!(first_change([9_000, 8_500, 8_000, 7_500], 0), Some(Change::Off(vec![0, 1])));
+    // Pictures that are not shown count, whatever the lag does.
+    assert_eq!(first_change([2_400, 2_000, 1_600, 1_200], 20), Some(Change::Off(vec![0])));
+}
+
+#[test]
 fn rungs_return_one_by_one_after_thirty_calm_seconds_each() {
     let mut bench = Bench::new();
     bench.run(2, &load(3_000, 0));

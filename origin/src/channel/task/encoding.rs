@@ -126,7 +126,7 @@ impl Task {
         }
         let load = load(&stats, self.context.preview.viewers() > 0);
         if let Some(change) = self.overload.as_mut().and_then(|o| o.observe(now(), &load)) {
-            info!(channel = %self.context.config.name, ?change, "the machine's load");
+            info!(channel = %self.context.config.name, ?change, ?load, "the machine's load");
             let shed = self.overload.as_ref().is_some_and(Overload::sheds);
             self.context.preview.set_shed(shed);
             self.set_rungs();

@@ -15,6 +15,7 @@ pub mod latency;
 pub mod package;
 pub mod parked;
 pub mod passing;
+pub mod preview;
 pub mod restarts;
 pub mod srt;
 pub mod starts;

@@ -32,29 +32,26 @@ const MOST_SAID: usize = 600;
 
 /// A stock player.
 #[derive(Clone, Copy, Debug)]
-struct Player {
-    name: &'static str,
+pub(super) struct Player {
+    pub(super) name: &'static str,
     /// The page's word for it.
-    format: &'static str,
+    pub(super) format: &'static str,
     /// What more the page is told.
-    query: &'static str,
+    pub(super) query: &'static str,
 }
 
 const HLS: Player = Player { name: "LL-HLS in hls.js", format: "hls", query: "" };
 const DASH: Player = Player { name: "LL-DASH in dash.js", format: "dash", query: "" };
-const PREVIEW: Player = Player { name: "WHEP", format: "webrtc", query: "" };
-/// Beside servers that hand no AAC on to browsers.
-const SILENT: Player = Player { name: "WHEP without sound", query: "&sound=off", ..PREVIEW };
 
 /// A server, and the bars of its players in milliseconds.
-struct Case {
-    name: &'static str,
-    arguments: &'static [&'static str],
-    rendition: &'static str,
+pub(super) struct Case {
+    pub(super) name: &'static str,
+    pub(super) arguments: &'static [&'static str],
+    pub(super) rendition: &'static str,
     /// Whether it is watched through the edges too: where that leaves the machine the most room.
-    edges: bool,
+    pub(super) edges: bool,
     /// Of each of the two players.
-    bars: [f64; 2],
+    pub(super) bars: [f64; 2],
 }
 
 const CASES: [Case; 2] = [
@@ -69,7 +66,7 @@ const CASES: [Case; 2] = [
 ];
 
 /// A source without an encoder.
-const PASSED: Case = Case {
+pub(super) const PASSED: Case = Case {
     name: "pass-through",
     arguments: &["--ladder", "source"],
     rendition: "source",
@@ -77,35 +74,33 @@ const PASSED: Case = Case {
     bars: [1_500.0, 1_300.0],
 };
 
-/// The same for previews. Of the ladder's rungs one is made: beside all of them and a browser that decodes, two
-/// cores have no room for a preview, which is refused then.
-const PREVIEWED: [Case; 2] = [
-    Case {
-        name: "a ladder's rung",
-        arguments: &["--ladder", "720p"],
-        rendition: "720p",
-        edges: false,
-        bars: [150.0; 2],
-    },
-    Case { edges: false, bars: [50.0; 2], ..PASSED },
-];
-
 /// What `play.mjs` saw.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Seen {
+pub(super) struct Seen {
     /// Waits for data in the middle of playing.
-    stalls: u64,
+    pub(super) stalls: u64,
     /// How long all of them lasted.
     stall_seconds: f64,
     /// Frames that came too late to be shown.
     dropped_frames: u64,
     /// Frames decoded.
     total_frames: u64,
+    /// How long the picture moved.
+    played_seconds: f64,
+    /// From when the player was set to work to the first picture.
+    pub(super) time_to_first_frame_ms: Option<f64>,
     /// Readings of the clock in the picture.
     glass: Glass,
     /// By how many milliseconds the sound comes after the picture, where that could be heard.
-    av_offset_ms: Option<f64>,
+    pub(super) av_offset_ms: Option<f64>,
+}
+
+impl Seen {
+    /// Pictures a second that were shown.
+    pub(super) fn rate(&self) -> f64 {
+        self.total_frames.saturating_sub(self.dropped_frames) as f64 / self.played_seconds.max(1.0)
+    }
 }
 
 /// Readings of the clock in the picture, in milliseconds.
@@ -141,16 +136,16 @@ struct Stages {
     buffer: f64,
 }
 
-/// Plays the demo's watch page at `origin` with a player.
-fn watch(
-    origin: &str,
+/// Plays a watch page with a player.
+pub(super) fn watch(
+    page: &str,
     player: Player,
     rendition: &str,
     [watched, settles]: [Duration; 2],
 ) -> Result<Seen> {
     let mut command = Command::new("node");
     command.arg(workspace::root().join("tests/browser/play.mjs"));
-    command.args(["--url", &format!("{origin}/watch/demo?rendition={rendition}{}", player.query)]);
+    command.args(["--url", &format!("{page}?rendition={rendition}{}", player.query)]);
     command.args(["--format", player.format, "--seconds", &watched.as_secs().to_string()]);
     command.args(["--settle", &settles.as_secs().to_string(), "--start-timeout", "45"]);
     let output = process::run("play.mjs", &mut command, watched + COMES_UP)?;
@@ -166,36 +161,37 @@ fn watch(
 /// # Errors
 /// The server does not start, or a player shows nothing.
 pub fn measure(options: &Options) -> Result<Vec<Measure>> {
-    measure_with(&CASES, [HLS, DASH], options)
-}
-
-/// Measures previews.
-///
-/// # Errors
-/// As [`measure`].
-pub fn measure_previews(options: &Options) -> Result<Vec<Measure>> {
-    measure_with(&PREVIEWED, [PREVIEW, SILENT], options)
-}
-
-fn measure_with(cases: &[Case], players: [Player; 2], options: &Options) -> Result<Vec<Measure>> {
-    let watched = options.watch.unwrap_or(WATCHED);
-    let settles = SETTLES.min(watched / 2);
     let mut measures = Vec::new();
-    for case in cases {
+    for case in &CASES {
         let server = Server::demo_with(case.arguments)?;
         server.wait_playable("demo", Duration::from_secs(30))?;
-        for (player, bar) in players.into_iter().zip(case.bars) {
-            let seen = watch(&server.url(""), player, case.rendition, [watched, settles]);
-            let name = format!("glass to glass, {}, {}", case.name, player.name);
-            let direct = seen.as_ref().ok().map(|seen| seen.glass.p50_ms);
-            measures.push(row(name, seen, bar, [watched, settles]));
+        for (player, bar) in [HLS, DASH].into_iter().zip(case.bars) {
+            let (measure, seen) = of_player(&server, case, player, bar, options);
+            measures.push(measure);
             if case.edges {
+                let direct = seen.map(|seen| seen.glass.p50_ms);
                 measures.extend(through_edges(&server, case, player, direct, options)?);
             }
         }
         server.stop()?;
     }
     Ok(measures)
+}
+
+/// The row of a player at the server itself, and what was seen.
+pub(super) fn of_player(
+    server: &Server,
+    case: &Case,
+    player: Player,
+    bar: f64,
+    options: &Options,
+) -> (Measure, Option<Seen>) {
+    let watched = options.watch.unwrap_or(WATCHED);
+    let times = [watched, SETTLES.min(watched / 2)];
+    let seen = watch(&server.url("/watch/demo"), player, case.rendition, times);
+    let name = format!("glass to glass, {}, {}", case.name, player.name);
+    let known = seen.as_ref().ok().cloned();
+    (row(name, seen, bar, times), known)
 }
 
 /// What either edge adds to a player's latency, which was `direct` without.
@@ -211,7 +207,7 @@ fn through_edges(
     let mut measures = Vec::new();
     for kind in [edge::Kind::Nginx, edge::Kind::Varnish] {
         let edge = Edge::start(kind, server.http, &[])?;
-        let seen = watch(&edge.url(""), player, case.rendition, times);
+        let seen = watch(&edge.url("/watch/demo"), player, case.rendition, times);
         let added = seen.as_ref().ok().zip(direct).map(|(seen, direct)| seen.glass.p50_ms - direct);
         let name = format!("glass to glass, {}, {}, through {kind:?}", case.name, player.name);
         let bar = direct.map_or(0.0, |direct| direct + MOST_ADDED_MS);

@@ -52,7 +52,7 @@ const MEASURES: &[Entry] = &[
         bench::edges::measure()
     }),
     ("latency", "glass to glass in a browser, about 15 minutes", bench::latency::measure),
-    ("preview", "glass to glass by WebRTC, about 13 minutes", bench::latency::measure_previews),
+    ("preview", "previews by WebRTC in a browser, about 15 minutes", bench::preview::measure),
 ];
 
 fn main() -> ExitCode {

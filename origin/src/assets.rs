@@ -368,7 +368,7 @@ fn describe(excerpt: &Snapshot, title: String, now: u64) -> Asset {
     };
     let start = segments().next().map_or(0, |first| at(first.start, first.run.scale(0)));
     let end = segments().last().map_or(0, |last| at(last.end(), last.run.scale(0)));
-    let nanos = |segment: &Arc<packager::timeline::Segment>| {
+    let nanos = |segment: &packager::timeline::Segment| {
         let length = packager::time::Span::new(segment.duration, segment.run.scale(0));
         length.ticks_in(Timescale::NANOS, Rounding::Nearest)
     };

@@ -2,8 +2,8 @@
 //!
 //! [`Timeline`] has one writer, the channel's task. After each change it publishes a [`Snapshot`],
 //! an immutable view that manifests are rendered from; a snapshot is never half of an update.
-//! Segments and lists of them are shared between snapshots, so that one for a new part costs next to
-//! nothing.
+//! Pages of segments and lists of them are shared between snapshots, so that one for a new part costs next to
+//! nothing, and one for a new segment a page.
 //!
 //! It holds no media bytes and decides no boundary: it records what the segmenter made.
 
@@ -20,13 +20,16 @@ use crate::time::{Rounding, Span, Timescale, Timestamp, rescale};
 mod absence;
 mod bandwidth;
 mod excerpt;
+mod parts;
 mod segments;
 mod window;
 pub use crate::grid::splices::Moved;
 pub use crate::scte35::{Cue, CueEvent, End, EndsBy, INBAND_SCHEME};
 pub use bandwidth::Bandwidth;
 pub use excerpt::NoExcerpt;
-pub use segments::{PAGE, Segments};
+pub use parts::Parts;
+pub(crate) use segments::WholePage;
+pub use segments::{PAGE, Segments, Slice};
 pub use window::{Removed, STAYS_NAMED, Timeline};
 
 /// A playlist never lists fewer segments than this, however short the window: players start three
@@ -165,7 +168,7 @@ pub struct Segment {
     /// Length in the same ticks.
     pub duration: u64,
     /// Its parts, in order; none where nothing could be made.
-    pub parts: Vec<Part>,
+    pub parts: Parts,
     /// Whether players are told to play another rendition here: listed so that numbers and times stay
     /// aligned. It can be fetched if it has parts: DASH has no word for a gap.
     pub gap: bool,
@@ -324,11 +327,12 @@ impl Snapshot {
 
     /// The finished segments of a rendition that every rendition has finished: what manifests list,
     /// so that all of them name the same numbers.
-    pub fn listed(&self, index: usize) -> &[Arc<Segment>] {
-        let segments = self.tracks.get(index).map_or(&[][..], |track| &track.segments);
+    pub fn listed(&self, index: usize) -> Slice<'_> {
+        let Some(track) = self.tracks.get(index) else { return Slice::default() };
+        let segments = track.segments.all();
         let last = self.last_k();
         let end = segments.partition_point(|segment| Some(segment.k) <= last);
-        segments.get(..end).unwrap_or_default()
+        segments.within(0..end)
     }
 
     /// Finished segments of a rendition as its playlist lists them: those that it lists whole, and the
@@ -339,16 +343,16 @@ impl Snapshot {
     /// last, and its picture stands until the parts have left the playlist. So it is given the time of
     /// another part. The only segment is always whole: players give up on a playlist without one. Of a
     /// channel that has ended all are whole, and of a mirrored one, whose newest may be the last for long.
-    pub fn listed_whole(&self, index: usize) -> (&[Arc<Segment>], Option<&Arc<Segment>>) {
-        let Some(track) = self.tracks.get(index) else { return (&[], None) };
+    pub fn listed_whole(&self, index: usize) -> (Slice<'_>, Option<&Segment>) {
+        let Some(track) = self.tracks.get(index) else { return (Slice::default(), None) };
         let growing = self.state == State::Live && track.open.is_none() && !self.mirrored;
-        match track.segments.split_last() {
+        match track.segments.all().split_last() {
             Some((last, before))
                 if growing && last.has_media() && !last.gap && !before.is_empty() =>
             {
                 (before, Some(last))
             }
-            _ => (&track.segments, None),
+            _ => (track.segments.all(), None),
         }
     }
 
@@ -363,9 +367,9 @@ impl Snapshot {
         let mut from = 0;
         while let Some(head) = first.get(from) {
             let run = &head.run;
-            let same = |s: &Arc<Segment>| (&s.run.id, s.run.stretch) == (&run.id, run.stretch);
+            let same = |s: &Segment| (&s.run.id, s.run.stretch) == (&run.id, run.stretch);
             // A window of a day has few runs and many segments.
-            let to = from + first.get(from..).map_or(0, |rest| rest.partition_point(same)).max(1);
+            let to = from + first.within(from..first.len()).partition_point(same).max(1);
             if let Some(last) = (from..to).rev().find(has_media).and_then(|at| first.get(at)) {
                 let (mut first_k, mut start) = (run.first_k, run.start);
                 if let Some(begins) = self.begins.filter(|begins| begins.first_k > first_k)

@@ -67,9 +67,9 @@ impl Cutting {
             (Cut::Source, Some(pictures), Some(sound), Some(run)) => {
                 let Run { first_k, start, lengths, .. } = **run;
                 let base = Beginning { first_k, start, lengths };
-                let closed = left.tracks.get(PICTURES).map_or(&[][..], |track| &track.segments);
-                let starts: Vec<_> =
-                    closed.iter().map(|segment| (segment.k, segment.start)).collect();
+                let closed =
+                    left.tracks.get(PICTURES).into_iter().flat_map(|track| &track.segments);
+                let starts: Vec<_> = closed.map(|segment| (segment.k, segment.start)).collect();
                 let mut segmenter = SourceSegmenter::resume(grid, pictures, sound, &starts, base);
                 segmenter.follow(splices);
                 Self::Source(Box::new(segmenter))

@@ -184,7 +184,7 @@ async fn key_frame<'a>(
     (wanted, k): (&Media, u64),
 ) -> Result<(&'a VideoConfig, cmaf::Chunk), Error> {
     let track = snapshot.tracks.get(index).ok_or(Error::Gone)?;
-    let segment = track.segments.iter().find(|segment| segment.k == k).ok_or(Error::Gone)?;
+    let segment = track.segments.number(k).ok_or(Error::Gone)?;
     let rendition = segment.run.renditions.get(index).ok_or(Error::Gone)?;
     let config = rendition.video().ok_or(Error::Gone)?;
     let duration = u32::try_from(segment.duration).unwrap_or(u32::MAX);
@@ -252,7 +252,7 @@ async fn far(
 /// Position and bytes of a part in its segment, where that is listed.
 fn part_of(snapshot: &Snapshot, index: usize, k: u64, n: u32) -> Option<(usize, Range<u64>)> {
     let n = usize::try_from(n).ok()?;
-    let segment = snapshot.tracks.get(index)?.segments.iter().find(|segment| segment.k == k)?;
+    let segment = snapshot.tracks.get(index)?.segments.number(k)?;
     let before = segment.parts.iter().take(n).map(|part| u64::from(part.bytes));
     let start = before.sum::<u64>();
     Some((n, start..start.saturating_add(segment.parts.get(n)?.bytes.into())))

@@ -142,7 +142,7 @@ impl Film {
             };
             let parts = noted.parts.iter().map(part).collect();
             let (k, start, duration) = (noted.k, noted.start, noted.duration());
-            Arc::new(Segment { k, run: Arc::clone(&run), start, duration, parts, gap: false })
+            Segment { k, run: Arc::clone(&run), start, duration, parts, gap: false }
         };
         let track = |index| {
             let segments = self.of(index).filter(|noted| noted.k <= last).map(segment).collect();

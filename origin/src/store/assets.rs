@@ -178,8 +178,8 @@ impl Timeline {
             }
             at
         };
-        let mut row = |segment: &Arc<Segment>| {
-            let Segment { k, ref run, start, duration, gap, .. } = **segment;
+        let mut row = |segment: &Segment| {
+            let Segment { k, ref run, start, duration, gap, .. } = *segment;
             let key = SegmentKey { run: String::new(), rendition: String::new(), k };
             let parts = SegmentRecord::new(key, segment).parts;
             Row { r: position(run), s: run.stretch, k, start, duration, parts, gap }
@@ -202,11 +202,11 @@ impl Timeline {
             let key = SegmentKey { run: String::new(), rendition: String::new(), k: row.k };
             let Row { start, duration, parts, gap, .. } = row;
             let record = SegmentRecord { key, start, duration, parts, gap };
-            Some(Arc::new(record.segment(Arc::clone(run))))
+            Some(record.segment(Arc::clone(run)))
         };
         let track = |rows: Vec<Row>| {
-            let segments = rows.into_iter().map(segment).collect::<Option<Vec<_>>>()?;
-            Some(Track { segments: segments.into(), open: None })
+            let segments = rows.into_iter().map(segment).collect::<Option<_>>()?;
+            Some(Track { segments, open: None })
         };
         let tracks: Option<Vec<_>> = self.tracks.into_iter().map(track).collect();
         let tracks = tracks.ok_or_else(invalid)?;

@@ -224,7 +224,7 @@ impl ChannelStore {
         *self.shared.current.lock().unwrap_or_else(PoisonError::into_inner) = Some(run.id.clone());
         let mut window = HashSet::new();
         for (rendition, track) in left.tracks.iter().enumerate() {
-            let key = |s: &Arc<Segment>| Key { run: s.run.id.clone(), rendition, k: s.k };
+            let key = |s: &Segment| Key { run: s.run.id.clone(), rendition, k: s.k };
             window.extend(track.segments.iter().map(key));
         }
         self.shared.keep(&window);

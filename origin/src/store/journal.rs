@@ -21,8 +21,10 @@ use std::sync::Arc;
 
 use crate::crash;
 
+mod kept;
 mod record;
 mod state;
+pub(super) use kept::Closed;
 pub use record::{CuesRecord, StoredFormat, StoredRendition};
 pub(super) use record::{Record, RunRecord, SegmentKey, SegmentRecord, StretchRecord};
 pub(super) use state::State;
@@ -194,7 +196,7 @@ impl Journal {
         left: &BTreeSet<String>,
     ) -> io::Result<()> {
         self.state.runs.retain(|id, _| left.contains(id));
-        self.state.segments.retain(|key, _| left.contains(&key.run));
+        self.state.segments.retain_runs(|run| left.contains(run));
         if last_k <= self.state.last_k && last_run <= self.state.last_run {
             return Ok(());
         }

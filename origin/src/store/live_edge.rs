@@ -58,28 +58,40 @@ struct Track {
     segments: BTreeMap<u64, Entry>,
 }
 
-/// One segment.
+/// One segment. A window of a day has tens of thousands.
 #[derive(Debug, Default)]
 struct Entry {
     /// Bytes of each part.
-    parts: Vec<u64>,
-    /// The pieces of each part, while they are in memory.
-    memory: Option<Vec<Vec<Bytes>>>,
+    parts: Vec<u32>,
+    /// While its bytes are in memory.
+    memory: Option<Box<InMemory>>,
     /// End of the last sample in nanoseconds; `None` while the segment is open.
     end: Option<i64>,
     on_disk: bool,
+}
+
+/// A segment's bytes.
+#[derive(Debug, Default)]
+struct InMemory {
+    /// The pieces of each part.
+    parts: Vec<Vec<Bytes>>,
     /// Tells those who follow an open segment that it has grown; dropped when it is closed.
     grown: Option<watch::Sender<()>>,
 }
 
 impl Entry {
     fn open() -> Self {
-        Self { grown: Some(watch::Sender::new(())), ..Self::default() }
+        let memory = InMemory { grown: Some(watch::Sender::new(())), ..InMemory::default() };
+        Self { memory: Some(Box::new(memory)), ..Self::default() }
     }
 
     fn len(&self) -> u64 {
-        self.parts.iter().sum()
+        bytes_of(&self.parts)
     }
+}
+
+fn bytes_of(parts: &[u32]) -> u64 {
+    parts.iter().map(|bytes| u64::from(*bytes)).sum()
 }
 
 /// A look-up's answer.
@@ -136,7 +148,7 @@ impl Index {
     }
 
     /// Adds a segment that is whole on disk, with the bytes of each of its parts.
-    pub(super) fn adopt(&mut self, key: &Key, parts: Vec<u64>) {
+    pub(super) fn adopt(&mut self, key: &Key, parts: Vec<u32>) {
         let Some(track) = self.track_mut(key) else { return };
         let entry = Entry { parts, end: Some(i64::MIN), on_disk: true, ..Entry::default() };
         track.segments.insert(key.k, entry);
@@ -155,14 +167,15 @@ impl Index {
     /// Adds a part to a segment, which it opens if it is the first.
     pub(super) fn push(&mut self, key: &Key, pieces: Vec<Bytes>) {
         let Some(track) = self.track_mut(key) else { return };
-        let len = pieces.iter().map(|piece| piece.len() as u64).sum::<u64>();
+        let len = pieces.iter().map(Bytes::len).sum::<usize>();
         let entry = track.segments.entry(key.k).or_insert_with(Entry::open);
-        entry.parts.push(len);
-        entry.memory.get_or_insert_default().push(pieces);
-        if let Some(grown) = &entry.grown {
+        entry.parts.push(u32::try_from(len).unwrap_or(u32::MAX));
+        let memory = entry.memory.get_or_insert_default();
+        memory.parts.push(pieces);
+        if let Some(grown) = &memory.grown {
             grown.send_replace(());
         }
-        self.bytes += len;
+        self.bytes += len as u64;
     }
 
     /// Closes a segment whose last sample ends at `end`, in ticks of the rendition.
@@ -170,7 +183,10 @@ impl Index {
         let Some(track) = self.track_mut(key) else { return };
         let nanos = rescale(end, track.scale, Timescale::NANOS, Rounding::Nearest);
         let Some(entry) = track.segments.get_mut(&key.k) else { return };
-        entry.grown = None;
+        entry.parts.shrink_to_fit();
+        if let Some(memory) = &mut entry.memory {
+            memory.grown = None;
+        }
         if entry.end.replace(nanos).is_none() {
             self.resident.push_back(key.clone());
         }
@@ -189,7 +205,7 @@ impl Index {
     /// A closed segment's bytes, if they are all in memory.
     pub(super) fn memory(&self, key: &Key) -> Option<Vec<Bytes>> {
         let entry = self.track(key)?.segments.get(&key.k)?;
-        entry.memory.as_ref().map(|parts| parts.concat())
+        entry.memory.as_ref().map(|memory| memory.parts.concat())
     }
 
     /// Forgets a segment; true when its run has none left.
@@ -252,10 +268,11 @@ impl Index {
         let entry = track.segments.get(&k)?;
         let (offset, len) = match part {
             None => (0, entry.len()),
-            Some(n) => (entry.parts.iter().take(n).sum(), *entry.parts.get(n)?),
+            Some(n) => (bytes_of(entry.parts.get(..n)?), (*entry.parts.get(n)?).into()),
         };
         let place = match (&entry.memory, part) {
-            (Some(parts), _) => {
+            (Some(memory), _) => {
+                let parts = &memory.parts;
                 let pieces =
                     part.map_or_else(|| Some(parts.concat()), |n| parts.get(n).cloned())?;
                 Place::Memory { pieces, file: entry.on_disk.then_some(offset) }
@@ -276,7 +293,7 @@ impl Index {
         k: u64,
     ) -> Option<(Key, watch::Receiver<()>)> {
         let (id, track) = self.named(run, rendition)?;
-        let grown = track.segments.get(&k)?.grown.as_ref()?.subscribe();
+        let grown = track.segments.get(&k)?.memory.as_ref()?.grown.as_ref()?.subscribe();
         let tracks = &self.runs.get(run)?.renditions;
         let rendition = tracks.iter().position(|each| each.name == track.name)?;
         Some((Key { run: id, rendition, k }, grown))
@@ -286,7 +303,7 @@ impl Index {
     pub(super) fn next_of(&self, key: &Key, n: usize) -> Next {
         let entry = self.track(key).and_then(|track| track.segments.get(&key.k));
         let Some(Entry { parts, memory, end, .. }) = entry else { return Next::Gone };
-        match (memory.as_ref().and_then(|parts| parts.get(n)), end) {
+        match (memory.as_ref().and_then(|memory| memory.parts.get(n)), end) {
             (Some(part), _) => Next::Part(part.clone()),
             (None, _) if n < parts.len() => Next::Gone,
             (None, Some(_)) => Next::Whole,

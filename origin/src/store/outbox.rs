@@ -121,9 +121,9 @@ impl Outbox {
             dirty: state.format.is_some() && !state.runs.is_empty(),
             ..Inner::default()
         };
-        for segment in state.segments.values() {
+        for segment in state.segments.records() {
             if Some(segment.key.k) > state.drained {
-                inner.add(segment.clone());
+                inner.add(segment);
             }
         }
         Self { inner: Mutex::new(inner), changed: Notify::new() }

@@ -30,7 +30,8 @@ use packager::timeline::{Format, OpenSegment, Promise, Run, Segment, Segments, T
 use super::fs::{Directory, Files};
 use super::holds::Holds;
 use super::journal::{
-    RunRecord, SegmentKey, SegmentRecord, State, StoredFormat, StoredRendition, StretchRecord,
+    Closed, RunRecord, SegmentKey, SegmentRecord, State, StoredFormat, StoredRendition,
+    StretchRecord,
 };
 
 mod spooled;
@@ -125,7 +126,7 @@ fn latest(instants: impl Iterator<Item = Timestamp>) -> Option<Timestamp> {
 pub(super) fn without_held(runs: &[Files], state: &State, holds: &Holds) -> Vec<Files> {
     let of_window = |run: &RunId, name: &Name, k: u64| {
         let (run, rendition) = (run.to_string(), name.to_string());
-        !holds.has(&run, k) || state.segments.contains_key(&SegmentKey { run, rendition, k })
+        !holds.has(&run, k) || state.segments.has(&SegmentKey { run, rendition, k })
     };
     let without = |files: &Files| {
         let run = &files.run;
@@ -150,8 +151,8 @@ pub(super) fn unrecorded(
     let mut found = Vec::new();
     for files in runs.iter().filter(|files| state.runs.contains_key(files.run.as_str())) {
         for (name, numbers) in &files.tracks {
-            let recorded = state.track(files.run.as_str(), name.as_str());
-            let mut starts: BTreeMap<u64, i64> = recorded.map(|s| (s.key.k, s.start)).collect();
+            let recorded = state.segments.track(files.run.as_str(), name.as_str());
+            let mut starts: BTreeMap<u64, i64> = recorded.map(|(k, s)| (k, s.start)).collect();
             let missing = numbers.iter().filter(|k| !starts.contains_key(k));
             let read: Vec<_> =
                 missing.filter_map(|k| Spooled::read(directory, &files.run, name, *k)).collect();
@@ -308,14 +309,13 @@ impl<'a> Recorded<'a> {
     }
 
     /// Its closed segments, without those that are lost.
-    fn segments(&self, index: usize) -> Vec<Arc<Segment>> {
+    fn segments(&self, index: usize) -> Vec<Segment> {
         let Some(name) = self.names.get(index) else { return Vec::new() };
         let has = |k| self.numbers(name).is_some_and(|numbers| numbers.contains(&k));
-        let records = self.state.track(self.id.as_str(), name.as_str());
-        let there = records.filter(|record| !record.has_media() || has(record.key.k));
-        let mut segments: Vec<_> = there
-            .filter_map(|record| Some(Arc::new(record.segment(self.stretch(record.key.k)?))))
-            .collect();
+        let kept = self.state.segments.track(self.id.as_str(), name.as_str());
+        let there = kept.filter(|(k, closed)| !closed.has_media() || has(*k));
+        let segment = |(k, closed): (u64, &Closed)| Some(closed.segment(k, self.stretch(k)?));
+        let mut segments: Vec<_> = there.filter_map(segment).collect();
         let newest = segments.split_off(segments.len().saturating_sub(NEWEST));
         segments.extend(newest.into_iter().filter(|segment| {
             let path = self.directory.segment(self.id, name, segment.k);
@@ -328,8 +328,8 @@ impl<'a> Recorded<'a> {
     /// The segment of a rendition that was open.
     fn open(&self, index: usize) -> Option<Spooled> {
         let name = self.names.get(index)?;
-        let last = self.state.track(self.id.as_str(), name.as_str()).last();
-        let behind = last.map_or(0, |last| last.key.k.saturating_add(1));
+        let last = self.state.segments.track(self.id.as_str(), name.as_str()).next_back();
+        let behind = last.map_or(0, |(k, _)| k.saturating_add(1));
         let mut numbers = self.numbers(name)?.range(behind..).rev();
         numbers.find_map(|k| Spooled::read(self.directory, self.id, name, *k))
     }

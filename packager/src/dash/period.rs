@@ -230,8 +230,9 @@ impl Template<'_> {
     pub(super) fn of(&self, index: usize) -> SegmentTemplate {
         let scale = self.run.scale(index);
         if let Some(named) = &self.named {
-            let segments = self.snapshot.tracks.get(index).map_or(&[][..], |t| &t.segments);
-            let segments = segments.get(named.clone()).unwrap_or_default();
+            let track = self.snapshot.tracks.get(index);
+            let segments = track.map(|track| track.segments.all()).unwrap_or_default();
+            let segments = segments.within(named.clone());
             return segment_timeline::whole(self.addresses(scale), segments);
         }
         match self.run.lengths {

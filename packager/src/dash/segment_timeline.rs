@@ -6,21 +6,19 @@
 //! repeats, and leaves alone. `@startNumber` is that of the first one listed. How long a segment stays
 //! listed is [`STAYS_NAMED`](crate::timeline::STAYS_NAMED)'s.
 
-use std::sync::Arc;
-
 use dash_mpd_core::{S, SegmentTemplate, SegmentTimeline};
 
-use crate::timeline::{Run, Segment};
+use crate::timeline::{Run, Segment, Slice};
 
 /// `addresses` with the segments among `listed` that belong to this stretch of a run; its times are
 /// theirs.
 pub(super) fn template(
     addresses: SegmentTemplate,
     run: &Run,
-    listed: &[Arc<Segment>],
+    listed: Slice<'_>,
 ) -> SegmentTemplate {
     let here =
-        |segment: &&Arc<Segment>| (&segment.run.id, segment.run.stretch) == (&run.id, run.stretch);
+        |segment: &&Segment| (&segment.run.id, segment.run.stretch) == (&run.id, run.stretch);
     // Players count numbers from the first `S`: one without media in between keeps its place.
     let named = || listed.iter().filter(here).skip_while(|segment| !segment.has_media());
     let segments = named().map(|segment| S {
@@ -38,7 +36,7 @@ pub(super) fn template(
 
 /// The same of a Period that has both its ends: all of these segments. Nobody reads it twice, so equal
 /// lengths in a row are one `S`.
-pub(super) fn whole(addresses: SegmentTemplate, segments: &[Arc<Segment>]) -> SegmentTemplate {
+pub(super) fn whole(addresses: SegmentTemplate, segments: Slice<'_>) -> SegmentTemplate {
     let mut rows: Vec<S> = Vec::new();
     let mut next = None;
     for segment in segments {

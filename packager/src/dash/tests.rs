@@ -8,7 +8,7 @@ use dash_mpd_core::MPD;
 use super::{Options, manifest};
 use crate::time::{FrameRate, Span};
 use crate::timeline::example::{self, Example, FIRST_K, assert_golden};
-use crate::timeline::{Run, Segment, Snapshot};
+use crate::timeline::{Run, Snapshot};
 
 fn parse(snapshot: &Snapshot) -> MPD {
     dash_mpd_core::parse(&manifest(snapshot, &Options::default())).unwrap()
@@ -137,9 +137,9 @@ fn a_channel_of_pictures_alone_has_no_set_of_sound() {
     let snapshot = example::live();
     let mut tracks = snapshot.tracks[..3].to_vec();
     let renditions: Arc<[_]> = snapshot.renditions[..3].into();
-    for segment in tracks.iter_mut().flat_map(|track| &mut track.segments) {
+    for segment in tracks.iter_mut().flat_map(|track| track.segments.iter_mut()) {
         let run = Run { renditions: Arc::clone(&renditions), ..(*segment.run).clone() };
-        *segment = Arc::new(Segment { run: Arc::new(run), ..(**segment).clone() });
+        segment.run = Arc::new(run);
     }
     let silent = Snapshot { renditions, tracks, ..(*snapshot).clone() };
     let mpd = parse(&silent);

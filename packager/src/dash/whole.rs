@@ -5,7 +5,6 @@
 //! one by one, so that every end is exact. Media keeps its times, which `presentationTimeOffset` takes off.
 
 use std::ops::Range;
-use std::sync::Arc;
 
 use dash_mpd_core::{MPD, Period, SupplementalProperty};
 
@@ -46,8 +45,8 @@ pub(super) fn mpd(snapshot: &Snapshot, options: &Options) -> MPD {
 struct Stretch<'a> {
     /// Positions in every rendition.
     positions: Range<usize>,
-    first: &'a Arc<Segment>,
-    last: &'a Arc<Segment>,
+    first: &'a Segment,
+    last: &'a Segment,
 }
 
 impl Stretch<'_> {

@@ -58,7 +58,7 @@ pub(super) fn skippable(snapshot: &Snapshot, index: usize, skip: Skip) -> usize 
     let seconds = SKIP_UNTIL * u64::from(snapshot.format.grid.target_duration());
     let length = seconds * u64::from(Timescale::NANOS.get());
     let boundary = end_nanos(last, index).saturating_sub_unsigned(length);
-    track.segments.partition_point(|segment| end_nanos(segment, index) <= boundary)
+    track.segments.all().partition_point(|segment| end_nanos(segment, index) <= boundary)
 }
 
 /// The version that a playlist with the tag needs (§8).

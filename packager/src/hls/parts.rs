@@ -51,9 +51,9 @@ pub(super) fn write(
     text: &mut String,
     (base, rendition): (&str, &Rendition),
     (run, scale, k): (&Run, Timescale, u64),
-    parts: &[Part],
+    parts: impl Iterator<Item = Part>,
 ) -> std::fmt::Result {
-    for (n, part) in parts.iter().enumerate() {
+    for (n, part) in parts.enumerate() {
         let duration = seconds(Span::new(part.duration.into(), scale), Rounding::Nearest);
         let (id, name) = (&run.id, &rendition.name);
         write!(text, "#EXT-X-PART:DURATION={duration},URI=\"../{base}{id}/{name}/{k}.{n}.m4s\"")?;
@@ -127,7 +127,7 @@ fn next<'a>(
         return Some((&open.run, k, n));
     }
     let run = snapshot.run.as_deref()?;
-    let after = |last: &std::sync::Arc<Segment>| last.k.saturating_add(1);
+    let after = |last: &Segment| last.k.saturating_add(1);
     Some((run, track.segments.last().map_or(run.first_k, after), 0))
 }
 

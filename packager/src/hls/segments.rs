@@ -8,7 +8,6 @@
 //! beginning, it has all of its buffer to go to another variant with.
 
 use std::fmt::Write;
-use std::sync::Arc;
 
 use super::cue_out::CueOut;
 use super::decimal::seconds;
@@ -16,7 +15,7 @@ use super::{CueStyle, parts};
 use crate::grid::Grid;
 use crate::media::{Rendition, STILLS};
 use crate::time::{Rounding, Span, Timescale, Timestamp, iso};
-use crate::timeline::{OpenSegment, PAGE, Run, Segment, Segments, Snapshot};
+use crate::timeline::{OpenSegment, Run, Segment, Segments, Slice, Snapshot, WholePage};
 
 /// Up to this length of window, in seconds, every segment carries its date; a longer one would be
 /// mostly dates.
@@ -108,8 +107,8 @@ impl<'a> Writer<'a> {
     pub(super) fn segments(
         &mut self,
         text: &mut String,
-        all: &Segments,
-        listed: &'a [Arc<Segment>],
+        all: &'a Segments,
+        listed: Slice<'a>,
         from: usize,
     ) -> std::fmt::Result {
         if let Some(before) = from.checked_sub(1).and_then(|before| listed.get(before)) {
@@ -117,7 +116,7 @@ impl<'a> Writer<'a> {
         }
         let mut at = from;
         while let Some(segment) = listed.get(at) {
-            let Some((page, last)) = self.page(listed, at) else {
+            let Some((page, last)) = self.page(all, listed, at) else {
                 self.segment(text, segment)?;
                 at += 1;
                 continue;
@@ -127,16 +126,19 @@ impl<'a> Writer<'a> {
                 Rows::Keys => "keys ",
                 Rows::Stills(_) => "stills ",
             };
-            let lines = all.page(at, &format!("{rows}{}", self.base), || {
+            let lines = page.text(&format!("{rows}{}", self.base), || {
                 let mut lines = String::new();
                 let mut writer = self.clone();
                 // Writing into a String can't fail.
-                let _ = page.iter().try_for_each(|segment| writer.segment(&mut lines, segment));
+                let _ = page
+                    .segments()
+                    .iter()
+                    .try_for_each(|segment| writer.segment(&mut lines, segment));
                 lines
             });
             text.push_str(&lines);
             self.pass(last);
-            at += page.len();
+            at += page.segments().len();
         }
         Ok(())
     }
@@ -145,17 +147,16 @@ impl<'a> Writer<'a> {
     /// of it follows from it alone.
     fn page(
         &self,
-        listed: &'a [Arc<Segment>],
+        all: &'a Segments,
+        listed: Slice<'a>,
         at: usize,
-    ) -> Option<(&'a [Arc<Segment>], &'a Segment)> {
-        let first = listed.get(at).filter(|first| first.k.is_multiple_of(PAGE))?;
-        let page = listed.get(at..at.checked_add(usize::try_from(PAGE).ok()?)?)?;
-        let last = page.last()?;
-        let whole = last.k.checked_sub(first.k) == PAGE.checked_sub(1);
+    ) -> Option<(WholePage<'a>, &'a Segment)> {
+        let page = all.page(at).filter(|page| at + page.segments().len() <= listed.len())?;
+        let (first, last) = (page.segments().first()?, page.segments().last()?);
         let follows = self.last.is_some_and(|before| before.k.checked_add(1) == Some(first.k));
         let near = matches!(self.rows, Rows::PartsAfter(from) if parts::end_nanos(last, self.index) > from);
         let told = self.cues.as_ref().is_some_and(CueOut::tells);
-        (whole && follows && !near && !told).then_some((page, &**last))
+        (follows && !near && !told).then_some((page, last))
     }
 
     /// Writes a finished segment.
@@ -171,7 +172,7 @@ impl<'a> Writer<'a> {
                 text,
                 (self.base, self.rendition),
                 (&segment.run, scale, k),
-                &segment.parts,
+                segment.parts.iter(),
             )?;
         }
         self.length(text, &segment.run, segment.duration, segment.gap)?;
@@ -191,7 +192,7 @@ impl<'a> Writer<'a> {
             text,
             (self.base, self.rendition),
             (&segment.run, scale, segment.k),
-            &segment.parts,
+            segment.parts.iter(),
         )
     }
 
@@ -209,7 +210,12 @@ impl<'a> Writer<'a> {
             }
             None => {
                 let scale = open.run.scale(self.index);
-                parts::write(text, (self.base, self.rendition), (&open.run, scale, k), &open.parts)
+                parts::write(
+                    text,
+                    (self.base, self.rendition),
+                    (&open.run, scale, k),
+                    open.parts.iter().copied(),
+                )
             }
         }
     }

@@ -5,6 +5,7 @@ use m3u8_rs::{MasterPlaylist, MediaPlaylist};
 use super::{Options, Skip, iframes, images, media, multivariant};
 use crate::grid::Cut;
 use crate::time::{FrameRate, Rounding, Span, Timescale};
+use crate::timeline::Part;
 use crate::timeline::example::{self, Example, FIRST_K, assert_golden};
 
 fn parse_media(text: &str) -> MediaPlaylist {
@@ -76,7 +77,7 @@ fn players_of_an_excerpt_that_goes_on_begin_where_it_does() {
 /// Whole pages are written once: what is put together of them is what is written in one go.
 #[test]
 fn a_playlist_of_pages_reads_as_one_that_is_written_anew() {
-    use crate::timeline::{PAGE, Segments};
+    use crate::timeline::PAGE;
     let options = Options::default();
     let mut example = Example::new(2 * 3_600);
     let mut first = FIRST_K;
@@ -96,7 +97,7 @@ fn a_playlist_of_pages_reads_as_one_that_is_written_anew() {
         let kept = example.snapshot();
         let mut anew = (*kept).clone();
         for track in &mut anew.tracks {
-            track.segments = Segments::from(track.segments.to_vec());
+            track.segments = track.segments.iter().cloned().collect();
         }
         let written = rows(&kept);
         assert_eq!(written, rows(&anew));
@@ -429,21 +430,18 @@ fn runs_with_other_ticks_list_and_leave_out_by_time() {
     let mut snapshot = (*low_latency(12)).clone();
     let whole = media(&snapshot, 3, Skip::Segments, &Options::default());
     let old = snapshot.tracks[3].segments[0].run.id.clone();
-    for segment in &mut snapshot.tracks[3].segments {
+    for segment in snapshot.tracks[3].segments.iter_mut() {
         if segment.run.id != old {
             continue;
         }
-        let mut slower = crate::timeline::Segment::clone(segment);
-        let mut run = crate::timeline::Run::clone(&slower.run);
+        let mut run = crate::timeline::Run::clone(&segment.run);
         let mut renditions = run.renditions.to_vec();
         renditions[3].track.timescale = Timescale::new(96_000).unwrap();
         run.renditions = renditions.into();
-        (slower.start, slower.duration, slower.run) =
-            (slower.start * 2, slower.duration * 2, run.into());
-        for part in &mut slower.parts {
-            part.duration *= 2;
-        }
-        *segment = slower.into();
+        let slower = |part: Part| Part { duration: part.duration * 2, ..part };
+        segment.parts = segment.parts.iter().map(slower).collect();
+        (segment.start, segment.duration, segment.run) =
+            (segment.start * 2, segment.duration * 2, run.into());
     }
     assert_eq!(media(&snapshot, 3, Skip::Segments, &Options::default()), whole);
 }

@@ -10,7 +10,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::{Beginning, Segment, Snapshot, State, Track};
+use super::{Beginning, Segment, Segments, Slice, Snapshot, State, Track};
 use crate::time::{Rounding, Timescale, Timestamp, rescale};
 
 /// Why there is no such excerpt.
@@ -77,22 +77,22 @@ impl Snapshot {
     /// [`NoExcerpt::Nothing`] where every rendition lacks one.
     pub fn whole(&self, numbers: Range<u64>) -> Result<Self, NoExcerpt> {
         // All list the same numbers, so a position is that of the same segment in each.
-        let within: Vec<&[Arc<Segment>]> = (0..self.tracks.len())
+        let within: Vec<Slice<'_>> = (0..self.tracks.len())
             .map(|index| {
                 let listed = self.listed(index);
                 let from = listed.partition_point(|segment| segment.k < numbers.start);
                 let to = listed.partition_point(|segment| segment.k < numbers.end);
-                listed.get(from..to).unwrap_or_default()
+                listed.within(from..to)
             })
             .collect();
         let has_media = |position: usize| {
             within.iter().any(|track| track.get(position).is_some_and(|s| s.has_media()))
         };
-        let tracks: Vec<Vec<_>> = within
+        let tracks: Vec<Segments> = within
             .iter()
             .map(|track| {
                 let kept = track.iter().enumerate().filter(|(position, _)| has_media(*position));
-                kept.map(|(_, segment)| Arc::clone(segment)).collect()
+                kept.map(|(_, segment)| segment.clone()).collect()
             })
             .collect();
         let complete = tracks.iter().all(|track| track.iter().any(|segment| segment.has_media()));
@@ -102,7 +102,7 @@ impl Snapshot {
         };
         let (begin, end) = (start_nanos(first, 0), end_nanos(last, 0));
         let renditions = Arc::clone(&last.run.renditions);
-        let track = |segments: Vec<_>| Track { segments: segments.into(), open: None };
+        let track = |segments| Track { segments, open: None };
         Ok(Self {
             renditions,
             tracks: tracks.into_iter().map(track).collect(),
@@ -120,7 +120,7 @@ impl Snapshot {
     /// on.
     fn going_on(&self, from: i64, first_k: u64) -> Self {
         let rest = |track: &Track| {
-            let from = track.segments.partition_point(|segment| segment.k < first_k);
+            let from = track.segments.all().partition_point(|segment| segment.k < first_k);
             Track { segments: track.segments.rest(from), open: track.open.clone() }
         };
         let tracks: Vec<_> = self.tracks.iter().map(rest).collect();

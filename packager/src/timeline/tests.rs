@@ -1,7 +1,5 @@
 //! Runs, gaps, the window and what a snapshot promises.
 
-use std::sync::Arc;
-
 use super::example::{Example, FIRST_DISCONTINUITY, FIRST_K};
 use super::{Part, Snapshot, State};
 use crate::media::RunId;
@@ -75,7 +73,7 @@ fn an_open_gap_is_as_long_as_it_is_going_to_be_and_stays_one_without_a_part() {
     example.open_gap(1, FIRST_K + 1);
     for rendition in [0, 1] {
         example.timeline.close(rendition);
-        let closed = Arc::clone(&example.snapshot().tracks[rendition].segments[1]);
+        let closed = example.snapshot().tracks[rendition].segments[1].clone();
         assert!(closed.gap && closed.end() == end, "{closed:?}");
     }
 }
@@ -90,7 +88,8 @@ fn gaps_lie_on_the_grid_without_a_hole() {
         example.push_all(505..507);
         let snapshot = example.snapshot();
         for track in &snapshot.tracks {
-            for pair in track.segments.windows(2) {
+            let segments: Vec<_> = track.segments.iter().collect();
+            for pair in segments.windows(2) {
                 assert_eq!(pair[0].end(), pair[1].start, "{rate} {audio}: segment {}", pair[1].k);
             }
         }
@@ -279,11 +278,12 @@ fn a_snapshot_never_changes() {
 fn snapshots_share_their_segments() {
     let mut example = Example::new(600);
     example.run(FIRST_K);
-    example.push_all(FIRST_K..FIRST_K + 3);
+    example.push_all(FIRST_K..FIRST_K + 40);
     let before = example.snapshot();
-    example.push_all(FIRST_K + 3..FIRST_K + 4);
+    example.push_all(FIRST_K + 40..FIRST_K + 41);
     let after = example.snapshot();
-    assert!(Arc::ptr_eq(&before.tracks[0].segments[0], &after.tracks[0].segments[0]));
+    // Those of a page that nothing was added to.
+    assert!(std::ptr::eq(&before.tracks[0].segments[0], &after.tracks[0].segments[0]));
 }
 
 #[test]

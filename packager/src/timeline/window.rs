@@ -10,10 +10,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::absence::Absence;
-use super::segments::Pages;
 use super::{
-    Beginning, Format, Lengths, OpenSegment, Part, Promise, Run, Segment, Segments, Snapshot,
-    State, Track,
+    Beginning, Format, Lengths, OpenSegment, Part, Parts, Promise, Run, Segment, Segments,
+    Snapshot, State, Track,
 };
 use crate::media::{Rendition, RunId};
 use crate::scte35::Cue;
@@ -37,7 +36,7 @@ pub struct Removed {
     /// Position of the rendition.
     pub rendition: usize,
     /// The segment.
-    pub segment: Arc<Segment>,
+    pub segment: Segment,
 }
 
 /// The timeline of a channel, as its one writer sees it. See the module's page.
@@ -79,11 +78,8 @@ struct Outline {
 
 #[derive(Debug, Default)]
 struct Writing {
-    segments: VecDeque<Arc<Segment>>,
+    segments: Segments,
     open: Option<OpenSegment>,
-    /// The segments as the newest snapshot has them, until one comes or goes.
-    shared: Option<Segments>,
-    pages: Arc<Pages>,
 }
 
 impl Timeline {
@@ -136,7 +132,7 @@ impl Timeline {
             let end = open.as_ref().map(|open| open.k);
             for segment in &segments {
                 timeline.fill_by(rendition, head, segment.k, &runs);
-                timeline.push_back(rendition, Arc::clone(segment));
+                timeline.push_back(rendition, segment.clone());
             }
             if let Some(end) = end {
                 timeline.fill_by(rendition, head, end, &runs);
@@ -178,9 +174,9 @@ impl Timeline {
         }
     }
 
-    fn push_back(&mut self, rendition: usize, segment: Arc<Segment>) {
+    fn push_back(&mut self, rendition: usize, segment: Segment) {
         if let Some(track) = self.tracks.get_mut(rendition) {
-            track.add(segment);
+            track.segments.push(segment);
         }
     }
 
@@ -338,17 +334,14 @@ impl Timeline {
         // A gap is as long as players were told, whatever of it was made.
         let duration = open.gap.unwrap_or_else(|| open.made());
         let gap = open.gap.is_some();
-        let mut parts = open.parts;
-        // It may be in the window for days.
-        parts.shrink_to_fit();
-        track.add(Arc::new(Segment {
+        track.segments.push(Segment {
             k: open.k,
             run: open.run,
             start: open.start,
             duration,
-            parts,
+            parts: open.parts.as_slice().into(),
             gap,
-        }));
+        });
         self.absence.note(rendition, gap);
         self.leave_out();
     }
@@ -367,12 +360,12 @@ impl Timeline {
 
     /// Where the oldest segment begins, in ticks of the first rendition: the pictures'.
     pub fn first_start(&self) -> Option<i64> {
-        Some(self.tracks.first()?.segments.front()?.start)
+        Some(self.tracks.first()?.segments.first()?.start)
     }
 
     /// The newest finished segment of a rendition.
-    pub fn last_segment(&self, rendition: usize) -> Option<&Arc<Segment>> {
-        self.tracks.get(rendition)?.segments.back()
+    pub fn last_segment(&self, rendition: usize) -> Option<&Segment> {
+        self.tracks.get(rendition)?.segments.last()
     }
 
     fn close_all(&mut self) {
@@ -384,7 +377,7 @@ impl Timeline {
     /// Lists gaps of `run` in every rendition, from where it is to before `until`. Does nothing
     /// while no rendition has anything.
     fn fill_all(&mut self, until: u64, run: &Arc<Run>) {
-        let head = self.tracks.iter().filter_map(|t| t.segments.front()).map(|s| s.k).min();
+        let head = self.tracks.iter().filter_map(|t| t.segments.first()).map(|s| s.k).min();
         let Some(head) = head else { return };
         for rendition in 0..self.tracks.len() {
             let from = self.tracks.get(rendition).and_then(Writing::next_k).unwrap_or(head);
@@ -401,14 +394,14 @@ impl Timeline {
         let Some(track) = self.tracks.get_mut(rendition) else { return };
         for (k, start, end) in bounds {
             self.last_discontinuity = Some(run.discontinuity);
-            track.add(Arc::new(Segment {
+            track.segments.push(Segment {
                 k,
                 run: Arc::clone(run),
                 start,
                 duration: end.abs_diff(start),
-                parts: Vec::new(),
+                parts: Parts::default(),
                 gap: true,
-            }));
+            });
         }
     }
 
@@ -430,7 +423,7 @@ impl Timeline {
     /// a snapshot is taken.
     pub fn trim(&mut self) -> Vec<Removed> {
         let keep = self.format.window_segments();
-        let last = |track: &Writing| track.segments.back().map_or(0, |segment| segment.k);
+        let last = |track: &Writing| track.segments.last().map_or(0, |segment| segment.k);
         let slowest = self.tracks.iter().map(last).min().unwrap_or(0);
         let fastest = self.tracks.iter().map(last).max().unwrap_or(0);
         // A rendition that has stopped holds no more than one window back.
@@ -449,11 +442,11 @@ impl Timeline {
             .enumerate()
             .filter_map(|(rendition, track)| {
                 let scale = |segment: &Segment| segment.run.scale(rendition);
-                let newest = track.segments.back()?;
+                let newest = track.segments.last()?;
                 let depth = depth.saturating_add(more).cast_signed();
                 let depth = rescale(depth, grid.video_scale(), scale(newest), Rounding::Ceil);
                 let since = newest.end().saturating_sub(depth);
-                let uneven = |segment: &&Arc<Segment>| {
+                let uneven = |segment: &&Segment| {
                     segment.run.lengths == Lengths::Uneven
                         && rescale(segment.end(), scale(segment), scale(newest), Rounding::Ceil)
                             > since
@@ -468,11 +461,8 @@ impl Timeline {
     fn drop_before(&mut self, k: u64) -> Vec<Removed> {
         let mut removed = Vec::new();
         for (rendition, track) in self.tracks.iter_mut().enumerate() {
-            while let Some(segment) = track.segments.pop_front_if(|segment| segment.k < k) {
-                track.shared = None;
-                removed.push(Removed { rendition, segment });
-            }
-            track.pages.forget_before(k);
+            let left = track.segments.take_first(|segment| segment.k < k);
+            removed.extend(left.into_iter().map(|segment| Removed { rendition, segment }));
         }
         removed
     }
@@ -486,7 +476,7 @@ impl Timeline {
         let mut snapshot = Snapshot {
             format: Arc::clone(&self.format),
             renditions: Arc::clone(&self.renditions),
-            tracks: self.tracks.iter_mut().map(Writing::track).collect(),
+            tracks: self.tracks.iter().map(Writing::track).collect(),
             state: self.state,
             run: self.run.last().cloned(),
             revised: Timestamp::new(self.revised, scale),
@@ -521,21 +511,12 @@ impl Writing {
     /// The number after the newest, where there is one.
     fn next_k(&self) -> Option<u64> {
         let open = self.open.as_ref().map(|open| open.k);
-        let last = self.segments.back().map(|segment| segment.k);
+        let last = self.segments.last().map(|segment| segment.k);
         open.max(last).map(|k| k + 1)
     }
 
-    /// Adds a finished segment.
-    fn add(&mut self, segment: Arc<Segment>) {
-        self.shared = None;
-        self.segments.push_back(segment);
-    }
-
-    fn track(&mut self) -> Track {
-        let Self { segments, pages, .. } = self;
-        let list = || Segments::new(segments.iter().cloned().collect(), Arc::clone(pages));
-        let segments = self.shared.get_or_insert_with(list).clone();
-        Track { segments, open: self.open.clone().map(Arc::new) }
+    fn track(&self) -> Track {
+        Track { segments: self.segments.clone(), open: self.open.clone().map(Arc::new) }
     }
 }
 

@@ -41,14 +41,13 @@ impl Adopted {
         let names: Vec<_> = tracks.iter().map(|(name, ..)| name.clone()).collect();
         index.begin_run(run, tracks);
         let before = self.segments.len();
-        for (at, segment) in state.segments.iter().filter(|(at, s)| at.run == id && s.has_media()) {
-            let rendition = names.iter().position(|name| name.as_str() == at.rendition);
-            let Some((rendition, name)) = rendition.and_then(|n| Some((n, names.get(n)?))) else {
-                continue;
-            };
-            let key = Key { run: run.clone(), rendition, k: at.k };
-            index.adopt(&key, segment.parts.iter().map(|(_, bytes, ..)| (*bytes).into()).collect());
-            self.segments.push((key, name.clone()));
+        for (rendition, name) in names.iter().enumerate() {
+            let kept = state.segments.track(id, name.as_str()).filter(|(_, kept)| kept.has_media());
+            for (k, kept) in kept {
+                let key = Key { run: run.clone(), rendition, k };
+                index.adopt(&key, kept.parts.iter().map(|part| part.bytes).collect());
+                self.segments.push((key, name.clone()));
+            }
         }
         if self.segments.len() == before && !goes_on {
             index.remove_run(run);

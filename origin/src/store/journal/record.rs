@@ -8,7 +8,7 @@ use packager::grid::splices::Splices;
 use packager::media::{Config, Rendition, RunId};
 use packager::scte35::Cue;
 use packager::time::{FrameRate, Rounding, Span, Timescale, Timestamp};
-use packager::timeline::{Lengths, Part, Run, Segment};
+use packager::timeline::{Lengths, Part, Parts, Run, Segment};
 use serde::{Deserialize, Serialize};
 
 /// What a channel is for players, fixed when it first ran and changed by its operator only.
@@ -220,10 +220,8 @@ impl RunRecord {
 
 impl SegmentRecord {
     pub(in crate::store) fn new(key: SegmentKey, segment: &Segment) -> Self {
-        let part = |p: &Part| (p.duration, p.bytes, p.independent, p.first_sample);
-        let parts = segment.parts.iter().map(part).collect();
-        let Segment { start, duration, gap, .. } = *segment;
-        Self { key, start, duration, parts, gap }
+        let &Segment { start, duration, gap, ref parts, .. } = segment;
+        Self { key, start, duration, parts: Self::rows(parts), gap }
     }
 
     /// Whether there is a file.
@@ -234,13 +232,22 @@ impl SegmentRecord {
     /// The segment, of this run.
     pub(in crate::store) fn segment(&self, run: Arc<Run>) -> Segment {
         let Self { ref key, start, duration, gap, .. } = *self;
+        Segment { k: key.k, run, start, duration, parts: self.packed(), gap }
+    }
+
+    /// Its parts as a timeline has them.
+    pub(super) fn packed(&self) -> Parts {
         let part = |&(duration, bytes, independent, first_sample): &_| Part {
             duration,
             bytes,
             independent,
             first_sample,
         };
-        let parts = self.parts.iter().map(part).collect();
-        Segment { k: key.k, run, start, duration, parts, gap }
+        self.parts.iter().map(part).collect()
+    }
+
+    /// A timeline's parts as they are written.
+    pub(super) fn rows(parts: &Parts) -> Vec<(u32, u32, bool, u32)> {
+        parts.iter().map(|p| (p.duration, p.bytes, p.independent, p.first_sample)).collect()
     }
 }

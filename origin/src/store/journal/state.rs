@@ -5,9 +5,8 @@ use std::collections::BTreeMap;
 use packager::grid::splices::Splices;
 use packager::scte35::Cue;
 
-use super::record::{
-    CuesRecord, Record, RunRecord, SegmentKey, SegmentRecord, StoredFormat, StoredRendition,
-};
+use super::kept::Kept;
+use super::record::{CuesRecord, Record, RunRecord, StoredFormat, StoredRendition};
 
 /// Cues in a record, where all are written: a cue has below 12 kB, with both of its sections.
 const CUES_PER_RECORD: usize = 32;
@@ -25,7 +24,7 @@ pub(in crate::store) struct State {
     /// Boot id of the machine when the newest record was written.
     pub(in crate::store) boot: Option<String>,
     pub(in crate::store) runs: BTreeMap<String, RunRecord>,
-    pub(in crate::store) segments: BTreeMap<SegmentKey, SegmentRecord>,
+    pub(in crate::store) segments: Kept,
     /// By acceptance.
     pub(in crate::store) cues: Vec<Cue>,
     pub(in crate::store) splices: Splices,
@@ -74,7 +73,7 @@ impl State {
             Record::Ended => self.live = false,
             Record::Segment(segment) => {
                 self.last_k = self.last_k.max(Some(segment.key.k));
-                self.segments.insert(segment.key.clone(), segment);
+                self.segments.insert(&segment);
             }
             Record::Removed(key) => {
                 self.segments.remove(&key);
@@ -109,7 +108,7 @@ impl State {
     fn drop_if_empty(&mut self, id: &str) {
         let Some(run) = self.runs.get(id) else { return };
         let first = |rendition: &StoredRendition| {
-            self.track(id, &rendition.name).next().map(|segment| segment.key.k)
+            self.segments.track(id, &rendition.name).next().map(|(k, _)| k)
         };
         let lowest = run.renditions.iter().filter_map(first).min();
         let newest = self.runs.keys().next_back().is_some_and(|newest| newest == id);
@@ -121,16 +120,6 @@ impl State {
             (None, _) if !newest => drop(self.runs.remove(id)),
             _ => {}
         }
-    }
-
-    /// The segments of a rendition of a run, lowest number first.
-    pub(in crate::store) fn track<'a>(
-        &'a self,
-        run: &'a str,
-        rendition: &'a str,
-    ) -> impl Iterator<Item = &'a SegmentRecord> {
-        let key = |k| SegmentKey { run: run.to_owned(), rendition: rendition.to_owned(), k };
-        self.segments.range(key(0)..=key(u64::MAX)).map(|(_, segment)| segment)
     }
 
     /// How many records these are at the most.
@@ -147,8 +136,9 @@ impl State {
         let format = self.format.iter().cloned().map(Record::Format);
         // Each with its segments, since a run without one is forgotten when the next one begins.
         let runs = self.runs.values().flat_map(|run| {
-            let tracks = run.renditions.iter().flat_map(|r| self.track(&run.id, &r.name));
-            let segments = tracks.cloned().map(Record::Segment);
+            let tracks = run.renditions.iter();
+            let segments = tracks.flat_map(|r| self.segments.records_of(&run.id, &r.name));
+            let segments = segments.map(Record::Segment);
             std::iter::once(Record::Run(run.clone())).chain(segments)
         });
         // The mark comes last: it knows whether the channel has ended since its last run began.

@@ -235,8 +235,9 @@ async fn a_sources_segment_without_a_record_was_closed_if_its_last_part_is_short
             let open = before.open.as_ref().unwrap();
             assert_eq!(left.open.is_none(), closed, "{cut:?}");
             let segment = left.segments.first().map(|segment| segment.parts.clone());
-            let parts = segment.or_else(|| Some(left.open.as_ref()?.parts.clone()));
-            assert_eq!(parts, Some(open.parts.clone()));
+            let parts =
+                segment.or_else(|| Some(left.open.as_ref()?.parts.iter().copied().collect()));
+            assert_eq!(parts, Some(open.parts.iter().copied().collect()));
         }
     }
 }

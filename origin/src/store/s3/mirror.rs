@@ -169,7 +169,7 @@ impl Mirror {
             let index = renditions.iter().position(named);
             let Some(track) = index.and_then(|index| tracks.get_mut(index)) else { continue };
             if let Some(run) = stretch_of(&stretches, segment) {
-                track.insert(segment.key.k, Arc::new(segment.segment(run)));
+                track.insert(segment.key.k, segment.segment(run));
             }
         }
         let tracks = tracks.into_iter().map(|track| track.into_values().collect()).collect();
@@ -187,12 +187,12 @@ fn stretch_of(stretches: &[Arc<Run>], segment: &SegmentRecord) -> Option<Arc<Run
 #[derive(Debug, Default)]
 struct Listed {
     stretches: Vec<Arc<Run>>,
-    tracks: Vec<Vec<Arc<Segment>>>,
+    tracks: Vec<Vec<Segment>>,
 }
 
 impl Listed {
     fn is_whole(&self) -> bool {
-        let has = |track: &Vec<Arc<Segment>>| track.iter().any(|segment| segment.has_media());
+        let has = |track: &Vec<Segment>| track.iter().any(|segment| segment.has_media());
         !self.tracks.is_empty() && !self.stretches.is_empty() && self.tracks.iter().all(has)
     }
 

@@ -206,14 +206,15 @@ pub(super) fn recover(journal: &[u8], root: &Path) -> Option<Left> {
     read_back(&state, &directory, &runs)
 }
 
-pub(super) type Told = (u64, RunId, i64, Vec<Part>);
+pub(super) type Told = (u64, RunId, i64, packager::timeline::Parts);
 
 /// What players were told of each rendition: number, run, start and parts, closed or not.
 pub(super) fn told(tracks: &[Track]) -> Vec<Vec<Told>> {
     let told = |track: &Track| {
         let closed =
             track.segments.iter().map(|s| (s.k, s.run.id.clone(), s.start, s.parts.clone()));
-        let open = track.open.iter().map(|s| (s.k, s.run.id.clone(), s.start, s.parts.clone()));
+        let open = track.open.iter();
+        let open = open.map(|s| (s.k, s.run.id.clone(), s.start, s.parts.as_slice().into()));
         closed.chain(open).collect()
     };
     tracks.iter().map(told).collect()

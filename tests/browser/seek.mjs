@@ -1,5 +1,5 @@
 // Opens a watch page in Chromium and uses its seek bar as a viewer does: points at a place, looks at what it
-// shows, goes there, and comes back.
+// shows, goes there, and comes back; and sees that who falls behind without having asked for it does not stay there.
 //
 // One JSON line on stdout; times in milliseconds since the epoch. Exit codes: 0 all of it was done, 1 it was
 // not, with the reason, 2 wrong options.
@@ -23,6 +23,8 @@ const options = parse(
 /** For the first picture, and for each thing that is waited for. */
 const PATIENCE_MS = 30_000;
 const LOOK_MS = 50;
+/** Seconds: more than is made up by playing faster. */
+const FALLS_BACK = 5;
 
 // What the bar says, and when what is on the screen was made.
 const LOOK = `(() => {
@@ -96,5 +98,12 @@ async function seek(page) {
   await page.mouse.move(0, 0);
   const live = await until("the live edge", (now) => now.playing && now.words === "Live");
   const on = await until("it plays on at the edge", (now) => now.time > live.time + 1);
-  return { before, pointed, wanted, back, later, live: on, consoleErrors };
+
+  // hls.js itself seeks over a hole and after a hiccup, which makes nobody look back.
+  let returned = null;
+  if (options.format === "hls") {
+    await evaluate(`document.querySelector("video").currentTime -= ${FALLS_BACK}`);
+    returned = await until("it is back by itself", (now) => now.playing && Date.now() - now.shown < FALLS_BACK * 1000 - 1000);
+  }
+  return { before, pointed, wanted, back, later, live: on, returned, consoleErrors };
 }

@@ -1,8 +1,8 @@
 // hls.js behind the page's interface. Stock configuration, low latency mode included, but that it comes
 // back to the latency that the playlist asks for: by itself it stays where it happened to start, and
 // where a hiccup, or a machine too busy to play in real time, has left it. A little behind it plays a
-// little faster; from further behind, where hls.js takes a viewer for one who looks back, it jumps, if
-// nobody has. It begins a little behind: while a page opens and a decoder starts, a buffer of three parts
+// little faster; from further behind, where hls.js takes a viewer for one who looks back, it jumps, unless
+// the viewer does. It begins a little behind: while a page opens and a decoder starts, a buffer of three parts
 // is soon empty.
 
 import Hls, { ErrorDetails, ErrorTypes, Events, type ErrorData, type Level as HlsLevel, type LevelDetails } from "hls.js";
@@ -46,8 +46,8 @@ export class HlsPlayer implements Player {
   readonly #hls: Hls;
   readonly #events: PlayerEvents;
   #recoveredAt = Number.NEGATIVE_INFINITY;
-  /** Whether somebody paused or sought since it was last near its target. */
-  #looksBack = true;
+  /** Whether the viewer paused or sought since it was last near its target. hls.js seeks too. */
+  #looksBack = false;
   /** When the first picture moved; `null` before. */
   #playsSince: number | null = null;
   /** The latency that was asked of hls.js, in seconds. */
@@ -67,8 +67,8 @@ export class HlsPlayer implements Player {
     this.#hls.on(Events.LEVEL_UPDATED, () => this.#comeBack());
     this.#hls.on(Events.FRAG_PARSED, (_, { frag, part }) => markUnfinished(this.#hls, frag, part));
     const looksBack = () => (this.#looksBack = true);
-    this.#hls.on(Events.MEDIA_ATTACHED, () => ["pause", "seeking"].forEach((e) => video.addEventListener(e, looksBack)));
-    this.#hls.on(Events.MEDIA_DETACHING, () => ["pause", "seeking"].forEach((e) => video.removeEventListener(e, looksBack)));
+    this.#hls.on(Events.MEDIA_ATTACHED, () => video.addEventListener("pause", looksBack));
+    this.#hls.on(Events.MEDIA_DETACHING, () => video.removeEventListener("pause", looksBack));
     const begins = () => (this.#playsSince ??= performance.now());
     this.#hls.on(Events.MEDIA_ATTACHED, () => video.addEventListener("playing", begins));
     this.#hls.on(Events.MEDIA_DETACHING, () => video.removeEventListener("playing", begins));
@@ -104,6 +104,7 @@ export class HlsPlayer implements Player {
   seek(time: number): void {
     const { media } = this.#hls;
     if (media) {
+      this.#looksBack = true;
       media.currentTime = time;
     }
   }

@@ -177,7 +177,7 @@ pub struct Segment {
 impl Segment {
     /// Size of the segment in bytes: the sum of its parts.
     pub fn bytes(&self) -> u64 {
-        self.parts.iter().map(|part| u64::from(part.bytes)).sum()
+        self.parts.bytes()
     }
 
     /// Whether it can be fetched.
@@ -196,8 +196,9 @@ impl Segment {
     }
 }
 
-/// One CMAF chunk of a segment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// One CMAF chunk of a segment. Journals and indexes have its fields in a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(from = "(u32, u32, bool, u32)", into = "(u32, u32, bool, u32)")]
 pub struct Part {
     /// Length in ticks of the rendition's timescale.
     pub duration: u32,
@@ -207,6 +208,18 @@ pub struct Part {
     pub independent: bool,
     /// Bytes up to the end of its first sample: what shows a key frame alone.
     pub first_sample: u32,
+}
+
+impl From<(u32, u32, bool, u32)> for Part {
+    fn from((duration, bytes, independent, first_sample): (u32, u32, bool, u32)) -> Self {
+        Self { duration, bytes, independent, first_sample }
+    }
+}
+
+impl From<Part> for (u32, u32, bool, u32) {
+    fn from(part: Part) -> Self {
+        (part.duration, part.bytes, part.independent, part.first_sample)
+    }
 }
 
 /// A segment still being written.

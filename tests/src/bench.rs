@@ -23,7 +23,7 @@ pub mod transport;
 pub mod webrtc;
 pub mod window;
 
-/// The bar of a measure that is told for its own sake.
+/// The bar of a measure that is told for its own sake, and the ratio of one without a peer.
 pub const NO_BAR: &str = "–";
 
 /// What the command line says of how to measure.
@@ -50,6 +50,21 @@ pub struct Measure {
     pub met: bool,
     /// How it was taken, and what is to be known of it.
     pub method: String,
+}
+
+impl Measure {
+    /// What a measure without a peer begins with.
+    fn without_peer() -> Self {
+        Self {
+            name: String::new(),
+            ours: String::new(),
+            peer: "none".into(),
+            ratio: NO_BAR.into(),
+            bar: NO_BAR.into(),
+            met: false,
+            method: String::new(),
+        }
+    }
 }
 
 /// The heading of what is written by hand: what long runs showed, which no measure takes.

@@ -23,10 +23,10 @@ use std::time::{Duration, Instant};
 const LAG_HIGH: Duration = Duration::from_millis(1_500);
 /// So far that one rung less will not do.
 const LAG_SEVERE: Duration = Duration::from_millis(2_500);
-/// A lag that is on its way to be no more than that is given so long.
-const RECOVERY: Duration = Duration::from_secs(5);
 /// So little that there may be room for one more.
 const LAG_CALM: Duration = Duration::from_millis(500);
+/// A lag that will be no more than [`LAG_HIGH`] within so long, at the rate it shrinks, is let be.
+const RECOVERY: Duration = Duration::from_secs(5);
 /// Percent of its pictures a rung could not take: viewers see it stutter.
 const FROZEN_HIGH: u32 = 10;
 /// They see a slide show.

@@ -175,13 +175,8 @@ impl Cue {
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser as _;
-
-    use crate::cli::{Cli, Command};
-
-    fn parse(line: &str) -> Result<Cli, clap::Error> {
-        Cli::try_parse_from(std::iter::once("headwater").chain(line.split_whitespace()))
-    }
+    use crate::cli::Command;
+    use crate::cli::tests::parse;
 
     #[test]
     fn a_cue_asks_for_what_was_said_and_no_more() {

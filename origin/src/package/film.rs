@@ -10,7 +10,7 @@ use bytes::Bytes;
 use packager::grid::Grid;
 use packager::media::{Rendition, RunId};
 use packager::time::{Rounding, Span, Timescale, Timestamp};
-use packager::timeline::{Format, Lengths, Part, Run, Segment, Snapshot, State, Track};
+use packager::timeline::{Format, Lengths, Run, Segment, Snapshot, State, Track};
 
 use super::Error;
 use super::notes::Noted;
@@ -134,13 +134,7 @@ impl Film {
         let last = (0..renditions.len()).filter_map(|index| Some(self.of(index).last()?.k)).min();
         let last = last.ok_or_else(empty)?;
         let segment = |noted: &Noted| {
-            let part = |&(duration, bytes, independent, first_sample): &_| Part {
-                duration,
-                bytes,
-                independent,
-                first_sample,
-            };
-            let parts = noted.parts.iter().map(part).collect();
+            let parts = noted.parts.as_slice().into();
             let (k, start, duration) = (noted.k, noted.start, noted.duration());
             Segment { k, run: Arc::clone(&run), start, duration, parts, gap: false }
         };

@@ -9,6 +9,7 @@ use std::path::Path;
 use std::time::UNIX_EPOCH;
 
 use packager::media::RunId;
+use packager::timeline::Part;
 use serde::{Deserialize, Serialize};
 
 /// One file, to be packaged in one way.
@@ -39,8 +40,7 @@ pub(super) struct Noted {
     pub(super) k: u64,
     /// When it begins, in ticks of its rendition.
     pub(super) start: i64,
-    /// Duration in ticks, bytes, whether it can be decoded from its beginning, bytes of its first sample.
-    pub(super) parts: Vec<(u32, u32, bool, u32)>,
+    pub(super) parts: Vec<Part>,
 }
 
 impl Job {
@@ -94,12 +94,12 @@ impl Noted {
 
     /// Bytes of the segment.
     pub(super) fn bytes(&self) -> u64 {
-        self.parts.iter().map(|(_, bytes, ..)| u64::from(*bytes)).sum()
+        self.parts.iter().map(|part| u64::from(part.bytes)).sum()
     }
 
     /// Ticks of the segment.
     pub(super) fn duration(&self) -> u64 {
-        self.parts.iter().map(|(duration, ..)| u64::from(*duration)).sum()
+        self.parts.iter().map(|part| u64::from(part.duration)).sum()
     }
 }
 
@@ -124,8 +124,12 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         let job = Job::of(file.path(), "source").unwrap();
         let head = Head::new(job.clone(), &RunId::from_millis(7));
-        let noted =
-            |k| Noted { rendition: 1, k, start: 90_000, parts: vec![(3_600, 700, true, 80)] };
+        let noted = |k| Noted {
+            rendition: 1,
+            k,
+            start: 90_000,
+            parts: vec![(3_600, 700, true, 80).into()],
+        };
         let text = [head.line(), noted(1).line(), noted(2).line()].concat();
         let (read, segments) = Head::read(&text, &job).unwrap();
         assert_eq!((read.run(), segments), (RunId::from_millis(7), vec![noted(1), noted(2)]));

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use packager::media::{Rendition, RunId};
 use packager::segmenter::Output;
+use packager::timeline::Part;
 
 use super::bucket::Bucket;
 use super::film::Film;
@@ -80,8 +81,9 @@ impl Place {
                 let noted =
                     open.or_insert_with(|| Noted { rendition, k, start, parts: Vec::new() });
                 let bytes = u32::try_from(chunk.chunk.len()).unwrap_or(u32::MAX);
-                let part = (chunk.duration, bytes, chunk.independent, chunk.first_sample);
-                noted.parts.push(part);
+                let (duration, independent) = (chunk.duration, chunk.independent);
+                let first_sample = chunk.first_sample;
+                noted.parts.push(Part { duration, bytes, independent, first_sample });
                 match &mut self.way {
                     Way::Folder(folder) => folder.append(&self.film, &chunk),
                     Way::Bucket(bucket) => bucket.append(&chunk),

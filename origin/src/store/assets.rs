@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 
 use super::fs::{self, Directory};
 use super::holds::Hold;
-use super::journal::{RunRecord, SegmentKey, SegmentRecord, StoredRendition, StretchRecord};
+use super::journal::{Closed, RunRecord, StoredRendition, StretchRecord};
 use super::recovery;
 
 /// What an asset is.
@@ -73,10 +73,8 @@ struct Row {
     /// Stretch of that.
     s: u32,
     k: u64,
-    start: i64,
-    duration: u64,
-    parts: Vec<(u32, u32, bool, u32)>,
-    gap: bool,
+    #[serde(flatten)]
+    closed: Closed,
 }
 
 /// What is held for an excerpt.
@@ -179,10 +177,8 @@ impl Timeline {
             at
         };
         let mut row = |segment: &Segment| {
-            let Segment { k, ref run, start, duration, gap, .. } = *segment;
-            let key = SegmentKey { run: String::new(), rendition: String::new(), k };
-            let parts = SegmentRecord::new(key, segment).parts;
-            Row { r: position(run), s: run.stretch, k, start, duration, parts, gap }
+            let Segment { k, ref run, .. } = *segment;
+            Row { r: position(run), s: run.stretch, k, closed: segment.into() }
         };
         let tracks =
             excerpt.tracks.iter().map(|track| track.segments.iter().map(&mut row).collect());
@@ -199,10 +195,7 @@ impl Timeline {
         }
         let segment = |row: Row| {
             let run = runs.get(row.r)?.iter().find(|run| run.stretch == row.s)?;
-            let key = SegmentKey { run: String::new(), rendition: String::new(), k: row.k };
-            let Row { start, duration, parts, gap, .. } = row;
-            let record = SegmentRecord { key, start, duration, parts, gap };
-            Some(record.segment(Arc::clone(run)))
+            Some(row.closed.segment(row.k, Arc::clone(run)))
         };
         let track = |rows: Vec<Row>| {
             let segments = rows.into_iter().map(segment).collect::<Option<_>>()?;

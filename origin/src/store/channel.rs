@@ -311,7 +311,7 @@ impl ChannelStore {
             return;
         };
         let journal_key = SegmentKey { run: run.to_string(), rendition: name.to_string(), k };
-        let record = SegmentRecord::new(journal_key, segment);
+        let record = SegmentRecord { key: journal_key, closed: segment.into() };
         let closed = key.clone();
         self.hand_over(|done| Job::Close { key, record, done }).await;
         self.shared.write().close(&closed, segment.end());

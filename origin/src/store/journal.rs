@@ -24,9 +24,8 @@ use crate::crash;
 mod kept;
 mod record;
 mod state;
-pub(super) use kept::Closed;
+pub(super) use record::{Closed, Record, RunRecord, SegmentKey, SegmentRecord, StretchRecord};
 pub use record::{CuesRecord, StoredFormat, StoredRendition};
-pub(super) use record::{Record, RunRecord, SegmentKey, SegmentRecord, StretchRecord};
 pub(super) use state::State;
 
 /// First bytes of a journal; the last one is the version of the format.

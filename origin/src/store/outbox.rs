@@ -181,7 +181,7 @@ impl Outbox {
         let mut inner = self.lock();
         let left = inner.waiting.split_off(&k.saturating_add(1));
         let gone = std::mem::replace(&mut inner.waiting, left);
-        let bytes: u64 = gone.values().flatten().map(bytes).sum();
+        let bytes: u64 = gone.values().flatten().map(|segment| segment.closed.parts.bytes()).sum();
         inner.bytes = inner.bytes.saturating_sub(bytes);
         inner.drained = inner.drained.max(Some(k));
     }
@@ -193,7 +193,7 @@ impl Outbox {
         for segments in inner.waiting.values_mut() {
             segments.retain(|segment| {
                 let there = has(segment);
-                gone = gone.saturating_add(if there { bytes(segment) } else { 0 });
+                gone = gone.saturating_add(if there { segment.closed.parts.bytes() } else { 0 });
                 !there
             });
         }
@@ -225,9 +225,8 @@ impl Outbox {
         let Some(segment) = waiting.and_then(|waiting| waiting.iter_mut().find(is_it)) else {
             return;
         };
-        let gone = bytes(segment);
-        segment.parts.clear();
-        segment.gap = true;
+        let gone = segment.closed.parts.bytes();
+        segment.closed.lose();
         let key = segment.key.clone();
         inner.holes.insert(key);
         inner.bytes = inner.bytes.saturating_sub(gone);
@@ -264,13 +263,9 @@ impl Outbox {
     }
 }
 
-fn bytes(segment: &SegmentRecord) -> u64 {
-    segment.parts.iter().map(|(_, bytes, ..)| u64::from(*bytes)).sum()
-}
-
 impl Inner {
     fn add(&mut self, segment: SegmentRecord) {
-        self.bytes = self.bytes.saturating_add(bytes(&segment));
+        self.bytes = self.bytes.saturating_add(segment.closed.parts.bytes());
         self.waiting.entry(segment.key.k).or_default().push(segment);
     }
 

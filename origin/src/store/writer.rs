@@ -255,9 +255,9 @@ impl Writer {
     }
 
     fn close(&mut self, key: &Key, record: SegmentRecord) -> io::Result<()> {
-        if !record.gap {
+        if !record.closed.gap {
             let file = match self.open.remove(key) {
-                Some(open) if !open.spoiled && open.parts == record.parts.len() => open.file,
+                Some(open) if !open.spoiled && open.parts == record.closed.parts.len() => open.file,
                 _ => match self.write_whole(key) {
                     Ok(file) => file,
                     Err(error) => {

@@ -7,6 +7,8 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
 use super::Part;
 
 /// Bits of a number in each byte.
@@ -34,6 +36,11 @@ impl Parts {
         let mut numbers = Numbers(&self.0);
         numbers.next();
         Iter { numbers, duration: 0 }
+    }
+
+    /// Bytes of all of them together.
+    pub fn bytes(&self) -> u64 {
+        self.iter().map(|part| u64::from(part.bytes)).sum()
     }
 
     /// The first of them.
@@ -78,6 +85,18 @@ impl<'a> IntoIterator for &'a Parts {
 
     fn into_iter(self) -> Iter<'a> {
         self.iter()
+    }
+}
+
+impl Serialize for Parts {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Parts {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(Vec::deserialize(deserializer)?.as_slice().into())
     }
 }
 
@@ -183,6 +202,9 @@ mod tests {
             for position in 0..=parts.len() {
                 prop_assert_eq!(packed.get(position), parts.get(position).copied());
             }
+            let written = serde_json::to_string(&packed).unwrap();
+            prop_assert_eq!(&written, &serde_json::to_string(&parts).unwrap());
+            prop_assert_eq!(serde_json::from_str::<Parts>(&written).unwrap(), packed.clone());
             prop_assert_eq!(packed.iter().collect::<Vec<_>>(), parts);
         }
     }

@@ -20,6 +20,13 @@ pub fn of(id: u32) -> Result<Duration> {
     Ok(Duration::from_millis(ticks * 1000 / TICKS_PER_SECOND))
 }
 
+/// User and system time of the calling thread.
+pub fn of_thread() -> Duration {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    let seconds = Duration::from_secs(now.tv_sec.unsigned_abs());
+    seconds + Duration::from_nanos(now.tv_nsec.unsigned_abs())
+}
+
 fn stat(id: u32) -> Result<Vec<String>> {
     let text = std::fs::read_to_string(format!("/proc/{id}/stat"))
         .context(format!("CPU time of process {id}"))?;

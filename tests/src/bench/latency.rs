@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::{Measure, NO_BAR, Options};
+use super::{Measure, Options};
 use crate::edge::{self, Edge};
 use crate::server::Server;
 use crate::{Context, Failure, Result, process, workspace};
@@ -231,11 +231,10 @@ fn row(name: String, seen: Result<Seen>, bar: f64, [watched, settles]: [Duration
             return Measure {
                 name,
                 ours: "did not play".into(),
-                peer: "none".into(),
-                ratio: NO_BAR.into(),
                 bar: bar_words,
                 met: false,
                 method: said.chars().take(MOST_SAID).filter(|c| !c.is_control()).collect(),
+                ..Measure::without_peer()
             };
         }
     };
@@ -245,8 +244,6 @@ fn row(name: String, seen: Result<Seen>, bar: f64, [watched, settles]: [Duration
     Measure {
         name,
         ours: format!("p50 {}, p95 {}, {} stalls", seconds(p50_ms), seconds(p95_ms), seen.stalls),
-        peer: "none".into(),
-        ratio: NO_BAR.into(),
         bar: bar_words,
         met: p50_ms <= bar && p95_ms <= p50_ms + SPREAD_MS && seen.stalls == 0,
         method: format!(
@@ -270,5 +267,6 @@ fn row(name: String, seen: Result<Seen>, bar: f64, [watched, settles]: [Duration
             stages.edge,
             stages.buffer,
         ),
+        ..Measure::without_peer()
     }
 }

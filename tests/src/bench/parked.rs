@@ -74,8 +74,6 @@ pub fn measure() -> Result<Vec<Measure>> {
         Measure {
             name: "10,000 waiting playlist requests, memory of the server".into(),
             ours: format!("{} ({each:.0} bytes each)", megabytes(resident)),
-            peer: "none".into(),
-            ratio: "–".into(),
             bar: "≤ 110 MB".into(),
             met: resident <= MOST_MEMORY,
             method: format!(
@@ -85,6 +83,7 @@ pub fn measure() -> Result<Vec<Measure>> {
                  {ROUNDS} crowds, one after the other.",
                 megabytes(before)
             ),
+            ..Measure::without_peer()
         },
         Measure {
             name: "10,000 waiting playlist requests, first answer to last on one core".into(),

@@ -70,8 +70,6 @@ pub fn measure() -> Result<Vec<Measure>> {
         Measure {
             name: "memory of a pass-through channel beside its media".into(),
             ours: format!("{mebibytes:.1} MiB"),
-            peer: "none".into(),
-            ratio: "–".into(),
             bar: "≤ 4 MiB".into(),
             met: memory <= MOST_MEMORY,
             method: format!(
@@ -79,6 +77,7 @@ pub fn measure() -> Result<Vec<Measure>> {
                  before the publishers came and less the media that its metrics say is held in \
                  memory, by {CHANNELS} channels; the larger of the rounds."
             ),
+            ..Measure::without_peer()
         },
     ])
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use packager::time::FrameRate;
 
 use super::latency::{self, Case, PASSED, Player, Seen};
-use super::{Measure, NO_BAR, Options};
+use super::{Measure, Options};
 use crate::proxy::udp::{Faults, UdpProxy};
 use crate::proxy::{Loss, Timing, Way};
 use crate::publisher::Source;
@@ -75,8 +75,6 @@ fn pictures(case: &Case, player: Player, seen: &Seen) -> Measure {
     Measure {
         name: format!("pictures, {}, {}", case.name, player.name),
         ours: format!("{rate:.1} of 30 a second, the first after {:.2} s{sound}", first / 1e3),
-        peer: "none".into(),
-        ratio: NO_BAR.into(),
         bar: format!(
             "≥ {LEAST_RATE}, ≤ {:.1} s, ± {MOST_APART_MS} ms",
             LATEST_FIRST_MS / 1e3
@@ -87,6 +85,7 @@ fn pictures(case: &Case, player: Player, seen: &Seen) -> Measure {
         method: "The same viewers. The first picture is counted from when the page sets the player to work, \
                  before its offer is made; what it drops is not counted as shown."
             .into(),
+        ..Measure::without_peer()
     }
 }
 
@@ -111,8 +110,6 @@ fn lossy(options: &Options) -> Result<Measure> {
     Ok(Measure {
         name: "pictures, pass-through, WHEP, 3 % lost each way and 40 ms of round trip".into(),
         ours: format!("{rate:.1} of 30 a second, {} freezes", seen.stalls),
-        peer: "none".into(),
-        ratio: NO_BAR.into(),
         bar: format!("≥ {LEAST_RATE_LOSSY}, no freeze > 0.5 s"),
         met: rate >= LEAST_RATE_LOSSY && seen.stalls == 0,
         method: format!(
@@ -121,5 +118,6 @@ fn lossy(options: &Options) -> Result<Measure> {
              for 0.4 s counts as a freeze.",
             watched.as_secs()
         ),
+        ..Measure::without_peer()
     })
 }

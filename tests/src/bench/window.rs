@@ -210,33 +210,30 @@ pub fn measure() -> Result<Vec<Measure>> {
                 megabytes(plain.len()),
                 packed as f64 / 1e3
             ),
-            peer: "none".into(),
-            ratio: "–".into(),
             bar: "≤ 3 MB, ≤ 250 kB".into(),
             met: plain.len() <= 3 << 20 && packed <= 250_000,
             method: format!("{method}. Megabytes of the bar are binary."),
+            ..Measure::without_peer()
         },
         Measure {
             name: "window of 24 h: delta update".into(),
             ours: format!("{:.2} kB", update.len() as f64 / 1e3),
-            peer: "none".into(),
-            ratio: "–".into(),
             bar: "≤ 4 kB".into(),
             met: update.len() <= 4_096,
             method: format!("{method}."),
+            ..Measure::without_peer()
         },
         Measure {
             name: "window of 24 h: rendering, p99".into(),
             ours: format!(
                 "playlist {list:.2} ms, delta {delta:.3} ms, manifest {manifest:.2} ms, snapshot {shot:.3} ms"
             ),
-            peer: "none".into(),
-            ratio: "–".into(),
             bar: "≤ 2 ms".into(),
             met: list <= 2.0 && delta <= 2.0 && manifest <= 2.0 && shot <= 2.0,
             method: format!(
                 "{method}. A snapshot is taken for each part, and a page of segments copied for each of them."
             ),
+            ..Measure::without_peer()
         },
         Measure {
             name: "window of 24 h: memory of the timeline per channel-hour".into(),
@@ -244,14 +241,13 @@ pub fn measure() -> Result<Vec<Measure>> {
                 "{per_hour:.2} MB; {:.2} MB with one rendition's lines kept",
                 megabytes(with_lines) / HOURS as f64
             ),
-            peer: "none".into(),
-            ratio: "–".into(),
             bar: "≤ 1 MB".into(),
             met: per_hour <= 1.0,
             method: format!(
                 "{method}. What is allocated with the timeline and a snapshot of it less what was before. \
                  The store's index and journal come on top."
             ),
+            ..Measure::without_peer()
         },
     ])
 }

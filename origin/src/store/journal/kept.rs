@@ -1,13 +1,10 @@
-//! The segments that a journal tells of, as a process keeps them: by run, rendition and number, with their
-//! parts packed. A channel with a window of a day has tens of thousands; a [`SegmentRecord`] of each, with
-//! its names, would take several times as much.
+//! The segments that a journal tells of, as a process keeps them: by run, rendition and number, with the
+//! names once a track. A channel with a window of a day has tens of thousands; a [`SegmentRecord`] of each
+//! would take several times as much.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
-use packager::timeline::{Parts, Run, Segment};
-
-use super::record::{SegmentKey, SegmentRecord};
+use super::record::{Closed, SegmentKey, SegmentRecord};
 
 /// Closed segments.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -16,40 +13,9 @@ pub(in crate::store) struct Kept {
     tracks: BTreeMap<(String, String), BTreeMap<u64, Closed>>,
 }
 
-/// One of them, but for its names and its number.
-#[derive(Debug, PartialEq, Eq)]
-pub(in crate::store) struct Closed {
-    /// See [`SegmentRecord`].
-    pub(in crate::store) start: i64,
-    duration: u64,
-    pub(in crate::store) parts: Parts,
-    gap: bool,
-}
-
-impl Closed {
-    /// Whether there is a file.
-    pub(in crate::store) fn has_media(&self) -> bool {
-        !self.parts.is_empty()
-    }
-
-    /// The segment, of this run.
-    pub(in crate::store) fn segment(&self, k: u64, run: Arc<Run>) -> Segment {
-        let Self { start, duration, ref parts, gap } = *self;
-        Segment { k, run, start, duration, parts: parts.clone(), gap }
-    }
-
-    fn record(&self, (run, rendition): (&str, &str), k: u64) -> SegmentRecord {
-        let Self { start, duration, ref parts, gap } = *self;
-        let key = SegmentKey { run: run.to_owned(), rendition: rendition.to_owned(), k };
-        SegmentRecord { key, start, duration, parts: SegmentRecord::rows(parts), gap }
-    }
-}
-
 impl Kept {
-    pub(super) fn insert(&mut self, record: &SegmentRecord) {
-        let SegmentRecord { ref key, start, duration, gap, .. } = *record;
-        let closed = Closed { start, duration, parts: record.packed(), gap };
-        let track = (key.run.clone(), key.rendition.clone());
+    pub(super) fn insert(&mut self, SegmentRecord { key, closed }: SegmentRecord) {
+        let track = (key.run, key.rendition);
         self.tracks.entry(track).or_default().insert(key.k, closed);
     }
 
@@ -98,7 +64,10 @@ impl Kept {
         run: &'a str,
         rendition: &'a str,
     ) -> impl Iterator<Item = SegmentRecord> + 'a {
-        self.track(run, rendition).map(move |(k, closed)| closed.record((run, rendition), k))
+        self.track(run, rendition).map(move |(k, closed)| {
+            let key = SegmentKey { run: run.to_owned(), rendition: rendition.to_owned(), k };
+            SegmentRecord { key, closed: closed.clone() }
+        })
     }
 
     /// All of them, by run, rendition and number.

@@ -8,7 +8,7 @@ use packager::grid::splices::Splices;
 use packager::media::{Config, Rendition, RunId};
 use packager::scte35::Cue;
 use packager::time::{FrameRate, Rounding, Span, Timescale, Timestamp};
-use packager::timeline::{Lengths, Part, Parts, Run, Segment};
+use packager::timeline::{Lengths, Parts, Run, Segment};
 use serde::{Deserialize, Serialize};
 
 /// What a channel is for players, fixed when it first ran and changed by its operator only.
@@ -180,13 +180,18 @@ pub(in crate::store) struct SegmentKey {
 pub(in crate::store) struct SegmentRecord {
     #[serde(flatten)]
     pub(in crate::store) key: SegmentKey,
+    #[serde(flatten)]
+    pub(in crate::store) closed: Closed,
+}
+
+/// A closed segment, but for its names and its number.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(in crate::store) struct Closed {
     /// Decode time of the first sample, in ticks of the rendition's timescale.
     pub(in crate::store) start: i64,
     /// Length in the same ticks.
     pub(in crate::store) duration: u64,
-    /// Of each part: length in ticks, bytes, whether decoding can start with it, and bytes up to the end
-    /// of its first sample.
-    pub(in crate::store) parts: Vec<(u32, u32, bool, u32)>,
+    pub(in crate::store) parts: Parts,
     /// Whether players are told to play another rendition here.
     pub(in crate::store) gap: bool,
 }
@@ -212,42 +217,34 @@ impl RunRecord {
     /// When a segment of this run ends, in milliseconds since the epoch.
     pub(in crate::store) fn end_ms(&self, segment: &SegmentRecord) -> Option<i64> {
         let rendition = self.renditions.iter().find(|r| r.name == segment.key.rendition)?;
-        let end = segment.start.saturating_add_unsigned(segment.duration);
+        let end = segment.closed.start.saturating_add_unsigned(segment.closed.duration);
         let end = Timestamp::new(end, rendition.timescale);
         Some(end.ticks_in(Timescale::MILLIS, Rounding::Nearest))
     }
 }
 
-impl SegmentRecord {
-    pub(in crate::store) fn new(key: SegmentKey, segment: &Segment) -> Self {
-        let &Segment { start, duration, gap, ref parts, .. } = segment;
-        Self { key, start, duration, parts: Self::rows(parts), gap }
-    }
-
+impl Closed {
     /// Whether there is a file.
     pub(in crate::store) fn has_media(&self) -> bool {
         !self.parts.is_empty()
     }
 
-    /// The segment, of this run.
-    pub(in crate::store) fn segment(&self, run: Arc<Run>) -> Segment {
-        let Self { ref key, start, duration, gap, .. } = *self;
-        Segment { k: key.k, run, start, duration, parts: self.packed(), gap }
+    /// Its bytes are lost: what is left is a gap, as numbers have no hole.
+    pub(in crate::store) fn lose(&mut self) {
+        self.parts = Parts::default();
+        self.gap = true;
     }
 
-    /// Its parts as a timeline has them.
-    pub(super) fn packed(&self) -> Parts {
-        let part = |&(duration, bytes, independent, first_sample): &_| Part {
-            duration,
-            bytes,
-            independent,
-            first_sample,
-        };
-        self.parts.iter().map(part).collect()
+    /// The segment, with a number and of a run.
+    pub(in crate::store) fn segment(&self, k: u64, run: Arc<Run>) -> Segment {
+        let Self { start, duration, ref parts, gap } = *self;
+        Segment { k, run, start, duration, parts: parts.clone(), gap }
     }
+}
 
-    /// A timeline's parts as they are written.
-    pub(super) fn rows(parts: &Parts) -> Vec<(u32, u32, bool, u32)> {
-        parts.iter().map(|p| (p.duration, p.bytes, p.independent, p.first_sample)).collect()
+impl From<&Segment> for Closed {
+    fn from(segment: &Segment) -> Self {
+        let Segment { start, duration, ref parts, gap, .. } = *segment;
+        Self { start, duration, parts: parts.clone(), gap }
     }
 }

@@ -73,7 +73,7 @@ impl State {
             Record::Ended => self.live = false,
             Record::Segment(segment) => {
                 self.last_k = self.last_k.max(Some(segment.key.k));
-                self.segments.insert(&segment);
+                self.segments.insert(segment);
             }
             Record::Removed(key) => {
                 self.segments.remove(&key);

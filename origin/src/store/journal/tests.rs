@@ -10,10 +10,14 @@ fn key(k: u64) -> SegmentKey {
 fn segment(k: u64) -> Record {
     Record::Segment(SegmentRecord {
         key: key(k),
-        start: k.cast_signed() * 144_000,
-        duration: 144_000,
-        parts: vec![(24_000, 1_000, true, 500), (24_000, 900, false, 300)],
-        gap: false,
+        closed: Closed {
+            start: k.cast_signed() * 144_000,
+            duration: 144_000,
+            parts: [(24_000, 1_000, true, 500).into(), (24_000, 900, false, 300).into()]
+                .into_iter()
+                .collect(),
+            gap: false,
+        },
     })
 }
 

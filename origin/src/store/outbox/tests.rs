@@ -3,7 +3,7 @@ use packager::time::Timescale;
 use packager::timeline::Lengths;
 
 use super::*;
-use crate::store::journal::{SegmentKey, StoredRendition, StretchRecord};
+use crate::store::journal::{Closed, SegmentKey, StoredRendition, StretchRecord};
 
 pub(in crate::store) fn run(id: &str, first_k: u64) -> RunRecord {
     let rendition = |name: &str, size| StoredRendition {
@@ -33,10 +33,14 @@ pub(in crate::store) fn run(id: &str, first_k: u64) -> RunRecord {
 pub(in crate::store) fn segment(run: &str, rendition: &str, k: u64) -> SegmentRecord {
     SegmentRecord {
         key: SegmentKey { run: run.into(), rendition: rendition.into(), k },
-        start: k.cast_signed() * 2_000,
-        duration: 2_000,
-        parts: vec![(1_000, 100, true, 10), (1_000, 100, false, 10)],
-        gap: false,
+        closed: Closed {
+            start: k.cast_signed() * 2_000,
+            duration: 2_000,
+            parts: [(1_000, 100, true, 10).into(), (1_000, 100, false, 10).into()]
+                .into_iter()
+                .collect(),
+            gap: false,
+        },
     }
 }
 
@@ -138,7 +142,7 @@ async fn what_is_given_up_stays_a_number_and_is_a_hole_that_is_told_once() {
     let batch = outbox.batch(8).await.unwrap();
     assert_eq!(batch.holes, [segment(RUN, "720p", 7).key]);
     let (_, segments) = &batch.numbers[0];
-    let gaps: Vec<_> = segments.iter().map(|s| (s.key.rendition.as_str(), s.gap)).collect();
+    let gaps: Vec<_> = segments.iter().map(|s| (s.key.rendition.as_str(), s.closed.gap)).collect();
     assert_eq!(gaps, [("720p", true), ("audio", false)]);
     assert!(outbox.batch(8).await.unwrap().holes.is_empty());
 }

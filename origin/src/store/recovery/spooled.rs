@@ -8,7 +8,7 @@ use packager::media::{Name, RunId, Sample};
 use packager::timeline::Part;
 
 use crate::store::fs::Directory;
-use crate::store::journal::{SegmentKey, SegmentRecord};
+use crate::store::journal::{Closed, SegmentKey, SegmentRecord};
 
 /// See the module's page.
 #[derive(Debug)]
@@ -91,10 +91,9 @@ impl Spooled {
     /// What the journal would say of it if it is closed.
     pub(super) fn record(&self, run: &RunId, rendition: &Name) -> SegmentRecord {
         let key = SegmentKey { run: run.to_string(), rendition: rendition.to_string(), k: self.k };
-        let part = |(p, _): &(Part, Bytes)| (p.duration, p.bytes, p.independent, p.first_sample);
-        let parts = self.parts.iter().map(part).collect();
+        let parts = self.parts.iter().map(|(part, _)| *part).collect();
         let duration = self.end().abs_diff(self.start);
-        SegmentRecord { key, start: self.start, duration, parts, gap: false }
+        SegmentRecord { key, closed: Closed { start: self.start, duration, parts, gap: false } }
     }
 }
 

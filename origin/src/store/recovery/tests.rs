@@ -7,7 +7,7 @@ use packager::grid::splices::Splices;
 use packager::media::Config;
 use packager::segmenter::{Output, PartChunk, Segmenter};
 use packager::time::{FrameRate, Span};
-use packager::timeline::{Beginning, Lengths, Part, Snapshot, Timeline};
+use packager::timeline::{Beginning, Lengths, Part, Parts, Snapshot, Timeline};
 
 use super::super::journal::Journal;
 use super::super::{Asset, ChannelStore, Limits, Media, MediaBody, Store};

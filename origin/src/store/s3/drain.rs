@@ -181,7 +181,7 @@ async fn send_segment(
     mut segment: SegmentRecord,
     sound: bool,
 ) -> (SegmentRecord, Option<&'static str>) {
-    if !segment.has_media() {
+    if !segment.closed.has_media() {
         return (segment, None);
     }
     let key = RunId::parse(&segment.key.run)
@@ -198,8 +198,7 @@ async fn send_segment(
     };
     tracing::error!(channel = %source.channel, key = ?segment.key, why, "a segment is missing in S3");
     source.outbox.tally(|tally| tally.lost = tally.lost.saturating_add(1));
-    segment.parts.clear();
-    segment.gap = true;
+    segment.closed.lose();
     (segment, Some(why))
 }
 
@@ -228,7 +227,7 @@ async fn put_once(
 /// The bytes of a segment, from memory or its file, if they are as many as its record says.
 async fn bytes_of(source: &Source, segment: &SegmentRecord) -> Option<Bytes> {
     let (run, name, k) = (&segment.key.run, &segment.key.rendition, segment.key.k);
-    let length: usize = segment.parts.iter().map(|(_, bytes, ..)| *bytes as usize).sum();
+    let length = usize::try_from(segment.closed.parts.bytes()).ok()?;
     let found = source.shared.read().find(run, name, k, None);
     let bytes = match found.map(|found| found.place) {
         Some(Place::Memory { pieces, .. }) => Bytes::from(pieces.concat()),

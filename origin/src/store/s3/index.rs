@@ -179,7 +179,7 @@ impl Head {
             std::mem::take(&mut self.recent).into_iter().partition(is_in);
         self.recent = rest;
         let last_k = segments.iter().map(|segment| segment.key.k).max().unwrap_or(first_k);
-        let bytes = segments.iter().flat_map(|s| &s.parts).map(|(_, bytes, ..)| u64::from(*bytes));
+        let bytes = segments.iter().map(|segment| segment.closed.parts.bytes());
         let end_ms = segments.iter().filter_map(|s| record.end_ms(s)).max().unwrap_or(0);
         let page = PageRef { run, first_k, last_k, bytes: bytes.sum(), end_ms };
         self.pages.push(page.clone());

@@ -169,7 +169,7 @@ impl Mirror {
             let index = renditions.iter().position(named);
             let Some(track) = index.and_then(|index| tracks.get_mut(index)) else { continue };
             if let Some(run) = stretch_of(&stretches, segment) {
-                track.insert(segment.key.k, segment.segment(run));
+                track.insert(segment.key.k, segment.closed.segment(segment.key.k, run));
             }
         }
         let tracks = tracks.into_iter().map(|track| track.into_values().collect()).collect();

@@ -65,7 +65,7 @@ async fn delete(
     let mut keys: Vec<_> = content
         .segments
         .iter()
-        .filter(|segment| segment.has_media())
+        .filter(|segment| segment.closed.has_media())
         .map(|segment| source.keys.segment(run, &segment.key.rendition, segment.key.k))
         .collect();
     let is_last = !head.pages.iter().any(|other| other != page && other.run == page.run)

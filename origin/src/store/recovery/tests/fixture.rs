@@ -206,7 +206,7 @@ pub(super) fn recover(journal: &[u8], root: &Path) -> Option<Left> {
     read_back(&state, &directory, &runs)
 }
 
-pub(super) type Told = (u64, RunId, i64, packager::timeline::Parts);
+pub(super) type Told = (u64, RunId, i64, Parts);
 
 /// What players were told of each rendition: number, run, start and parts, closed or not.
 pub(super) fn told(tracks: &[Track]) -> Vec<Vec<Told>> {

@@ -182,7 +182,7 @@ class Attention {
     video.addEventListener("waiting", () => this.#movedAt !== null && this.#wanted() && this.#begin(Date.now()));
     video.addEventListener("seeking", () => {
       if (this.#playedSeconds > SETTLED_SECONDS) {
-        this.#seen.jumps.push({ atMs: Date.now(), to: video.currentTime });
+        this.#seen.jumps.push({ atMs: Date.now(), from: this.#time, to: video.currentTime, stored: this.#ranges() });
       }
     });
     // The element is given another source.
@@ -277,6 +277,12 @@ class Attention {
 
   #begin(since) {
     this.#stall ??= { atMs: since, time: this.#video.currentTime, storedSeconds: this.#stored() };
+  }
+
+  /** What is in store, as pairs of times. */
+  #ranges() {
+    const { buffered } = this.#video;
+    return Array.from({ length: buffered.length }, (_, n) => [buffered.start(n), buffered.end(n)]);
   }
 
   /** How much there is to be played from here on without a gap. */

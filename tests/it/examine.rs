@@ -105,14 +105,16 @@ pub(crate) fn every_frame_once(shown: &[Shown], feed: Feed, excused: u64) -> Res
 fn in_time(shown: &[Shown], feed: Feed, filled: u64) -> Result {
     let frame_ns = 1_000_000_000 * i64::from(feed.rate.den) / i64::from(feed.rate.num);
     let mut left = filled.cast_signed();
-    for pair in shown.windows(2) {
+    for (nth, pair) in shown.windows(2).enumerate() {
         let step = pair[1].pts_ns - pair[0].pts_ns;
         let more = ((step + frame_ns / 2) / frame_ns - 1).clamp(0, left);
         left -= more;
         // Times are rounded to ticks of at least 1/24000 s.
         if (step - frame_ns * (1 + more)).abs() > 50_000 {
+            let (of, before) = (shown.len(), &pair[0]);
             let text = format!("time goes on by {step} ns, a frame is {frame_ns}");
-            return Err(Failure::new(format!("{text}, {filled} were filled")));
+            let place = format!("behind frame {nth} of {of}, {before:?}, before {:?}", pair[1]);
+            return Err(Failure::new(format!("{text}, {filled} were filled: {place}")));
         }
     }
     Ok(())

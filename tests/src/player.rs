@@ -418,8 +418,12 @@ impl Stall {
 pub struct Jump {
     /// When.
     pub at_ms: u64,
+    /// Where the picture was last, a tenth of a second before or less; none before the first.
+    pub from: Option<f64>,
     /// To which media time.
     pub to: f64,
+    /// What was in store, as pairs of times: a hole shows.
+    pub stored: Vec<(f64, f64)>,
 }
 
 impl Report {

@@ -64,6 +64,8 @@ pub struct Tally {
     pub reordered: u64,
     /// Bits that were turned over.
     pub corrupted: u64,
+    /// Datagrams that were sent in addition, in a peer's name.
+    pub forged: u64,
 }
 
 /// Tallies of both ways, shared by everything that carries.

@@ -102,6 +102,9 @@ pub enum CallError {
     /// The other end does not take the call.
     #[error("{0}")]
     Rejected(Reject),
+    /// The system has no port for it.
+    #[error("no port to call from: {0}")]
+    Port(String),
     /// The library does not even begin.
     #[error(transparent)]
     Library(#[from] Error),

@@ -7,6 +7,7 @@
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::mem::size_of;
 use std::net::SocketAddr;
+use std::os::fd::{IntoRawFd, OwnedFd};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -181,10 +182,11 @@ impl Socket {
         Ok(socket)
     }
 
-    /// Begins to call `address`; how it ends is told by `poll`, which watches it from before the call:
-    /// of a socket that has failed already it would tell nothing.
+    /// Begins to call `address` from a UDP socket that is bound; how it ends is told by `poll`, which
+    /// watches it from before the call: of a socket that has failed already it would tell nothing.
     pub(super) fn call(
         library: &Arc<Library>,
+        udp: OwnedFd,
         address: SocketAddr,
         wishes: &Wishes<'_>,
         poll: &Poll,
@@ -197,6 +199,7 @@ impl Socket {
         if let Some(passphrase) = wishes.passphrase {
             socket.set_passphrase(passphrase)?;
         }
+        socket.acquire(udp)?;
         poll.add(&socket, Interest::Connect)?;
         let (storage, length) = raw_address(address);
         // SAFETY: the address is read during the call only, and is as long as said.
@@ -209,6 +212,14 @@ impl Socket {
                 Err(error)
             }
         }
+    }
+
+    /// Sends and receives by a UDP socket that is bound.
+    fn acquire(&self, udp: OwnedFd) -> Result<(), Error> {
+        // SAFETY: the descriptor is given to the library, which closes it.
+        #[allow(unsafe_code)]
+        let result = unsafe { ffi::srt_bind_acquire(self.id, udp.into_raw_fd()) };
+        Error::check(result, "can't take the port").map(drop)
     }
 
     /// What stands for it in the events of a [`Poll`].

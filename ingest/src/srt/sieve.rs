@@ -1,4 +1,5 @@
-//! A filter in the kernel before the library's port, for when strangers flood it with handshakes.
+//! A filter in the kernel before a port of the library's: what would hold the library up never gets
+//! to it.
 //!
 //! ```text
 //! hook: asked(address) ─► too many of its group ─► half as many of the group's handshakes pass
@@ -8,7 +9,8 @@
 //! right before anybody is asked about it: ten thousand of those a second, which one stranger can send,
 //! hold up all who publish. Addresses fall into [`GROUPS`]; of a group that asks too often a share of
 //! handshakes passes, drawn by lot, and callers who mean well try again four times a second. Packets of
-//! connections that are there pass always.
+//! connections that are there pass always, but for one kind that nobody needs and that one publisher
+//! could stop all others with (`program`).
 //!
 //! Not here: who may publish (`server`), and the cookies, which the library asks for first.
 
@@ -63,12 +65,11 @@ struct Group {
 }
 
 impl Sieve {
-    /// The filter of a port that lets everything pass yet. The port outlives the process: one that died
-    /// in a flood has left its filter.
+    /// The filter of a port that lets all handshakes pass yet. The port outlives the process: one that
+    /// died in a flood has left its filter, which this one takes the place of.
     pub(super) fn new(port: OwnedFd, now: Instant) -> Arc<Self> {
-        // Fails where there is none.
-        let _ = program::detach(&port);
         let state = State { groups: [Group::default(); GROUPS], asked: 0, since: now };
+        attach(&port, &state.shares());
         Arc::new(Self { port, state: Mutex::new(state) })
     }
 
@@ -98,13 +99,18 @@ impl Sieve {
     }
 
     fn apply(&self, state: &State) {
-        let applied = match state.is_tight() {
-            true => program::attach(&self.port, &program::of(&state.shares())),
-            false => program::detach(&self.port),
-        };
-        if let Err(error) = applied {
-            warn!(%error, "handshakes at the srt port can't be filtered");
-        }
+        attach(&self.port, &state.shares());
+    }
+}
+
+/// The filter of a port of which no handshakes are expected: a call's.
+pub(super) fn of_call(port: &OwnedFd) {
+    attach(port, &[]);
+}
+
+fn attach(port: &OwnedFd, shares: &[(u32, u32)]) {
+    if let Err(error) = program::attach(port, &program::of(shares)) {
+        warn!(%error, "what comes to the srt port can't be filtered");
     }
 }
 

@@ -17,7 +17,7 @@ const MUTATING: Faults = Faults {
     corrupt: 0.3,
 };
 const EVERY: Duration = Duration::from_secs(5);
-/// How much longer it may go on until all handshakes are sent.
+/// How much longer it may go on until all handshakes are sent and a fault is seen.
 const AT_MOST: u32 = 6;
 
 /// Two SRT and two RTMP channels: one of the first is sent mutated streams, one of the second loses
@@ -47,9 +47,9 @@ pub(crate) fn side_by_side(goes_on: Duration, handshakes: u64) -> Result {
     let faults = std::thread::scope(|scope| {
         let assault = scope.spawn(|| hostile::assault(server.srt, 13, handshakes, &stop));
         let mut faults = 0;
-        while begun.elapsed() < goes_on
-            || (!assault.is_finished() && begun.elapsed() < goes_on * AT_MOST)
-        {
+        // Most of what is turned over is in pictures, where a demultiplexer does not see it.
+        let lasts = |faults| faults == 0 || !assault.is_finished();
+        while begun.elapsed() < goes_on || (lasts(faults) && begun.elapsed() < goes_on * AT_MOST) {
             let mut publisher = Source::tiny(RATE).publish(&killed)?;
             let until = Instant::now() + EVERY;
             while Instant::now() < until {
@@ -93,4 +93,45 @@ pub(crate) fn side_by_side(goes_on: Duration, handshakes: u64) -> Result {
 #[test]
 fn mutated_streams_broken_handshakes_and_killed_publishers_leave_the_neighbours_alone() -> Result {
     side_by_side(Duration::from_secs(15), 20_000)
+}
+
+/// A publisher says that all packets there can be are not sent any more, and libsrt walks through all
+/// their numbers on the thread that serves everybody; and whatever else control packets can say.
+#[test]
+fn control_packets_of_a_publisher_leave_its_neighbours_alone() -> Result {
+    let lasts = Duration::from_secs(6);
+    let passed = |name| ChannelConfig::pass_through(name).with_key("k3y");
+    let server = Server::start(&["good", "liar"].map(passed))?;
+    let proxy = UdpProxy::start(server.srt, 7)?;
+    let mut good = Source::tiny(RATE).publish_srt(&server.srt("good", Some("k3y")))?;
+    server.wait_playable("good", PLAYABLE_WITHIN)?;
+    let witness = Witness::start(Watch::new(&server.url(""), "good"));
+    let lying = Srt::to(proxy.listen, "liar", Some("k3y"));
+    let mut liar = Source::tiny(RATE).publish_srt(&lying)?;
+    server.wait_playable("liar", PLAYABLE_WITHIN)?;
+
+    proxy.forge(hostile::withdrawal);
+    let (first, _) = server.numbers("good")?;
+    server.wait_segment("good", first + LEAD_IN + SEGMENTS, SOON)?;
+    assert!(proxy.tally(Way::Up).forged > 100, "{:?}", proxy.tally(Way::Up));
+    liar.check().context("what it withdraws is its own affair")?;
+
+    proxy.forge(hostile::lie);
+    let until = Instant::now() + lasts;
+    while Instant::now() < until {
+        // What it says may end its connection, and encoders come back.
+        if liar.exited().is_some() {
+            liar = Source::tiny(RATE).publish_srt(&lying)?;
+        }
+        good.check()?;
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    let record = witness.finish()?;
+    record.clean()?;
+    one_run(&record)?;
+    let filled = Filled::of(&server, "good")?;
+    examine::whole(&record, &good, &filled)?;
+    let found = machine::log(&server.log(), &["k3y"]);
+    assert!(found.is_empty(), "{found:#?}");
+    server.stop()
 }

@@ -1,5 +1,6 @@
 //! Strangers at an SRT port: handshakes whose cookie is right and whose rest is drawn by lot, and
-//! control packets to connections that may or may not be there.
+//! control packets to connections that may or may not be there. And publishers whose connection is
+//! there, and who send control packets that no sender sends.
 //!
 //! Layouts are those of draft-sharabayko-srt-01 §3.2. Everything follows from a seed.
 
@@ -7,11 +8,15 @@ use std::net::{SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use crate::dice::Dice;
 use crate::{Context, Result};
 
 /// A handshake without extensions: a header of 16 bytes and 48 behind it.
 const HANDSHAKE: usize = 64;
+/// The control packet that says what is not sent any more.
+const DROP_REQUEST: u16 = 7;
 /// Strangers that speak at a time.
 const AT_ONCE: usize = 8;
 /// How long strangers wait for their cookies, all together: a server that is flooded drops what it is asked.
@@ -102,6 +107,45 @@ fn draw(dice: &mut Dice, own: u32, cookie: u32) -> Vec<u8> {
     }
     packet.truncate(HANDSHAKE + 1_400);
     packet
+}
+
+/// A request to drop all packets that there can be (§3.2.9), behind a packet of a stream and in its
+/// sender's name.
+pub fn withdrawal(datagram: &[u8]) -> Option<Bytes> {
+    let Stream { to, .. } = stream(datagram)?;
+    let all = [0, 0x7fff_ffff_u32].map(u32::to_be_bytes).concat();
+    Some(control(DROP_REQUEST, 1, to, &all).into())
+}
+
+/// A control packet of any kind but the one that ends the connection, behind a packet of a stream and
+/// in its sender's name: numbers in it are the extreme ones, or near the stream's.
+pub fn lie(datagram: &[u8]) -> Option<Bytes> {
+    let Stream { number, to } = stream(datagram)?;
+    let mut dice = Dice::of(11, number.into());
+    let kind = *dice.pick(&[1, 2, 3, 4, 6, DROP_REQUEST, 8, 0x7fff]);
+    let word = |dice: &mut Dice| {
+        let near = number.wrapping_add(dice.below(2_048) as u32).wrapping_sub(1_024);
+        *dice.pick(&[0, 1, near, near | 1 << 31, 0x7fff_fffe, 0x7fff_ffff, 1 << 31, u32::MAX])
+    };
+    let information = word(&mut dice);
+    let words = dice.below(9);
+    let body: Vec<u8> = (0..words).flat_map(|_| word(&mut dice).to_be_bytes()).collect();
+    Some(control(kind, information, to, &body).into())
+}
+
+/// Of a packet of a stream.
+struct Stream {
+    /// Its sequence number.
+    number: u32,
+    /// The receiver's socket.
+    to: u32,
+}
+
+/// What a datagram is if it is a packet of a stream (§3.1).
+fn stream(datagram: &[u8]) -> Option<Stream> {
+    let word = |at: usize| Some(u32::from_be_bytes(datagram.get(at..at + 4)?.try_into().ok()?));
+    let (number, to) = (word(0)?, word(12)?);
+    (number >> 31 == 0).then_some(Stream { number, to })
 }
 
 /// Sends `count` packets to the port at `server`, or fewer if told to `stop`.

@@ -40,12 +40,22 @@ pub struct Faults {
     pub corrupt: f64,
 }
 
+/// What is sent behind a datagram in its sender's name; `None`: nothing.
+pub type Forge = fn(&[u8]) -> Option<Bytes>;
+
+/// What happens on the way.
+#[derive(Clone, Copy, Debug, Default)]
+struct Settings {
+    faults: [Faults; 2],
+    forge: Option<Forge>,
+}
+
 /// A running proxy. Each peer is given a port of its own towards the server.
 #[derive(Debug)]
 pub struct UdpProxy {
     /// Where to send to.
     pub listen: SocketAddr,
-    settings: watch::Sender<[Faults; 2]>,
+    settings: watch::Sender<Settings>,
     tallies: Tallies,
     _runtime: tokio::runtime::Runtime,
 }
@@ -59,7 +69,7 @@ impl UdpProxy {
         let runtime = super::runtime()?;
         let near = runtime.block_on(UdpSocket::bind("127.0.0.1:0")).context("port of the proxy")?;
         let listen = near.local_addr().context("port of the proxy")?;
-        let (settings, heard) = watch::channel([Faults::default(); 2]);
+        let (settings, heard) = watch::channel(Settings::default());
         let tallies = Tallies::default();
         let path = Path { target, seed, settings: heard, tallies: tallies.clone() };
         runtime.spawn(path.accept(Arc::new(near)));
@@ -68,12 +78,17 @@ impl UdpProxy {
 
     /// Sets what goes wrong one way, from now on.
     pub fn set(&self, way: Way, faults: Faults) {
-        self.settings.send_modify(|settings| settings[way as usize] = faults);
+        self.settings.send_modify(|settings| settings.faults[way as usize] = faults);
     }
 
     /// Sets what goes wrong both ways, from now on.
     pub fn set_both(&self, faults: Faults) {
-        self.settings.send_modify(|settings| *settings = [faults; 2]);
+        self.settings.send_modify(|settings| settings.faults = [faults; 2]);
+    }
+
+    /// From now on sends the server more in the name of its peers, behind what they send.
+    pub fn forge(&self, forge: Forge) {
+        self.settings.send_modify(|settings| settings.forge = Some(forge));
     }
 
     /// What went one way so far.
@@ -87,7 +102,7 @@ impl UdpProxy {
 struct Path {
     target: SocketAddr,
     seed: u64,
-    settings: watch::Receiver<[Faults; 2]>,
+    settings: watch::Receiver<Settings>,
     tallies: Tallies,
 }
 
@@ -161,7 +176,7 @@ impl Exit {
 
 /// One way of one peer.
 struct Lane {
-    settings: watch::Receiver<[Faults; 2]>,
+    settings: watch::Receiver<Settings>,
     tallies: Tallies,
     way: Way,
     plan: Plan,
@@ -220,7 +235,9 @@ impl Lane {
 
     /// Decides what becomes of a datagram that came.
     fn take(&mut self, mut datagram: Bytes) {
-        let faults = self.settings.borrow()[self.way as usize];
+        let Settings { faults, forge } = *self.settings.borrow();
+        let faults = faults[self.way as usize];
+        let forged = forge.filter(|_| matches!(self.way, Way::Up)).and_then(|f| f(&datagram));
         let fate = self.plan.next(&faults, datagram.len());
         self.number += 1;
         if fate.lost {
@@ -255,6 +272,10 @@ impl Lane {
             self.held.push((self.number + fate.overtaken_by, latest, datagram));
         } else {
             self.waiting.push(Reverse((self.last_due, self.number * 2, datagram)));
+        }
+        if let Some(forged) = forged {
+            self.tallies.note(self.way, |tally| tally.forged += 1);
+            self.waiting.push(Reverse((self.last_due, self.number * 2 + 1, forged)));
         }
     }
 

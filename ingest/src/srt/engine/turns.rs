@@ -1,7 +1,7 @@
 //! The thread's own side: which sockets there are, and what happens to them.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::Ordering;
 use std::sync::mpsc as commands;
@@ -17,6 +17,7 @@ use crate::receive_buffer;
 use crate::srt::library::{
     Event, Hook, Interest, Library, Listener, PAYLOAD, Poll, Read, Socket, Wishes,
 };
+use crate::srt::sieve;
 
 /// How long the thread waits for sockets while there are connections, whose tasks may have made room
 /// or gone; libsrt itself looks every 10 ms.
@@ -169,10 +170,14 @@ impl Turns {
             connect_within: call.within,
             silence: SILENCE,
         };
-        match Socket::call(&self.library, call.address, &wishes, &self.poll) {
+        let called =
+            own_port(call.address).map_err(|error| CallError::Port(error.to_string())).and_then(
+                |udp| Ok(Socket::call(&self.library, udp, call.address, &wishes, &self.poll)?),
+            );
+        match called {
             Ok(socket) => drop(self.calls.insert(socket.id(), Calling { socket, call, reply })),
             // Whoever asked may have gone, here and below.
-            Err(error) => drop(reply.send(Err(error.into()))),
+            Err(error) => drop(reply.send(Err(error))),
         }
     }
 
@@ -307,4 +312,15 @@ impl Turns {
             self.read(Event { id, failed: true });
         }
     }
+}
+
+/// A port of the system's for one call. Whoever is called may be as hostile as a caller.
+fn own_port(to: SocketAddr) -> std::io::Result<OwnedFd> {
+    let udp = match to {
+        SocketAddr::V4(_) => UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)),
+        SocketAddr::V6(_) => UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0)),
+    }?;
+    let port = udp.into();
+    sieve::of_call(&port);
+    Ok(port)
 }

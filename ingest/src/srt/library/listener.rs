@@ -2,7 +2,7 @@
 
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::net::SocketAddr;
-use std::os::fd::{IntoRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -59,11 +59,10 @@ impl Listener {
         let shell: &'static Shell = Box::leak(Box::new(Mutex::new(Some(hook))));
         let listener = Self { socket, shell };
         let id = listener.socket.id;
-        // SAFETY: the descriptor is given to the library, which closes it. The shell lives for ever,
-        // and `answer` treats what it is given as a shell.
+        listener.socket.acquire(udp)?;
+        // SAFETY: the shell lives for ever, and `answer` treats what it is given as a shell.
         #[allow(unsafe_code)]
         unsafe {
-            Error::check(ffi::srt_bind_acquire(id, udp.into_raw_fd()), "can't take the port")?;
             let opaque = std::ptr::from_ref(shell).cast_mut().cast();
             let hooked = ffi::srt_listen_callback(id, Some(answer), opaque);
             Error::check(hooked, "can't set the hook for callers")?;

@@ -10,12 +10,18 @@ use std::net::IpAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
 
 use libc::{
-    BPF_ABS, BPF_ALU, BPF_AND, BPF_B, BPF_JA, BPF_JEQ, BPF_JGE, BPF_JMP, BPF_K, BPF_LD, BPF_MISC,
-    BPF_MUL, BPF_RET, BPF_RSH, BPF_TAX, BPF_W, BPF_X, BPF_XOR, SKF_AD_OFF, SKF_AD_RANDOM,
+    BPF_ABS, BPF_ALU, BPF_AND, BPF_B, BPF_H, BPF_JA, BPF_JEQ, BPF_JGE, BPF_JMP, BPF_K, BPF_LD,
+    BPF_MISC, BPF_MUL, BPF_RET, BPF_RSH, BPF_TAX, BPF_W, BPF_X, BPF_XOR, SKF_AD_OFF, SKF_AD_RANDOM,
     SKF_NET_OFF, sock_filter, sock_fprog,
 };
 
-/// Where the receiver's socket stands: behind eight bytes of UDP, the fourth word.
+/// Where it stands what a packet is: behind eight bytes of UDP.
+const KIND: u32 = 8;
+/// A control packet that withdraws what was sent (§3.2.9). The library walks through all the numbers
+/// that it names, one by one, on the thread that serves the whole port, and 2^31 - 1 of them forever;
+/// nothing is lost without it, since what is too late is given up by its receiver as well.
+pub(super) const DROP_REQUEST: u32 = 0x8007;
+/// Where the receiver's socket stands, the fourth word.
 const RECEIVER: u32 = 8 + 12;
 /// Spreads addresses over groups: 2^32 by the golden ratio, an odd number.
 const SPREAD: u32 = 0x9e37_79b1;
@@ -38,13 +44,16 @@ pub(super) fn group_of(address: IpAddr) -> usize {
     (word.wrapping_mul(SPREAD) >> (32 - GROUP_BITS)) as usize
 }
 
-/// A program that lets pass so many of 2^32 handshakes of the groups given, by number, and all of the
-/// others.
+/// A program that lets no drop request pass, so many of 2^32 handshakes of the groups given, by
+/// number, and all of everything else.
 pub(super) fn of(shares: &[(u32, u32)]) -> Vec<sock_filter> {
     let network = |offset: i32| (SKF_NET_OFF + offset) as u32;
     let load = |width, at| step(BPF_LD | width | BPF_ABS, at);
     let alu = |what, with| step(BPF_ALU | what | BPF_K, with);
     let mut program = vec![
+        load(BPF_H, KIND),
+        jump(BPF_JEQ, DROP_REQUEST, 0, 1),
+        step(BPF_RET | BPF_K, 0),
         load(BPF_W, RECEIVER),
         // To what is told apart, or over it: 10 instructions and three for every group.
         jump(BPF_JEQ, 0, 1, 0),
@@ -98,23 +107,6 @@ pub(super) fn attach(port: &OwnedFd, program: &[sock_filter]) -> io::Result<()> 
             libc::SO_ATTACH_FILTER,
             (&raw const program).cast(),
             size_of::<sock_fprog>() as libc::socklen_t,
-        )
-    };
-    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
-}
-
-/// Has everything pass.
-pub(super) fn detach(port: &OwnedFd) -> io::Result<()> {
-    let nothing = 0;
-    // SAFETY: the kernel reads a number that is there.
-    #[allow(unsafe_code)]
-    let result = unsafe {
-        libc::setsockopt(
-            port.as_raw_fd(),
-            libc::SOL_SOCKET,
-            libc::SO_DETACH_FILTER,
-            (&raw const nothing).cast(),
-            size_of_val(&nothing) as libc::socklen_t,
         )
     };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }

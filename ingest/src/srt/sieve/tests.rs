@@ -11,7 +11,13 @@ fn sieve(now: Instant) -> (UdpSocket, Arc<Sieve>) {
 
 /// A packet to a socket of the library; to none it is a handshake.
 fn packet(receiver: u32) -> Vec<u8> {
-    let mut packet = vec![0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
+    of_kind(0x8000, receiver)
+}
+
+/// A packet whose first two bytes say what it is.
+fn of_kind(kind: u16, receiver: u32) -> Vec<u8> {
+    let mut packet = kind.to_be_bytes().to_vec();
+    packet.extend([0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
     packet.extend(receiver.to_be_bytes());
     packet.extend([0; 48]);
     packet
@@ -62,6 +68,24 @@ fn of_a_group_that_asks_too_often_a_share_passes_and_of_others_everything() {
     }
     assert!(!sieve.is_tight());
     assert_eq!(arrive(&port, flood, 0), 100, "it is over");
+}
+
+#[test]
+fn drop_requests_never_arrive_and_every_other_packet_of_a_connection_does() {
+    let (port, sieve) = sieve(Instant::now());
+    let sender = UdpSocket::bind("127.0.0.1:0").unwrap();
+    sender.connect(port.local_addr().unwrap()).unwrap();
+    let arrives = |kind: u16| {
+        sender.send(&of_kind(kind, 7)).unwrap();
+        let came = port.recv(&mut [0; 100]).is_ok();
+        assert!(!sieve.is_tight());
+        came
+    };
+    let drop_request = u16::try_from(program::DROP_REQUEST).unwrap();
+    assert!(!arrives(drop_request));
+    for kind in (0x8000..=0x8009).chain([0xffff, 0, 7, 0x7fff]).filter(|k| *k != drop_request) {
+        assert!(arrives(kind), "{kind:x}");
+    }
 }
 
 #[test]

@@ -8,9 +8,10 @@
 //! The library serves its port with one thread, and makes a socket for every handshake whose cookie is
 //! right before anybody is asked about it: ten thousand of those a second, which one stranger can send,
 //! hold up all who publish. Addresses fall into [`GROUPS`]; of a group that asks too often a share of
-//! handshakes passes, drawn by lot, and callers who mean well try again four times a second. Packets of
-//! connections that are there pass always, but for one kind that nobody needs and that one publisher
-//! could stop all others with (`program`).
+//! handshakes passes, drawn by lot, and callers who mean well try again four times a second.
+//!
+//! Packets of connections that are there pass always, but for control packets that no sender has for a
+//! receiver: with one kind of them a publisher could stop all others (`program`).
 //!
 //! Not here: who may publish (`server`), and the cookies, which the library asks for first.
 

@@ -151,15 +151,17 @@ fn looks_whole(snapshot: &Snapshot, rendition: &Rendition, track: &Track) -> boo
     open.end().abs_diff(open.start) + frame / 2 >= usual
 }
 
-/// Segment and position of the newest part of a rendition, if its playlist lists one.
-pub(super) fn newest(snapshot: &Snapshot, index: usize) -> Option<(u64, usize)> {
-    let track = snapshot.tracks.get(index)?;
+/// The segments of a rendition whose parts its playlist lists, newest first, each with how many there are
+/// of it.
+pub(super) fn listed(snapshot: &Snapshot, index: usize) -> impl Iterator<Item = (u64, usize)> {
     let from = listed_from(snapshot, index);
-    let open = track.open.as_ref().filter(|open| open.gap.is_none());
-    let open = open.map(|open| (open.k, open.parts.len()));
-    let closed = track.segments.iter().rev().take_while(|segment| end_nanos(segment, index) > from);
-    let closed = closed.filter(|segment| !segment.gap);
-    let closed = closed.map(|segment| (segment.k, segment.parts.len()));
-    let (k, parts) = open.into_iter().chain(closed).find(|(_, parts)| *parts > 0)?;
-    Some((k, parts - 1))
+    snapshot.tracks.get(index).into_iter().flat_map(move |track| {
+        let open = track.open.as_ref().filter(|open| open.gap.is_none());
+        let open = open.map(|open| (open.k, open.parts.len()));
+        let closed = track.segments.iter().rev();
+        let closed = closed.take_while(move |segment| end_nanos(segment, index) > from);
+        let closed = closed.filter(|segment| !segment.gap);
+        let closed = closed.map(|segment| (segment.k, segment.parts.len()));
+        open.into_iter().chain(closed).filter(|(_, parts)| *parts > 0)
+    })
 }

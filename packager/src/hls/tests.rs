@@ -395,6 +395,31 @@ fn what_is_switched_off_is_listed_as_a_gap_from_its_beginning() {
     assert_eq!(seen.len(), 1, "nothing changes until the next segment");
 }
 
+/// hls.js 1.7.4 takes `LAST-PART=0` for no attribute, and the last part of the gap for its value.
+#[test]
+fn from_a_gap_nobody_is_sent_to_the_first_part_of_a_segment() {
+    let k = FIRST_K + 2;
+    // What the playlist of a rendition says of 480p, of whose segment so many parts are there.
+    let report = |of: usize, parts: usize, gap: bool| {
+        let mut example = Example::new(60);
+        example.run(FIRST_K);
+        example.push_all(FIRST_K..k);
+        example.push_some_parts(1, k, parts);
+        if gap {
+            example.open_gap(0, k);
+        }
+        let text = media(&example.snapshot(), of, Skip::Nothing, &Options::default());
+        let reports = lines(&text, "#EXT-X-RENDITION-REPORT");
+        let report = reports.iter().find(|report| report.contains("../480p/")).unwrap();
+        report.split_once(",LAST-").unwrap().1.to_owned()
+    };
+    let (before, first) = (format!("MSN={},LAST-PART=5", k - 1), format!("MSN={k},LAST-PART=0"));
+    assert_eq!(report(0, 1, false), first, "no gap yet");
+    assert_eq!(report(0, 1, true), before);
+    assert_eq!(report(2, 1, true), first, "from elsewhere");
+    assert_eq!(report(0, 2, true), format!("MSN={k},LAST-PART=1"));
+}
+
 #[test]
 fn no_part_is_longer_than_the_target_or_much_shorter_but_a_segments_last() {
     for (rate, segment) in [

@@ -75,15 +75,8 @@ pub(crate) fn side_by_side(goes_on: Duration, handshakes: u64) -> Result {
     for ((name, mut publisher), witness) in good.into_iter().zip(witnesses) {
         publisher.check()?;
         let record = witness.finish()?;
-        let filled = Filled::of(&server, name)?;
-        record.clean().context(name)?;
         one_run(&record).context(name)?;
-        let feed = publisher.feed();
-        for track in record.tracks.iter().filter(|t| !t.rendition.audio) {
-            let shown = examine::decoded(track, feed)?;
-            let excused = filled.excused(&publisher, shown.len() as u64);
-            examine::every_frame_once(&shown, feed, excused).context(name)?;
-        }
+        examine::whole(&record, &publisher, &Filled::of(&server, name)?).context(name)?;
     }
     let found = machine::log(&server.log(), &["k3y"]);
     assert!(found.is_empty(), "{found:#?}");
@@ -127,10 +120,8 @@ fn control_packets_of_a_publisher_leave_its_neighbours_alone() -> Result {
         std::thread::sleep(Duration::from_millis(200));
     }
     let record = witness.finish()?;
-    record.clean()?;
     one_run(&record)?;
-    let filled = Filled::of(&server, "good")?;
-    examine::whole(&record, &good, &filled)?;
+    examine::whole(&record, &good, &Filled::of(&server, "good")?)?;
     let found = machine::log(&server.log(), &["k3y"]);
     assert!(found.is_empty(), "{found:#?}");
     server.stop()

@@ -17,10 +17,15 @@ use libc::{
 
 /// Where it stands what a packet is: behind eight bytes of UDP.
 const KIND: u32 = 8;
-/// A control packet that withdraws what was sent (§3.2.9). The library walks through all the numbers
-/// that it names, one by one, on the thread that serves the whole port, and 2^31 - 1 of them forever;
-/// nothing is lost without it, since what is too late is given up by its receiver as well.
-pub(super) const DROP_REQUEST: u32 = 0x8007;
+/// The bit of control packets, and of their kinds (§3.2) those that senders have for a receiver:
+/// handshakes, keep-alives, the end, answers to acknowledgements, and news of keys.
+///
+/// The others speak to who sends, which the server never does, but for drop requests (§3.2.9): the
+/// library walks through all the numbers that one names, one by one, on the thread that serves the
+/// whole port, and 2^31 - 1 of them for ever. Nothing is lost without them, since a receiver gives up
+/// by itself what is too late.
+const CONTROL: u32 = 0x8000;
+const FOR_RECEIVERS: [u32; 5] = [0x8000, 0x8001, 0x8005, 0x8006, 0xffff];
 /// Where the receiver's socket stands, the fourth word.
 const RECEIVER: u32 = 8 + 12;
 /// Spreads addresses over groups: 2^32 by the golden ratio, an odd number.
@@ -44,15 +49,18 @@ pub(super) fn group_of(address: IpAddr) -> usize {
     (word.wrapping_mul(SPREAD) >> (32 - GROUP_BITS)) as usize
 }
 
-/// A program that lets no drop request pass, so many of 2^32 handshakes of the groups given, by
-/// number, and all of everything else.
+/// A program that lets pass so many of 2^32 handshakes of the groups given, by number, all those of
+/// others, and what a receiver needs of connections that are there.
 pub(super) fn of(shares: &[(u32, u32)]) -> Vec<sock_filter> {
     let network = |offset: i32| (SKF_NET_OFF + offset) as u32;
     let load = |width, at| step(BPF_LD | width | BPF_ABS, at);
     let alu = |what, with| step(BPF_ALU | what | BPF_K, with);
-    let mut program = vec![
-        load(BPF_H, KIND),
-        jump(BPF_JEQ, DROP_REQUEST, 0, 1),
+    let kinds = FOR_RECEIVERS.len();
+    let mut program = vec![load(BPF_H, KIND), jump(BPF_JGE, CONTROL, 0, kinds as u8 + 1)];
+    for (nth, kind) in FOR_RECEIVERS.into_iter().enumerate() {
+        program.push(jump(BPF_JEQ, kind, (kinds - nth) as u8, 0));
+    }
+    program.extend([
         step(BPF_RET | BPF_K, 0),
         load(BPF_W, RECEIVER),
         // To what is told apart, or over it: 10 instructions and three for every group.
@@ -72,7 +80,7 @@ pub(super) fn of(shares: &[(u32, u32)]) -> Vec<sock_filter> {
         step(BPF_ALU | BPF_XOR | BPF_X, 0),
         alu(BPF_MUL, SPREAD),
         alu(BPF_RSH, 32 - GROUP_BITS),
-    ];
+    ]);
     for (left, (group, share)) in (0..shares.len()).rev().zip(shares) {
         // Groups are at most 64, so that the end is less than 256 instructions away.
         let to_pass = (3 * left) as u8;

@@ -238,6 +238,27 @@ pub(crate) fn frames(track: &Track) -> Result<Vec<Frame>> {
     Ok(frames)
 }
 
+/// The pictures of a track, none of them doubled or lost but for what the server says that it filled or
+/// repeated; gives how many that excuses, too.
+pub(crate) fn continuous(
+    track: &Track,
+    publisher: &Publisher,
+    filled: &Filled,
+) -> Result<(Vec<Shown>, u64)> {
+    let (name, feed) = (&track.rendition.name, publisher.feed());
+    let shown = decoded(track, feed)?;
+    let frames = shown.len() as u64;
+    let excused = filled.excused(publisher, frames);
+    let filled = filled.frames(name, feed.rate);
+    if filled > frames / MOST_FILLED {
+        return Err(Failure::new(format!("{name}: {filled} frames filled, {frames} shown")));
+    }
+    let excused = excused + filled;
+    in_time(&shown, feed, filled).context(name)?;
+    in_order(&shown, feed, excused).context(name)?;
+    Ok((shown, excused))
+}
+
 /// Everything above on a whole record: what a viewer of any rendition must have seen and heard, of a
 /// channel that says this of itself. Gives the number of ticks heard.
 pub(crate) fn whole(record: &Record, publisher: &Publisher, filled: &Filled) -> Result<usize> {
@@ -246,16 +267,7 @@ pub(crate) fn whole(record: &Record, publisher: &Publisher, filled: &Filled) -> 
     let (mut renditions, mut most) = (Vec::new(), 0);
     for track in record.tracks.iter().filter(|t| !t.rendition.audio) {
         let name = &track.rendition.name;
-        let shown = decoded(track, feed)?;
-        let frames = shown.len() as u64;
-        let excused = filled.excused(publisher, frames);
-        let filled = filled.frames(name, feed.rate);
-        if filled > frames / MOST_FILLED {
-            return Err(Failure::new(format!("{name}: {filled} frames filled, {frames} shown")));
-        }
-        let excused = excused + filled;
-        in_time(&shown, feed, filled).context(name)?;
-        in_order(&shown, feed, excused).context(name)?;
+        let (shown, excused) = continuous(track, publisher, filled)?;
         constant_delay(&shown, feed, excused).context(name)?;
         most = excused.max(most);
         renditions.push((name.clone(), shown));

@@ -120,8 +120,8 @@ pub(crate) fn session(length: u64, smoothness: Smoothness, viewers: &[Viewer]) -
         let player = Player::start(&stage, *library, &server.url(""), channel)?;
         players.push((*channel, player));
     }
-    for (_, player) in &players {
-        player.wait_started(PLAYABLE_WITHIN)?;
+    for (channel, player) in &players {
+        player.wait_started(PLAYABLE_WITHIN).context(format!("channel {channel}"))?;
     }
     let mut told = BTreeMap::new();
     for name in ["a", "b", "c"] {

@@ -132,6 +132,12 @@ function openShaka(video, url, { note, raised }, configuration) {
       raised(id, now + (startTime - video.currentTime) * 1000, now);
     }
   });
+  // Of an event in a segment it tells as soon as it reads it, and not again when it is due.
+  player.addEventListener("emsg", ({ detail: { schemeIdUri, id, startTime } }) => {
+    if (CUES.includes(schemeIdUri)) {
+      raised(`${id}`, startTime * 1000, video.currentTime * 1000);
+    }
+  });
   player.configure(configuration);
   // Version 5.2 looks for the first segment after a switch by floor((time - start) / duration), which is
   // one too few where a duration such as 1.6 s is not exact in binary, and then loads no picture any

@@ -220,13 +220,16 @@ fn a_minute_of_mutated_streams_and_a_million_broken_handshakes_leave_the_neighbo
 #[test]
 #[ignore = "minutes of real time: `make soak`"]
 fn viewers_play_through_a_break_of_half_a_minute_in_every_style() -> Result {
-    styles::session(30, Smoothness::Whole, &styles::HLS_JS_AND_DASH_JS)
+    // One channel's viewers at a time: six at once want more of a small machine than they find there.
+    let mut each = styles::HLS_JS_AND_DASH_JS.chunk_by(|one, other| one.0 == other.0);
+    each.try_for_each(|viewers| styles::session(30, Smoothness::Whole, viewers))
 }
 
 #[test]
 #[ignore = "minutes of real time: `make soak`"]
 fn shaka_player_plays_through_a_break_of_half_a_minute_in_every_style() -> Result {
-    styles::session(30, Smoothness::Whole, &styles::SHAKA)
+    let mut each = styles::SHAKA.chunk_by(|one, other| one.0 == other.0);
+    each.try_for_each(|viewers| styles::session(30, Smoothness::Whole, viewers))
 }
 
 #[test]

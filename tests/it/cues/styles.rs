@@ -113,6 +113,10 @@ pub(crate) fn session(length: u64, smoothness: Smoothness, viewers: &[Viewer]) -
     }
     for name in ["a", "b", "c"] {
         server.wait_playable(name, PLAYABLE_WITHIN)?;
+        // shaka-player 5.2 asks for the open segment, which has no address yet, where one whole segment
+        // is listed before it: the first seconds of a source that is passed through.
+        let (first, _) = server.numbers(name)?;
+        server.wait_segment(name, first + 2, PLAYABLE_WITHIN)?;
     }
     let stage = Stage::open()?;
     let mut players = Vec::new();
@@ -178,7 +182,14 @@ pub(crate) fn session(length: u64, smoothness: Smoothness, viewers: &[Viewer]) -
         let late = raised.shown_ms - begins;
         println!("the cue is raised {late:.0} ms behind its frame");
         let is_whole = matches!(smoothness, Smoothness::Whole);
-        assert!(!is_whole || late < FRAME_MS, "{late} ms behind its frame");
+        // Milliseconds from one look of a player for events that are due to the next.
+        let looks_every = match player.library() {
+            Library::ShakaDash => 250.0,
+            // `events.eventControllerRefreshDelay`.
+            Library::DashJs => 100.0,
+            _ => 0.0,
+        };
+        assert!(!is_whole || late < FRAME_MS + looks_every, "{late} ms behind its frame");
     }
     for (name, told) in &mut told {
         for (rendition, playlist) in

@@ -3,7 +3,8 @@
 //! [`Mapper`] keeps an offset for picture and sound: output time = source time + offset, so that the
 //! first picture lands at the moment it was received. It is one offset for both for as long as
 //! their clocks agree. Jumps of a track's clock are closed by another offset, drift by creeping;
-//! a track that jumps alone, or goes on while the other has stopped, does not disturb the other.
+//! a track that jumps alone, or goes on while the other has stopped, does not disturb the other. Two
+//! offsets become one again where the picture's has done for both for a while.
 //!
 //! A picture is received after it was made, so the earliest arrivals of a stretch tell where a
 //! source belongs: nothing is placed before them for long, and a source that began with a backlog
@@ -138,6 +139,8 @@ pub(super) struct Mapper {
     audio: Clock,
     /// Stretches that must still say where the picture's clock belongs after an odd step of it.
     doubts: u8,
+    /// Since when sound with an offset of its own would be near its picture by the picture's.
+    agrees_since: Option<i64>,
     /// Jumps closed.
     pub(super) jumps: u64,
     /// Times a track was placed anew because it stayed out of place.
@@ -311,7 +314,13 @@ impl Mapper {
     /// Whether sound is near its picture; where that stays otherwise, it is placed by its arrival.
     /// Too late for too long it would never be heard.
     fn watch_sound(&mut self, dts: i64, received: i64, deviation: i64) -> bool {
-        let picture = self.video.deviation_at(received).unwrap_or(0);
+        let picture = self.video.deviation_at(received);
+        if self.rejoins(dts, received, picture) {
+            self.leap(Track::Audio, self.video.offset);
+            self.replaced += 1;
+            return true;
+        }
+        let picture = picture.unwrap_or(0);
         let in_place = (-self.patience.0..=EARLY).contains(&(deviation - picture));
         if !self.audio.astray(!in_place, received) {
             return in_place;
@@ -319,6 +328,20 @@ impl Mapper {
         self.leap(Track::Audio, received + picture - dts);
         self.replaced += 1;
         true
+    }
+
+    /// Whether sound with an offset of its own has its picture's clock after all: by the picture's
+    /// offset it would have been near the picture for a whole [`WINDOW`]. What a starved machine brings
+    /// late is placed by its arrival, one track apart from the other, and comes in time again later.
+    fn rejoins(&mut self, dts: i64, received: i64, picture: Option<i64>) -> bool {
+        let apart = self.audio.offset != self.video.offset;
+        let by_picture = picture.map(|picture| dts + self.video.offset - received - picture);
+        let near = by_picture.is_some_and(|by| (-self.patience.0..=JUMP).contains(&by));
+        if !apart || !near {
+            self.agrees_since = None;
+            return false;
+        }
+        received - *self.agrees_since.get_or_insert(received) > WINDOW
     }
 }
 

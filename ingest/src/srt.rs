@@ -4,7 +4,7 @@
 //! libsrt's threads ─► engine (one thread: its poll) ─► Connection ─► server, caller (tasks)
 //!   (sockets)            │ bytes, figures     bounded     │ ts::feed ─► hub::Publication
 //!        └─ listener's hook: stream_id ─► hub::ask ─► a passphrase, or a code to be rejected with
-//!                    └─ sieve: how many handshakes the kernel lets through to the library
+//!                    └─ sieve: what the kernel lets through to the library, and how many handshakes
 //! ```
 //! [`serve`] takes callers on one port, [`pull`] calls a source by its URL. Who may publish is
 //! decided before a connection is there, so that a caller learns why not; and once more when it is,

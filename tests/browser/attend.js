@@ -132,7 +132,7 @@ function openShaka(video, url, { note, raised }, configuration) {
       raised(id, now + (startTime - video.currentTime) * 1000, now);
     }
   });
-  // Of an event in a segment it tells as soon as it reads it, and not again when it is due.
+  // Events that segments carry have a name of their own.
   player.addEventListener("emsg", ({ detail: { schemeIdUri, id, startTime } }) => {
     if (CUES.includes(schemeIdUri)) {
       raised(`${id}`, startTime * 1000, video.currentTime * 1000);

@@ -69,8 +69,8 @@ impl Sieve {
     /// The filter of a port that lets all handshakes pass yet. The port outlives the process: one that
     /// died in a flood has left its filter, which this one takes the place of.
     pub(super) fn new(port: OwnedFd, now: Instant) -> Arc<Self> {
+        guard(&port);
         let state = State { groups: [Group::default(); GROUPS], asked: 0, since: now };
-        attach(&port, &state.shares());
         Arc::new(Self { port, state: Mutex::new(state) })
     }
 
@@ -104,8 +104,8 @@ impl Sieve {
     }
 }
 
-/// The filter of a port of which no handshakes are expected: a call's.
-pub(super) fn of_call(port: &OwnedFd) {
+/// Keeps from a port what is for no receiver, and lets all handshakes pass.
+pub(super) fn guard(port: &OwnedFd) {
     attach(port, &[]);
 }
 

@@ -170,10 +170,9 @@ impl Turns {
             connect_within: call.within,
             silence: SILENCE,
         };
-        let called =
-            own_port(call.address).map_err(|error| CallError::Port(error.to_string())).and_then(
-                |udp| Ok(Socket::call(&self.library, udp, call.address, &wishes, &self.poll)?),
-            );
+        let called = own_port(call.address).and_then(|udp| {
+            Ok(Socket::call(&self.library, udp, call.address, &wishes, &self.poll)?)
+        });
         match called {
             Ok(socket) => drop(self.calls.insert(socket.id(), Calling { socket, call, reply })),
             // Whoever asked may have gone, here and below.
@@ -315,12 +314,12 @@ impl Turns {
 }
 
 /// A port of the system's for one call. Whoever is called may be as hostile as a caller.
-fn own_port(to: SocketAddr) -> std::io::Result<OwnedFd> {
+fn own_port(to: SocketAddr) -> Result<OwnedFd, CallError> {
     let udp = match to {
         SocketAddr::V4(_) => UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)),
         SocketAddr::V6(_) => UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0)),
-    }?;
-    let port = udp.into();
-    sieve::of_call(&port);
+    };
+    let port = udp.map_err(|error| CallError::Port(error.to_string()))?.into();
+    sieve::guard(&port);
     Ok(port)
 }

@@ -17,14 +17,15 @@ use libc::{
 
 /// Where it stands what a packet is: behind eight bytes of UDP.
 const KIND: u32 = 8;
-/// The bit of control packets, and of their kinds (§3.2) those that senders have for a receiver:
-/// handshakes, keep-alives, the end, answers to acknowledgements, and news of keys.
+/// What is not below is a control packet (§3.2).
+const CONTROL: u32 = 0x8000;
+/// Those that senders have for a receiver: handshakes, keep-alives, the end, answers to
+/// acknowledgements, and news of keys.
 ///
 /// The others speak to who sends, which the server never does, but for drop requests (§3.2.9): the
 /// library walks through all the numbers that one names, one by one, on the thread that serves the
 /// whole port, and 2^31 - 1 of them for ever. Nothing is lost without them, since a receiver gives up
 /// by itself what is too late.
-const CONTROL: u32 = 0x8000;
 const FOR_RECEIVERS: [u32; 5] = [0x8000, 0x8001, 0x8005, 0x8006, 0xffff];
 /// Where the receiver's socket stands, the fourth word.
 const RECEIVER: u32 = 8 + 12;

@@ -39,10 +39,11 @@ describe("a stall", () => {
   test("told by the player counts even if it is short", () => {
     const meter = new StallMeter();
     const now = watch(meter, 0, playing(5));
-    meter.waiting(now + 10, { time: 0.5, wanted: true });
+    meter.waiting(now + 10, { time: 0.55, wanted: true });
     meter.observe(now + LOOK, { time: 0.55, wanted: true });
+    meter.observe(now + 2 * LOOK, { time: 0.6, wanted: true });
     expect(meter.count).toBe(1);
-    expect(meter.millis).toBe(90);
+    expect(meter.millis).toBe(190);
   });
 });
 
@@ -68,6 +69,15 @@ describe("no stall", () => {
     }
     meter.observe(now + 51 * LOOK, { time: 0.6, wanted: true });
     expect(meter.count).toBe(0);
+  });
+
+  test("is a wait that is told and over before anybody sees it", () => {
+    const meter = new StallMeter();
+    const now = watch(meter, 0, playing(5));
+    meter.waiting(now + 10, { time: 0.51, wanted: true });
+    watch(meter, now, playing(5));
+    expect(meter.count).toBe(0);
+    expect(meter.millis).toBe(0);
   });
 
   test("is a hiccup of a few frames", () => {

@@ -282,7 +282,7 @@ class Attention {
   }
 
   #begin(since) {
-    this.#stall ??= { atMs: since, time: this.#video.currentTime, storedSeconds: this.#stored() };
+    this.#stall ??= { atMs: since, time: this.#video.currentTime, storedSeconds: this.#stored(), behindMs: this.#behind() };
   }
 
   /** What is in store, as pairs of times. */

@@ -82,8 +82,8 @@ pub struct Watch {
     pub look_every: Duration,
     /// Whether segments may be declared missing, as in a rung that was switched off.
     pub gaps_allowed: bool,
-    /// Whether a passed source is cut meanwhile: a segment may end before a part of it that was hinted,
-    /// which nobody could know (RFC 8216bis §4.4.5.3 allows for a hint that does not come true).
+    /// Whether a passed source is cut or lost meanwhile: a segment may end before a part of it that was
+    /// hinted, which nobody could know (RFC 8216bis §4.4.5.3 allows for a hint that does not come true).
     pub cuts: bool,
     /// Whether the server is killed meanwhile: an answer that was on its way then is cut off, and what
     /// was asked is asked once more. A connection that is refused is a violation all the same.
@@ -125,7 +125,7 @@ impl Watch {
         self
     }
 
-    /// The same for a passed source that is cut where a break begins and ends.
+    /// The same for a passed source that is cut where a break begins and ends, or that is lost.
     pub fn with_cuts(mut self) -> Self {
         self.cuts = true;
         self

@@ -74,6 +74,8 @@ const LIBRARIES = {
   "plain-hls": (video, url, to) => openHls(video, url, to, { lowLatencyMode: false }),
   dash(video, url, { note, raised }) {
     const player = dashjs.MediaPlayer().create();
+    // As our page has it.
+    player.updateSettings({ streaming: { events: { eventControllerRefreshDelay: 20 } } });
     player.on("error", ({ error }) => note(!DASH_SURVIVES.has(error?.code), `${error?.code} ${error?.message}`));
     const mode = dashjs.MediaPlayer.events.EVENT_MODE_ON_START;
     const told = ({ event }) =>

@@ -38,10 +38,8 @@ pub(crate) fn absence_on(
     away: Duration,
     watched_by: &[Library],
 ) -> Result<(Record, Publisher)> {
-    let passes = channel.passes();
     let server = Server::start(&[channel.with_key("k")])?;
-    let watch = Watch::new(&server.url(""), "a");
-    let witness = Witness::start(if passes { watch.with_cuts() } else { watch });
+    let witness = Witness::start(Watch::new(&server.url(""), "a"));
     let url = server.publish_url("a", Some("k"));
     let mut first = Source::tiny(RATE).publish(&url)?;
     server.wait_playable("a", PLAYABLE_WITHIN)?;

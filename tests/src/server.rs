@@ -57,11 +57,6 @@ impl ChannelConfig {
         Self { ladder: Vec::new(), ..Self::tiny(name) }
     }
 
-    /// Whether the channel packages its source as it is.
-    pub fn passes(&self) -> bool {
-        self.ladder.is_empty()
-    }
-
     /// The same with a key.
     pub fn with_key(mut self, key: &str) -> Self {
         self.key = Some(key.to_owned());
@@ -92,7 +87,7 @@ impl ChannelConfig {
         if let Some(key) = &self.key {
             let _ = writeln!(text, "key = {key:?}");
         }
-        let _ = match self.passes() {
+        let _ = match self.ladder.is_empty() {
             true => writeln!(text, "ladder = \"source\"\n{}", self.extra),
             false => writeln!(text, "ladder = {:?}\n{}", self.ladder, self.extra),
         };

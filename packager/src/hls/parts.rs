@@ -6,7 +6,7 @@
 use std::fmt::Write;
 
 use super::decimal::seconds;
-use crate::grid::{Cut, Grid};
+use crate::grid::Grid;
 use crate::media::Rendition;
 use crate::time::{Rounding, Span, Timescale, rescale};
 use crate::timeline::{Part, Run, Segment, Snapshot, Track};
@@ -109,46 +109,22 @@ pub(super) fn hint(
     (base, rendition): (&str, &Rendition),
     track: &Track,
 ) -> std::fmt::Result {
-    let Some((run, k, n)) = next(snapshot, rendition, track) else { return Ok(()) };
+    let Some((run, k, n)) = next(snapshot, track) else { return Ok(()) };
     let (id, name) = (&run.id, &rendition.name);
     writeln!(text, "#EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"../{base}{id}/{name}/{k}.{n}.m4s\"")
 }
 
 /// Run, segment and position of the part that comes next.
-fn next<'a>(
-    snapshot: &'a Snapshot,
-    rendition: &Rendition,
-    track: &'a Track,
-) -> Option<(&'a Run, u64, usize)> {
+fn next<'a>(snapshot: &'a Snapshot, track: &'a Track) -> Option<(&'a Run, u64, usize)> {
     if let Some(open) = &track.open {
-        let ends = open.gap.is_some()
-            || snapshot.format.grid.cut == Cut::Source && looks_whole(snapshot, rendition, track);
-        let (k, n) = if ends { (open.k.saturating_add(1), 0) } else { (open.k, open.parts.len()) };
+        // A segment is closed with its last part; of one that is not made no part comes.
+        let next = open.k.saturating_add(1);
+        let (k, n) = if open.gap.is_some() { (next, 0) } else { (open.k, open.parts.len()) };
         return Some((&open.run, k, n));
     }
     let run = snapshot.run.as_deref()?;
     let after = |last: &Segment| last.k.saturating_add(1);
     Some((run, track.segments.last().map_or(run.first_k, after), 0))
-}
-
-/// Whether the open segment is as long as the one before. A source's segment ends when its next key
-/// frame is there, after its last part: one more part of it may never come, while the next segment
-/// surely does, sooner or later.
-fn looks_whole(snapshot: &Snapshot, rendition: &Rendition, track: &Track) -> bool {
-    let (Some(open), grid) = (&track.open, &snapshot.format.grid) else { return false };
-    let scale = rendition.track.timescale;
-    let before = track.segments.last().filter(|last| last.run.id == open.run.id && !last.gap);
-    let usual = before.map_or_else(
-        || grid.segment().ticks_in(scale, Rounding::Nearest),
-        |before| before.duration,
-    );
-    // Times of a source are even to less than half a frame.
-    let frame = match rendition.audio() {
-        Some(audio) => u64::from(audio.frame_samples),
-        None => Span::new(u64::from(grid.rate.frame_ticks()), grid.video_scale())
-            .ticks_in(scale, Rounding::Nearest),
-    };
-    open.end().abs_diff(open.start) + frame / 2 >= usual
 }
 
 /// The segments of a rendition whose parts its playlist lists, newest first, each with how many there are

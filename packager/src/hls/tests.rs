@@ -3,7 +3,6 @@
 use m3u8_rs::{MasterPlaylist, MediaPlaylist};
 
 use super::{Options, Skip, iframes, images, media, multivariant};
-use crate::grid::Cut;
 use crate::time::{FrameRate, Rounding, Span, Timescale};
 use crate::timeline::Part;
 use crate::timeline::example::{self, Example, FIRST_K, assert_golden};
@@ -311,21 +310,6 @@ fn a_finished_segment_is_listed_whole_with_the_first_part_of_the_next() {
     assert_eq!(parts(&whole), parts(&closing) + 1);
     let keys = iframes(&example.snapshot(), 0, Skip::Nothing, &Options::default());
     assert_eq!(lines(&keys, "#EXTINF").len(), 2, "{keys}");
-}
-
-#[test]
-fn of_a_sources_segment_that_looks_whole_no_further_part_is_hinted() {
-    let mut example = Example::new(60);
-    let run = example.run(FIRST_K).id.clone();
-    example.push_all(FIRST_K..FIRST_K + 2);
-    example.push_parts(0, FIRST_K + 2);
-    let mut snapshot = (*example.snapshot()).clone();
-    let mut format = (*snapshot.format).clone();
-    format.grid.cut = Cut::Source;
-    snapshot.format = format.into();
-    let text = media(&snapshot, 0, Skip::Nothing, &Options::default());
-    let next = format!("URI=\"../{run}/720p/{}.0.m4s\"", FIRST_K + 3);
-    assert!(lines(&text, "#EXT-X-PRELOAD-HINT")[0].ends_with(&next), "{text}");
 }
 
 #[test]

@@ -11,9 +11,11 @@
 //!
 //! A part closes with the first frame that ends at p or later, so that none is longer than
 //! PART-TARGET, which is an audio frame more, and none but a segment's last is much shorter (RFC 8216bis
-//! §4.4.4.9). A picture that lasts long because others are missing leaves some of its time to the one
-//! before it for that. Sound follows the pictures: it is held until it is known whether a segment ends
-//! before it, and cut at the first frame at or after the pictures' cut.
+//! §4.4.4.9). Where the segment would end with it if a key frame came next, the part waits for that next
+//! picture: a part that leaves alone has another of its segment behind it, which players can be told to
+//! ask for. A picture that lasts long because others are missing leaves some of its time to the one
+//! before it. Sound follows the pictures: it is held until it is known whether a segment ends before it,
+//! and cut at the first frame at or after the pictures' cut.
 //!
 //! Pictures of an open group that lean on what lies before a cut can't be decoded by who starts there:
 //! the cut's own picture stands for them.
@@ -360,6 +362,10 @@ impl SourceSegmenter {
     }
 
     fn take_picture(&mut self, mut sample: Sample) {
+        // It did not end the segment, and so did not end with the part that waited for it.
+        if self.picture_part_is_whole() {
+            self.pictures.flush(&mut self.ready);
+        }
         let end = sample.dts.saturating_add(i64::from(sample.duration));
         let (part, longest) = (self.part(), self.longest_part());
         if let Some(before) = self.pictures.pending.last_mut()
@@ -378,9 +384,14 @@ impl SourceSegmenter {
             self.pictures.flush(&mut self.ready);
         }
         self.pictures.take(sample);
-        if end - self.pictures.start >= self.shortest_part() {
+        if self.picture_part_is_whole() && !self.cuts_at(end) {
             self.pictures.flush(&mut self.ready);
         }
+    }
+
+    fn picture_part_is_whole(&self) -> bool {
+        let end = self.pictures.next.filter(|_| !self.pictures.pending.is_empty());
+        end.is_some_and(|end| end - self.pictures.start >= self.shortest_part())
     }
 
     /// Shows the key frame that has just come for a picture that can't be decoded behind it: longer,

@@ -102,7 +102,7 @@ pub(crate) enum Smoothness {
 /// Plays through a break of `length` seconds in every style, while these watch.
 pub(crate) fn session(length: u64, smoothness: Smoothness, viewers: &[Viewer]) -> Result {
     let server = Server::start(&channels())?;
-    let witness = Witness::start(Watch::new(&server.url(""), "c").with_cuts());
+    let witness = Witness::start(Watch::new(&server.url(""), "c"));
     let source = || {
         let source = Source::tiny(RATE);
         Source { gop: 15, ..source }
@@ -185,8 +185,8 @@ pub(crate) fn session(length: u64, smoothness: Smoothness, viewers: &[Viewer]) -
         // Milliseconds from one look of a player for events that are due to the next.
         let looks_every = match player.library() {
             Library::ShakaDash => 250.0,
-            // `events.eventControllerRefreshDelay`.
-            Library::DashJs => 100.0,
+            // `events.eventControllerRefreshDelay`, as our page sets it.
+            Library::DashJs => 20.0,
             _ => 0.0,
         };
         assert!(!is_whole || late < FRAME_MS + looks_every, "{late} ms behind its frame");

@@ -107,6 +107,9 @@ impl SourceSegmenter {
             if end >= self.filler_boundary() {
                 self.cut(end);
                 self.expected = self.expected.saturating_sub(1);
+            } else if self.picture_part_is_whole() {
+                // Filler knows where it ends.
+                self.pictures.flush(&mut self.ready);
             }
         }
     }

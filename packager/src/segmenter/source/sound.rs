@@ -93,11 +93,12 @@ impl SourceSegmenter {
         self.held.samples.push_back((sample, silence));
     }
 
-    /// Lets sound go that is in a segment for sure: up to where the pictures are.
+    /// Lets sound go that is in a segment for sure: up to where the pictures are. A part that the segment
+    /// may end with waits until that is known, as the pictures' do.
     pub(super) fn release(&mut self) {
-        let Some(pictures) = self.pictures.next else { return };
-        let pictures =
-            rescale(pictures, self.grid.video_scale(), self.sound_scale(), Rounding::Ceil);
+        let Some(next) = self.pictures.next else { return };
+        let (video, audio) = (self.grid.video_scale(), self.sound_scale());
+        let pictures = rescale(next, video, audio, Rounding::Ceil);
         loop {
             let front = self.held.samples.front().map(|(sample, _)| sample.dts);
             let at = front.or(self.held.next).unwrap_or(self.held.start);
@@ -109,7 +110,13 @@ impl SourceSegmenter {
                 self.sound.k = k;
                 continue;
             }
-            if at >= pictures {
+            let known = at < pictures;
+            if self.sound.next.is_some_and(|next| next >= self.sound_part_end())
+                && (known || !self.cuts_at(rescale(at, audio, video, Rounding::Ceil)))
+            {
+                self.sound.flush(&mut self.ready);
+            }
+            if !known {
                 return;
             }
             let Some((sample, silence)) = self.held.samples.pop_front() else { return };
@@ -120,9 +127,6 @@ impl SourceSegmenter {
                 self.sound.filled = self.sound.filled.saturating_add(sample.duration);
             }
             self.sound.take(sample);
-            if self.sound.next.is_some_and(|next| next >= self.sound_part_end()) {
-                self.sound.flush(&mut self.ready);
-            }
         }
     }
 

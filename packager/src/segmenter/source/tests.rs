@@ -7,6 +7,7 @@ use crate::segmenter::tests::renditions;
 use crate::time::{FrameRate, Span, Timescale};
 
 mod filling;
+mod hints;
 mod sound;
 mod splices;
 
@@ -25,18 +26,23 @@ struct Fixture {
     segmenter: SourceSegmenter,
     start: i64,
     outputs: Vec<Output>,
+    /// How many outputs there were each time that playlists could have been written.
+    shown: Vec<usize>,
 }
 
 impl Fixture {
     fn new(gop_frames: u64) -> Self {
-        let grid = grid(gop_frames);
+        Self::on(grid(gop_frames))
+    }
+
+    fn on(grid: Grid) -> Self {
         let start = 1_700_000_000i64 * 90_000 + 4_321;
         let both = renditions(FrameRate::new(30, 1));
         let lengths = Lengths::Even;
         let at = Start { first_k: FIRST_K, at: start, lengths, mute: false };
         let mut segmenter = SourceSegmenter::new(grid, both[0].clone(), both[1].clone(), at);
         while segmenter.poll().is_some() {}
-        Self { segmenter, start, outputs: Vec::new() }
+        Self { segmenter, start, outputs: Vec::new(), shown: Vec::new() }
     }
 
     fn picture(&mut self, frame: i64, sync: bool) -> Result<(), Error> {
@@ -44,8 +50,13 @@ impl Fixture {
         let data = Bytes::from_static(b"\0\0\0\x01\x65");
         let sample = Sample { dts, pts: dts, duration: 3_000, sync, data };
         self.segmenter.push(PICTURES, sample)?;
-        self.outputs.extend(std::iter::from_fn(|| self.segmenter.poll()));
+        self.drain();
         Ok(())
+    }
+
+    fn drain(&mut self) {
+        self.outputs.extend(std::iter::from_fn(|| self.segmenter.poll()));
+        self.shown.push(self.outputs.len());
     }
 
     /// Frames `from..to` with key frames where `sync` says, and sound that keeps up.
@@ -69,9 +80,29 @@ impl Fixture {
                     data: Bytes::from_static(b"a"),
                 };
                 self.segmenter.push(SOUND, sample).unwrap();
+                self.drain();
             }
         }
-        self.outputs.extend(std::iter::from_fn(|| self.segmenter.poll()));
+    }
+
+    /// Parts that players were told of and that never came: whenever playlists could be written, the part
+    /// that comes next is another of the open segment, or the first of the next one.
+    fn broken_hints(&self, rendition: usize) -> Vec<(u64, u32)> {
+        let came: Vec<_> = self.chunks(rendition).iter().map(|c| (c.k, c.part)).collect();
+        let (mut next, mut hints) = ((FIRST_K, 0), Vec::new());
+        for (at, output) in self.outputs.iter().enumerate() {
+            hints.extend(self.shown.contains(&at).then_some(next));
+            match output {
+                Output::Chunk(chunk) if chunk.rendition == rendition => {
+                    next = (chunk.k, chunk.part + 1);
+                }
+                Output::SegmentClosed { rendition: of, k } if *of == rendition => next = (k + 1, 0),
+                _ => {}
+            }
+        }
+        hints.dedup();
+        hints.retain(|hint| !came.contains(hint) && came.last().is_some_and(|last| last > hint));
+        hints
     }
 
     fn chunks(&self, rendition: usize) -> Vec<&PartChunk> {
@@ -119,6 +150,7 @@ impl Fixture {
                 let (same, next) = (pair[0].k == pair[1].k, pair[0].k + 1 == pair[1].k);
                 assert!(if pair[1].part == 0 { next } else { same });
             }
+            assert_eq!(self.broken_hints(rendition), [], "of {rendition}");
             if rendition == PICTURES {
                 assert!(chunks.iter().all(|chunk| chunk.part > 0 || chunk.independent));
             }
@@ -219,7 +251,7 @@ fn leading_pictures_are_left_out_behind_a_cut_and_kept_behind_other_key_frames()
         };
         fixture.segmenter.push(PICTURES, sample).unwrap();
     }
-    fixture.outputs.extend(std::iter::from_fn(|| fixture.segmenter.poll()));
+    fixture.drain();
     fixture.check();
     let samples = |k: u64| -> usize {
         let chunks = fixture.chunks(PICTURES);
@@ -250,7 +282,7 @@ fn a_run_that_is_expected_leaves_no_short_segment_behind() {
             key += 60;
         }
         assert!(key <= left_at + 17 + 60, "one group later at most");
-        fixture.outputs.extend(std::iter::from_fn(|| fixture.segmenter.poll()));
+        fixture.drain();
         fixture.check();
         let mut edges: Vec<_> = fixture.segments().iter().map(|(_, frame)| *frame).collect();
         edges.push(key);

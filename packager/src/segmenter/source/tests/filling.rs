@@ -16,7 +16,7 @@ fn filler_before_a_seam_is_never_shorter_than_half_a_frame() {
             assert!((at.ticks - end.ticks - late).abs() < F / 2, "{late}");
             fixture.segmenter.end_at(at);
             assert_eq!(fixture.segmenter.end(), Some(at));
-            fixture.outputs.extend(std::iter::from_fn(|| fixture.segmenter.poll()));
+            fixture.drain();
             fixture.check();
             let shortest = fixture.chunks(PICTURES).iter().map(length).min().unwrap();
             assert!(i64::from(shortest) * 2 >= F, "{late}: {shortest} ticks");
@@ -49,7 +49,7 @@ fn a_source_that_leaves_at_a_boundary_leaves_a_segment_of_d() {
     fixture.segmenter.lose();
     let until = Timestamp::new(fixture.start + 300 * F, Timescale::MPEG);
     fixture.segmenter.fill(until, PATIENCE);
-    fixture.outputs.extend(std::iter::from_fn(|| fixture.segmenter.poll()));
+    fixture.drain();
     fixture.check();
     let starts: Vec<_> = fixture.segments().iter().map(|(_, frame)| *frame).collect();
     assert_eq!(starts, [0, 60, 120, 180, 240]);
@@ -66,7 +66,7 @@ fn filler_is_due_when_a_part_ends_and_makes_what_is_due() {
         let nanos = |at: Timestamp| at.ticks_in(Timescale::NANOS, Rounding::Ceil);
         assert!(nanos(later) > nanos(due), "else the caller would spin");
     }
-    fixture.outputs.extend(std::iter::from_fn(|| fixture.segmenter.poll()));
+    fixture.drain();
     fixture.check();
 }
 
@@ -98,7 +98,7 @@ fn a_run_that_ends_ends_in_both_renditions_at_once() {
     let end = fixture.start + 283 * F;
     fixture.segmenter.fill_to(Timestamp::new(end, Timescale::MPEG));
     fixture.segmenter.finish();
-    fixture.outputs.extend(std::iter::from_fn(|| fixture.segmenter.poll()));
+    fixture.drain();
     fixture.check();
     let last = |rendition: usize| {
         let chunks = fixture.chunks(rendition);
@@ -141,10 +141,10 @@ fn what_an_ended_run_has_promised_is_made_segment_by_segment() {
     let mut fixture = Fixture::new(60);
     fixture.play(0, 100, |frame| frame % 60 == 0);
     fixture.segmenter.end_at(Timestamp::new(fixture.start + 150 * F, Timescale::MPEG));
-    fixture.outputs.extend(std::iter::from_fn(|| fixture.segmenter.poll()));
+    fixture.drain();
     assert_eq!(fixture.segments(), [(FIRST_K, 0), (FIRST_K + 1, 60), (FIRST_K + 2, 120)]);
     fixture.segmenter.fill_before(FIRST_K + 6);
-    fixture.outputs.extend(std::iter::from_fn(|| fixture.segmenter.poll()));
+    fixture.drain();
     fixture.check();
     for rendition in [PICTURES, SOUND] {
         let last = fixture.chunks(rendition).last().unwrap().k;

@@ -22,13 +22,17 @@ const OBSERVE_MS = 100;
 const RESTART_MS = 2_000;
 /** A player that shows nothing for this long, or stalls for this long, will not go on. */
 const PATIENCE_MS = 15_000;
+/** The same, for the first picture of a preview: it is there within a second, or a server is out of breath. */
+const PREVIEW_PATIENCE_MS = 6_000;
 /** The same, once the player has told of trouble. */
 const TROUBLED_PATIENCE_MS = 4_000;
 /** `latencyMs` is the median over this much time. */
 const LATENCY_WINDOW_MS = 1_000;
 
 export type SessionState =
-  | { readonly kind: "waiting" | "starting" | "playing" | "ended" }
+  | { readonly kind: "waiting" | "playing" | "ended" }
+  /** `after` is why the player before this one was given up. */
+  | { readonly kind: "starting"; readonly after: string | null }
   | { readonly kind: "failed"; readonly problem: string };
 
 export interface SessionEvents {
@@ -57,6 +61,7 @@ export class Session {
   #firstFrameMs: number | null = null;
   #restarts = 0;
   #trouble: string | null = null;
+  #failure: string | null = null;
   // Which call of `play` owns the element; an older one that is still loading gives up.
   #turn = 0;
 
@@ -104,6 +109,9 @@ export class Session {
   /** Plays the channel in this format, as soon as it can be played. */
   async play(format: Format): Promise<void> {
     const turn = ++this.#turn;
+    if (format !== this.#format) {
+      this.#failure = null;
+    }
     this.#format = format;
     this.#destroyPlayer();
     preload(format);
@@ -111,7 +119,7 @@ export class Session {
       this.#enter({ kind: idleKind(this.#status) });
       return;
     }
-    this.#enter({ kind: "starting" });
+    this.#enter({ kind: "starting", after: this.#failure });
     this.#startedAt = performance.now();
     this.#firstFrameMs = null;
     this.#trouble = null;
@@ -236,7 +244,8 @@ export class Session {
     if (age !== null) {
       this.#delivery.observe(this.#video.currentTime + bufferSeconds(this.#video), age - bufferSeconds(this.#video) * 1000);
     }
-    if (this.#state.kind === "starting" && this.#firstFrameMs === null && now - this.#startedAt > PATIENCE_MS) {
+    const patience = this.#format === "webrtc" ? PREVIEW_PATIENCE_MS : PATIENCE_MS;
+    if (this.#state.kind === "starting" && this.#firstFrameMs === null && now - this.#startedAt > patience) {
       this.#onFailed(this.#turn, "No picture came");
     } else if (this.#stalls.stalledFor(now) > (this.#trouble ? TROUBLED_PATIENCE_MS : PATIENCE_MS)) {
       this.#onFailed(this.#turn, this.#trouble ?? "The picture stood still");
@@ -252,6 +261,7 @@ export class Session {
 
   #onPlaying(): void {
     this.#trouble = null;
+    this.#failure = null;
     this.#enter({ kind: "playing" });
   }
 
@@ -269,6 +279,7 @@ export class Session {
       return;
     }
     console.error(problem);
+    this.#failure = problem;
     this.#destroyPlayer();
     this.#enter({ kind: "failed", problem });
     this.#restarts += 1;

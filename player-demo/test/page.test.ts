@@ -170,9 +170,10 @@ describe("a report", () => {
 
   test("tells the player's state in the words of CMCD", () => {
     const still = { playing: false, stalled: false };
-    const state = (kind: "waiting" | "starting" | "playing" | "ended", now = still, paused = false) =>
+    const state = (kind: "waiting" | "playing" | "ended", now = still, paused = false) =>
       stateOf({ kind }, now, paused);
-    expect([state("waiting"), state("starting"), state("ended")]).toEqual(["w", "s", "e"]);
+    expect([state("waiting"), state("ended")]).toEqual(["w", "e"]);
+    expect(stateOf({ kind: "starting", after: null }, still, false)).toBe("s");
     expect(state("playing", { playing: true, stalled: false })).toBe("p");
     expect(state("playing", { playing: true, stalled: true })).toBe("r");
     expect(state("playing", still, true)).toBe("a");

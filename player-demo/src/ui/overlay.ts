@@ -54,7 +54,9 @@ function wordsFor(state: SessionState): Words | null {
     case "waiting":
       return { title: "Not live yet", detail: "The picture will appear here as soon as somebody publishes." };
     case "starting":
-      return { title: "Starting", detail: "The first picture is on its way." };
+      return state.after === null
+        ? { title: "Starting", detail: "The first picture is on its way." }
+        : { title: "Starting again", detail: `${state.after}.` };
     case "ended":
       return { title: "This broadcast has ended", detail: "If it comes back, it will go on here by itself." };
     case "failed":

@@ -36,8 +36,9 @@ const FLUSH_WITHIN: Duration = Duration::from_secs(10);
 const LATE_AFTER: Duration = Duration::from_millis(10);
 /// Sound is handed over in blocks of this many milliseconds.
 const SOUND_BLOCK_MS: u64 = 20;
-/// How long an encoder may take to come up and ask for an input.
-const ASKED_WITHIN: Duration = Duration::from_secs(10);
+/// How long an encoder may take to come up and ask for an input: GStreamer looks through all its plugins the
+/// first time.
+const ASKED_WITHIN: Duration = Duration::from_secs(40);
 /// How long a recording may take to be made: an encoder takes a hundred frames a second and more.
 const RECORDED_WITHIN: Duration = Duration::from_secs(60);
 

@@ -303,7 +303,9 @@ fn at_the_nearest_key_frame(told: &Told, length: u64) -> Result {
                 .context(format!("{name} in {range}"))?
                 .cast_signed();
             let off = cut - at.cast_signed() * 1_000_000;
-            assert!(off.abs() <= GOP_NS / 2 + 40_000_000, "{name} is {off} ns off");
+            // A group on either side, by half: a publisher without processor time makes one longer, and
+            // where the nearest key frame would be is then guessed by that.
+            assert!(off.abs() <= GOP_NS * 3 / 4, "{name} is {off} ns off");
             let begins = playlist.objects.iter().filter_map(|object| object.date_ns);
             let late = begins.map(|date| date - cut).filter(|late| *late > -1_000_000).min();
             let allowed = if rendition.audio { 23_300_000 } else { 1_000_000 };

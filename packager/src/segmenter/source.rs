@@ -335,7 +335,9 @@ impl SourceSegmenter {
         let gop = self.cuts.last_sync.map_or(wish, |last| (at - last).min(wish));
         let nearest = at + gop / 2 >= self.boundary();
         let last_chance = length + gop > self.longest();
-        length * 2 >= wish && (nearest || last_chance)
+        // Half a segment at the least, give or take what a source's times are steered by: where groups go
+        // evenly into it, a key frame is just there.
+        length * 2 + self.frame >= wish && (nearest || last_chance)
     }
 
     fn no_key_frame(&self) -> Error {

@@ -50,3 +50,27 @@ fn two_splices_near_one_key_frame_share_its_cut() {
     fixture.play(0, 250, |frame| frame % 60 == 0);
     assert_eq!(spliced(&fixture), [(118, 2, 120), (125, 2, 120)]);
 }
+
+/// Times of a source are steered by some ticks: a key frame in the middle between two boundaries is as far
+/// from the one before it as it can be.
+#[test]
+fn a_splice_in_the_middle_of_a_segment_is_cut_at_the_key_frame_beside_it() {
+    let mut fixture = Fixture::new(60);
+    let splice = fixture.start + 213 * F;
+    fixture.segmenter.follow(&Splices::restore([splice]));
+    let mut dts = fixture.start;
+    for frame in 0..300 {
+        // A tick less each of ten pictures after the cut at 180.
+        let duration = if (180..190).contains(&frame) { 2_999 } else { 3_000 };
+        let data = Bytes::from_static(b"\0\0\0\x01\x65");
+        let sample = Sample { dts, pts: dts, duration, sync: frame % 15 == 0, data };
+        fixture.segmenter.push(PICTURES, sample).unwrap();
+        fixture.drain();
+        dts += i64::from(duration);
+    }
+    let cut = fixture.outputs.iter().find_map(|output| match output {
+        Output::Spliced { at, .. } => Some((at - splice) / F),
+        _ => None,
+    });
+    assert_eq!(cut, Some(-3), "frames from the splice");
+}

@@ -9,6 +9,9 @@
 //! A picture is received after it was made, so the earliest arrivals of a stretch tell where a
 //! source belongs: nothing is placed before them for long, and a source that began with a backlog
 //! is not left behind them by more than a viewer should wait.
+//!
+//! A splice names a picture of the source, and its place is told before the picture is there: nothing creeps
+//! until the last splice that is known is over, or it would show the picture beside it.
 
 const MS: i64 = 1_000_000;
 /// A step of the source's clock that is longer, or back by a fifth of it, is odd; and a place
@@ -30,6 +33,8 @@ const WINDOW: i64 = 5_000 * MS;
 const TOLERANCE: i64 = 30 * MS;
 /// Correction per window: 500 ppm, far below what an ear or an eye notices.
 const CREEP: i64 = WINDOW / 2_000;
+/// A place that is off by more than this creeps though a splice is ahead: breaks may be hours long.
+const PINNED_MOST: i64 = 200 * MS;
 /// A source that is further ahead than [`JUMP`] is taken back if that saves at least this much delay:
 /// less is not worth the pictures it costs.
 const WORTH: i64 = 100 * MS;
@@ -139,6 +144,8 @@ pub(super) struct Mapper {
     audio: Clock,
     /// Stretches that must still say where the picture's clock belongs after an odd step of it.
     doubts: u8,
+    /// The last splice that is known of, on the output clock.
+    splice: Option<i64>,
     /// Since when sound with an offset of its own would be near its picture by the picture's.
     agrees_since: Option<i64>,
     /// Jumps closed.
@@ -158,8 +165,14 @@ impl Mapper {
 
     /// Forgets the source: the next picture that can be decoded is placed anew.
     pub(super) fn source_lost(&mut self) {
-        let Self { patience, jumps, replaced, taken_back, generation, .. } = *self;
-        *self = Self { patience, jumps, replaced, taken_back, generation, ..Self::default() };
+        let Self { patience, splice, jumps, replaced, taken_back, generation, .. } = *self;
+        *self =
+            Self { patience, splice, jumps, replaced, taken_back, generation, ..Self::default() };
+    }
+
+    /// The last splice that is known of is at this time of the output clock, in nanoseconds.
+    pub(super) fn keep_until(&mut self, splice: Option<i64>) {
+        self.splice = splice;
     }
 
     /// Places a sample by its decoding time and the time it was received, both in nanoseconds, the
@@ -303,12 +316,19 @@ impl Mapper {
         } else if self.doubts > 0 && most < -TOLERANCE {
             // A jump went with a pause: in its old place the picture would be shown too early.
             self.shift(-most);
-        } else if most.abs() > TOLERANCE {
+        } else if most.abs() > TOLERANCE && !self.is_pinned(most, received) {
             let by = (-most).clamp(-CREEP, CREEP);
             self.video.offset += by;
             self.audio.offset += by;
         }
         self.doubts = self.doubts.saturating_sub(1);
+    }
+
+    /// Whether a place that is `off` is kept for the sake of a splice.
+    fn is_pinned(&self, off: i64, received: i64) -> bool {
+        // A picture may come that late and still be in its place.
+        let ahead = self.splice.is_some_and(|splice| received < splice.saturating_add(JUMP));
+        ahead && off.abs() <= PINNED_MOST
     }
 
     /// Whether sound is near its picture; where that stays otherwise, it is placed by its arrival.

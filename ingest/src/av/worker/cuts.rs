@@ -4,6 +4,7 @@ use std::sync::{PoisonError, RwLock};
 
 use packager::grid::Grid;
 use packager::grid::splices::Splices;
+use packager::time::{Rounding, Timescale, rescale};
 
 /// See the module's page.
 #[derive(Debug)]
@@ -27,5 +28,12 @@ impl Cuts {
     pub(super) fn is_boundary(&self, ticks: i64) -> bool {
         let splices = self.splices.read().unwrap_or_else(PoisonError::into_inner);
         splices.is_boundary(&self.grid, ticks)
+    }
+
+    /// The last splice that is known of, in nanoseconds.
+    pub(super) fn last_splice(&self) -> Option<i64> {
+        let splices = self.splices.read().unwrap_or_else(PoisonError::into_inner);
+        let last = splices.iter().max()?;
+        Some(rescale(last, self.grid.video_scale(), Timescale::NANOS, Rounding::Nearest))
     }
 }

@@ -281,7 +281,10 @@ impl Source {
                 },
                 ToWorker::Rungs { on } => self.board.set_rungs(on),
                 ToWorker::KeyFrames { rungs, at } => self.board.ask_key_frames(rungs, at),
-                ToWorker::Splices(splices) => self.cuts.follow(splices),
+                ToWorker::Splices(splices) => {
+                    self.cuts.follow(splices);
+                    self.mapper.keep_until(self.cuts.last_splice());
+                }
                 ToWorker::Locate { id, at } => {
                     let at = self.mapper.picture_at(at).map(|at| self.slots.ahead(at));
                     let at = at.map(|slot| slot.saturating_mul(self.frame));

@@ -419,3 +419,31 @@ proptest! {
         }
     }
 }
+
+/// A message names the picture of a break seconds before it comes, and playlists have its time by then.
+#[test]
+fn nothing_creeps_while_a_splice_is_ahead() {
+    // The first picture came 100 ms later than all others do.
+    let arrivals = |seconds: std::ops::Range<i64>| {
+        (seconds.start * 25..seconds.end * 25)
+            .map(|n| (n * 40, if n == 0 { 0 } else { n * 40 - 100 }))
+    };
+    let off = |places: Vec<Option<i64>>, from: i64| -> Vec<i64> {
+        let mut off: Vec<_> =
+            places.iter().zip(from * 25..).map(|(at, n)| at.unwrap() - n * 40).collect();
+        off.dedup();
+        off
+    };
+    let mut mapper = Mapper::default();
+    mapper.keep_until(Some(NOW + 20_000 * MS));
+    assert_eq!(off(mapped(&mut mapper, arrivals(0..20)), 0), [0]);
+    let after = off(mapped(&mut mapper, arrivals(20..60)), 20);
+    assert!(after.len() > 4 && *after.last().unwrap() < -10, "and does again behind it: {after:?}");
+    let mut far = Mapper::default();
+    far.keep_until(Some(NOW + 3_600_000 * MS));
+    let late = |(dts, received): (i64, i64)| (dts, received - if dts == 0 { 0 } else { 300 });
+    assert!(
+        off(mapped(&mut far, arrivals(0..40).map(late)), 0).len() > 4,
+        "what is far off goes on"
+    );
+}

@@ -303,8 +303,8 @@ fn at_the_nearest_key_frame(told: &Told, length: u64) -> Result {
                 .context(format!("{name} in {range}"))?
                 .cast_signed();
             let off = cut - at.cast_signed() * 1_000_000;
-            // A group on either side, by half: a publisher without processor time makes one longer, and
-            // where the nearest key frame would be is then guessed by that.
+            // Half a group on either side, and half as much again: a publisher without processor time makes
+            // one longer, by which is guessed where the next key frame would be.
             assert!(off.abs() <= GOP_NS * 3 / 4, "{name} is {off} ns off");
             let begins = playlist.objects.iter().filter_map(|object| object.date_ns);
             let late = begins.map(|date| date - cut).filter(|late| *late > -1_000_000).min();

@@ -63,25 +63,21 @@ impl Fixture {
     fn play(&mut self, from: i64, to: i64, sync: impl Fn(i64) -> bool) {
         for frame in from..to {
             self.picture(frame, sync(frame)).unwrap();
-            let end = rescale(
-                self.start + (frame + 1) * F,
-                Timescale::MPEG,
-                self.segmenter.sound_scale(),
-                Rounding::Ceil,
-            );
-            while let next = self.segmenter.next(SOUND).unwrap_or(self.segmenter.held.start)
-                && next < end
-            {
-                let sample = Sample {
-                    dts: next,
-                    pts: next,
-                    duration: 1_024,
-                    sync: true,
-                    data: Bytes::from_static(b"a"),
-                };
-                self.segmenter.push(SOUND, sample).unwrap();
-                self.drain();
-            }
+            self.sound_before(frame + 1);
+        }
+    }
+
+    /// Sound up to the beginning of a frame.
+    fn sound_before(&mut self, frame: i64) {
+        let (video, audio) = (Timescale::MPEG, self.segmenter.sound_scale());
+        let end = rescale(self.start + frame * F, video, audio, Rounding::Ceil);
+        while let dts = self.segmenter.next(SOUND).unwrap_or(self.segmenter.held.start)
+            && dts < end
+        {
+            let data = Bytes::from_static(b"a");
+            let sample = Sample { dts, pts: dts, duration: 1_024, sync: true, data };
+            self.segmenter.push(SOUND, sample).unwrap();
+            self.drain();
         }
     }
 

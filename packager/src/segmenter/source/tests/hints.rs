@@ -22,22 +22,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(prop_oneof![4 => group, 4 => regular, 1 => away], 1..30)
 }
 
-/// Sound up to the beginning of a picture.
-fn sound(fixture: &mut Fixture, before: i64) {
-    let (video, audio) = (Timescale::MPEG, fixture.segmenter.sound_scale());
-    let end = rescale(fixture.start + before * F, video, audio, Rounding::Ceil);
-    while let dts = fixture.segmenter.next(SOUND).unwrap_or(fixture.segmenter.held.start)
-        && dts < end
-    {
-        let data = Bytes::from_static(b"a");
-        let sample = Sample { dts, pts: dts, duration: 1_024, sync: true, data };
-        fixture.segmenter.push(SOUND, sample).unwrap();
-        fixture.drain();
-    }
-}
-
 proptest! {
-    /// Whatever a source's key frames, and where ever its breaks are: a splice that is known in time, a
+    /// Whatever a source's key frames, and wherever its breaks are: a splice that is known in time, a
     /// source that is lost, and one that comes back, break no hint.
     #[test]
     fn no_part_is_hinted_that_does_not_come(
@@ -54,7 +40,7 @@ proptest! {
             match step {
                 Step::Group { frames, sound: lead } => {
                     for frame in at..at + frames {
-                        sound(&mut fixture, frame + lead);
+                        fixture.sound_before(frame + lead);
                         if fixture.picture(frame, frame == at).is_err() {
                             return Ok(());
                         }

@@ -45,6 +45,7 @@ const LOOK = `(() => {
     time: video.currentTime,
     totalFrames: video.getVideoPlaybackQuality().totalVideoFrames,
     audioBytes: video.webkitAudioDecodedByteCount,
+    audioTracks: video.srcObject?.getAudioTracks().length ?? null,
   };
 })()`;
 
@@ -104,6 +105,9 @@ async function play(page) {
     avOffsetMs: end.avOffsetMs,
     startedMuted: start.muted,
     unmuteOffered,
+    // Of a preview: how many tracks of sound it had while it was muted, and has in the end.
+    mutedTracks: seen.mutedTracks,
+    audioTracks: end.audioTracks,
     soundOn: !end.muted && end.audioBytes > 0,
     bufferSeconds: end.bufferSeconds,
     clockMillis: end.clockMillis,
@@ -139,8 +143,9 @@ async function watch(page, evaluate, millis) {
   let acted = false;
   let selectedAt = null;
   let switchMs = null;
+  let mutedTracks = null;
   while (Date.now() - begin < millis) {
-    const { rendition, width, height, error, latencyMs, mediaAgeMs, latencySamples, stages: now, stalls } =
+    const { rendition, width, height, error, latencyMs, mediaAgeMs, latencySamples, stages: now, stalls, audioTracks } =
       await evaluate(LOOK);
     if (Date.now() - begin < Number(options.settle) * 1000) {
       settledStalls = stalls;
@@ -161,6 +166,7 @@ async function watch(page, evaluate, millis) {
     if (!acted && Date.now() - begin > millis / 3) {
       acted = true;
       if (options["no-sound"]) {
+        mutedTracks = audioTracks;
         await page.locator('[data-part="unmute"]').first().click({ timeout: 2_000 });
       }
       if (options.select) {
@@ -182,7 +188,7 @@ async function watch(page, evaluate, millis) {
     stagesP50Ms: Object.fromEntries(Object.entries(stages).map(([stage, values]) => [stage, quantile(values, 0.5)])),
     stallsBefore: settledStalls,
   };
-  return { renditions: [...renditions], sizes: [...sizes], errors: [...errors], switchMs, latencySeries, glass };
+  return { renditions: [...renditions], sizes: [...sizes], errors: [...errors], switchMs, mutedTracks, latencySeries, glass };
 }
 
 async function screenshot(page) {

@@ -95,6 +95,20 @@ fn the_page_previews_a_source_that_is_passed_through() -> Result {
 }
 
 #[test]
+fn a_muted_preview_has_no_sound_to_wait_for_and_gets_it_when_asked() -> Result {
+    const SECONDS: u64 = 12;
+    let server = Server::start(&[ChannelConfig::pass_through("a")])?;
+    let mut publisher = on_air(&server, "a", Source::tiny(RATE))?;
+    // Chromium lets the page start muted only; a click unmutes it after a third of the time.
+    let seen = play(&server.url("/watch/a"), "webrtc", SECONDS, &["--no-sound"])?;
+    publisher.check()?;
+    previews(&seen, SECONDS);
+    assert_eq!((&seen["startedMuted"], &seen["mutedTracks"]), (&true.into(), &0.into()), "{seen:#}");
+    assert_eq!((&seen["audioTracks"], &seen["restarts"]), (&1.into(), &0.into()), "{seen:#}");
+    wait_sessions(&server, 0.0, Duration::from_secs(40))
+}
+
+#[test]
 fn a_lossy_way_is_made_good() -> Result {
     const SECONDS: u64 = 15;
     // The browser is told of the proxy's port, which is known before the server's is.

@@ -1,7 +1,9 @@
 // A preview by WebRTC behind the page's interface: one offer to `/live/{channel}/whep`, and what comes is
-// shown as soon as it can be (draft-ietf-wish-whep). There is nothing to seek in and nothing in store. Another
-// rendition is another session. A picture waits for its sound, which browsers hold longer: `sound=off` in the
-// page's address asks for none.
+// shown as soon as it can be (draft-ietf-wish-whep). There is nothing to seek in and nothing in store.
+//
+// Browsers hold sound for longer than a picture, and the picture back to its sound. So one that is muted is
+// asked for without, and `sound=off` in the page's address asks for none ever. Another rendition, and sound that
+// is switched on or off, is another session, which takes the element from the one before when its picture comes.
 
 import { fetchStatus } from "../channel";
 import { AUTO, type Level, type Player, type PlayerEvents } from "./player";
@@ -16,9 +18,11 @@ export class WebRtcPlayer implements Player {
   readonly #events: PlayerEvents;
   #levels: readonly Level[] = [];
   #selected: string = AUTO;
+  /** What the element shows, and what is to take its place. */
   #session: Session | null = null;
-  #destroyed = false;
-  readonly #withSound = new URLSearchParams(location.search).get("sound") !== "off";
+  #next: Session | null = null;
+  readonly #life = new AbortController();
+  readonly #maySound = new URLSearchParams(location.search).get("sound") !== "off";
 
   constructor(video: HTMLVideoElement, url: string, channel: string, events: PlayerEvents) {
     this.#video = video;
@@ -27,7 +31,10 @@ export class WebRtcPlayer implements Player {
     this.#events = events;
     void this.#learnLevels();
     // A choice that was made before is told within this turn.
-    queueMicrotask(() => void this.#connect());
+    queueMicrotask(() => {
+      void this.#connect();
+      video.addEventListener("volumechange", () => this.#followSound(), { signal: this.#life.signal });
+    });
   }
 
   levels(): readonly Level[] {
@@ -59,9 +66,9 @@ export class WebRtcPlayer implements Player {
   }
 
   destroy(): void {
-    this.#destroyed = true;
+    this.#life.abort();
     this.#session?.end();
-    this.#session = null;
+    this.#next?.end();
     this.#video.srcObject = null;
   }
 
@@ -71,24 +78,38 @@ export class WebRtcPlayer implements Player {
     this.#levels = renditions
       .flatMap(({ name, size, bitrate }) => (size ? [{ name, width: size[0], height: size[1], bitrate }] : []))
       .sort((a, b) => b.bitrate - a.bitrate);
-    if (!this.#destroyed) {
+    if (!this.#life.signal.aborted) {
       this.#events.levels();
     }
   }
 
+  get #wantsSound(): boolean {
+    return this.#maySound && !this.#video.muted;
+  }
+
+  #followSound(): void {
+    const newest = this.#next ?? this.#session;
+    if (newest && newest.withSound !== this.#wantsSound) {
+      void this.#connect();
+    }
+  }
+
   async #connect(): Promise<void> {
-    if (this.#destroyed) {
+    if (this.#life.signal.aborted) {
       return;
     }
-    this.#session?.end();
+    this.#next?.end();
     const query = this.#selected === AUTO ? "" : `?rendition=${encodeURIComponent(this.#selected)}`;
-    const session = new Session(this.#url + query, this.#withSound);
-    this.#session = session;
-    const mine = () => !this.#destroyed && this.#session === session;
+    const session = new Session(this.#url + query, this.#wantsSound);
+    this.#next = session;
+    const mine = () => !this.#life.signal.aborted && (this.#session === session || this.#next === session);
     try {
       await session.begin({
         stream: (stream) => {
           if (mine()) {
+            this.#session?.end();
+            this.#session = session;
+            this.#next = null;
             this.#video.srcObject = stream;
           }
         },
@@ -107,20 +128,21 @@ export class WebRtcPlayer implements Player {
 }
 
 interface SessionEvents {
+  /** The first packet of a picture has come. */
   stream(stream: MediaStream): void;
   lost(): void;
 }
 
 class Session {
+  readonly withSound: boolean;
   readonly #url: string;
-  readonly #withSound: boolean;
   readonly #peer = new RTCPeerConnection({ bundlePolicy: "max-bundle" });
   #resource: string | null = null;
   #ended = false;
 
   constructor(url: string, withSound: boolean) {
     this.#url = url;
-    this.#withSound = withSound;
+    this.withSound = withSound;
   }
 
   async begin(events: SessionEvents): Promise<void> {
@@ -129,7 +151,7 @@ class Session {
     peer.addEventListener("track", ({ track }) => {
       stream.addTrack(track);
       if (track.kind === "video") {
-        events.stream(stream);
+        track.addEventListener("unmute", () => events.stream(stream), { once: true });
       }
     });
     peer.addEventListener("connectionstatechange", () => {
@@ -138,7 +160,7 @@ class Session {
       }
     });
     peer.addTransceiver("video", { direction: "recvonly" });
-    if (this.#withSound) {
+    if (this.withSound) {
       peer.addTransceiver("audio", { direction: "recvonly" });
     }
     const offer = await peer.createOffer();

@@ -25,7 +25,7 @@ use super::live_edge::{Caps, Index, Key, Place};
 use super::outbox::Outbox;
 use super::recovery::{self, Left};
 use super::s3::keys::Keys;
-use super::s3::{Keep, Source, Upstream};
+use super::s3::{Estate, Keep, Source, Upstream};
 use super::writer::{Done, Job, Writer};
 use super::{
     Error, Follower, Limits, Media, MediaBody, Recovered, Role, Root, Stats, io, join, spawn,
@@ -91,6 +91,12 @@ impl ChannelStore {
         let journal_path = directory.journal();
         let mut journal =
             Journal::open(journal_path.clone()).map_err(io("open the journal", &journal_path))?;
+        if let Some(behind) = behind.as_ref().filter(|behind| behind.role == Role::Primary)
+            && journal.state().format.is_none()
+        {
+            inherit(behind, name, &directory, &mut journal)
+                .map_err(io("write the journal", &journal_path))?;
+        }
         let assets = assets::read_all(&directory).map_err(io("read the assets in", path))?;
         let mut holds = Holds::default();
         for asset in &assets {
@@ -104,12 +110,8 @@ impl ChannelStore {
                 .append(Record::Segment(segment))
                 .map_err(io("write the journal", &journal_path))?;
         }
-        let mut left = recovery::read_back(journal.state(), &directory, &runs);
         match recovery::boot_id() {
             Some(id) if journal.state().boot.as_ref() != Some(&id) => {
-                if journal.state().boot.is_some() {
-                    left = left.map(Left::after_power_cut);
-                }
                 let record = Record::Boot { id };
                 journal.append(record).map_err(io("write the journal", &journal_path))?;
             }
@@ -119,13 +121,17 @@ impl ChannelStore {
                 "can't tell whether the machine went down: names may be used twice after a power cut"
             ),
         }
+        // What S3 has is not lost with the disk.
+        let far = journal.state().drained.filter(|_| behind.is_some());
+        let left = recovery::read_back(journal.state(), &directory, &runs, far);
         let going_on = left.as_ref().and_then(Left::run).map(|run| run.id.clone());
         let age = i64::try_from(limits.live_edge.as_nanos()).unwrap_or(i64::MAX);
         let mut index = Index::new(Caps { age, bytes: limits.live_edge_bytes });
         let mut adopted = Adopted::default();
-        for Files { run, tracks } in &runs {
+        for files in &runs {
+            let Files { run, tracks } = files;
             let goes_on = going_on.as_ref() == Some(run);
-            let stays = adopted.take(journal.state(), &directory, run, goes_on, &mut index);
+            let stays = adopted.take(journal.state(), &directory, files, goes_on, &mut index);
             if stays
                 && let Some(promise) = left.as_ref().and_then(|left| left.promise.as_ref())
                 && promise.run == *run
@@ -495,6 +501,38 @@ impl ChannelStore {
             _ => {}
         }
     }
+}
+
+/// Puts what another machine has made of a channel into a journal that has nothing of it, if S3
+/// has any.
+fn inherit(
+    behind: &Behind,
+    name: &Name,
+    directory: &Directory,
+    journal: &mut Journal,
+) -> std::io::Result<()> {
+    let Estate { records, inits } =
+        match behind.upstream.estate(&behind.upstream.keys(name.as_str())) {
+            Ok(Some(estate)) => estate,
+            Ok(None) => return Ok(()),
+            Err(error) => {
+                tracing::warn!(
+                    channel = %name, %error,
+                    "S3 does not say whether another machine has made this channel: it begins anew"
+                );
+                return Ok(());
+            }
+        };
+    for (run, inits) in &inits {
+        directory.write_inits(run, inits)?;
+    }
+    journal.begin_with(records)?;
+    let state = journal.state();
+    tracing::info!(
+        channel = %name, segments = state.segments.records().count(), last = ?state.drained,
+        "the channel is taken over from the machine that made it, with what S3 has"
+    );
+    Ok(())
 }
 
 /// The entity tag of a whole segment, wherever it is read from.

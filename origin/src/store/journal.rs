@@ -203,6 +203,12 @@ impl Journal {
         self.append(Record::Mark { last_k, last_discontinuity, last_run, live })
     }
 
+    /// Begins with these records, all of them or none.
+    pub(super) fn begin_with(&mut self, records: Vec<Record>) -> io::Result<()> {
+        records.into_iter().for_each(|record| self.state.apply(record));
+        self.rewrite()
+    }
+
     /// Adds a record. One that can't be written is remembered and comes with the next that can.
     pub(super) fn append(&mut self, record: Record) -> io::Result<()> {
         let mut bytes = Vec::new();

@@ -147,10 +147,10 @@ impl Index {
         self.runs.insert(run.as_str().into(), RunEntry { renditions });
     }
 
-    /// Adds a segment that is whole on disk, with the bytes of each of its parts.
-    pub(super) fn adopt(&mut self, key: &Key, parts: Vec<u32>) {
+    /// Adds a segment that is whole, on disk or only in S3, with the bytes of each of its parts.
+    pub(super) fn adopt(&mut self, key: &Key, parts: Vec<u32>, on_disk: bool) {
         let Some(track) = self.track_mut(key) else { return };
-        let entry = Entry { parts, end: Some(i64::MIN), on_disk: true, ..Entry::default() };
+        let entry = Entry { parts, end: Some(i64::MIN), on_disk, ..Entry::default() };
         track.segments.insert(key.k, entry);
     }
 

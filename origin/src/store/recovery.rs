@@ -12,7 +12,8 @@
 //!
 //! A process that dies leaves everything it has listed in the system's memory. When the machine goes
 //! down (its boot id changes), the last second may be lost: then the open segments are given up, and
-//! the run is not gone on with, since its next names may have been used.
+//! the run is not gone on with, since its next names may have been used. What S3 has is not lost: it
+//! stays in the window without a file.
 //!
 //! It changes nothing. Whether the channel goes on with what is found is its task's decision.
 
@@ -62,9 +63,8 @@ pub struct Left {
 }
 
 impl Left {
-    /// The same after the machine went down.
-    pub(super) fn after_power_cut(mut self) -> Self {
-        self.machine_went_down = true;
+    /// The same without the segments that were open.
+    fn without_open(mut self) -> Self {
         self.open.clear();
         self.tracks.iter_mut().for_each(|track| track.open = None);
         self
@@ -185,15 +185,20 @@ fn shortest_part(state: &State, run: &str, name: &Name) -> u64 {
     stored.map_or(0, |stored| part.ticks_in(stored.timescale, Rounding::Floor).saturating_sub(1))
 }
 
-/// Reads back what there is to go on with; `None` if that is nothing.
-pub(super) fn read_back(state: &State, directory: &Directory, runs: &[Files]) -> Option<Left> {
+/// Reads back what there is to go on with; `None` if that is nothing. S3 has everything up to number `far`.
+pub(super) fn read_back(
+    state: &State,
+    directory: &Directory,
+    runs: &[Files],
+    far: Option<u64>,
+) -> Option<Left> {
     let format = state.format.as_ref()?;
     let records: Vec<&RunRecord> = state.runs.values().collect();
     let fresh = records.iter().rposition(|record| record.fresh).unwrap_or(0);
     let of = |record: &RunRecord| runs.iter().find(|files| files.run.as_str() == record.id);
     let listed = records.into_iter().skip(fresh);
     let listed: Vec<_> =
-        listed.filter_map(|run| Recorded::new(run, of(run)?, state, directory)).collect();
+        listed.filter_map(|run| Recorded::new(run, of(run)?, (state, far), directory)).collect();
     // Of a run that a rendition has nothing of yet, nothing was listed; and it can't go on.
     let newest = listed.iter().rposition(Recorded::is_whole)?;
     let (newest, older) = listed.get(..=newest)?.split_last()?;
@@ -217,8 +222,9 @@ pub(super) fn read_back(state: &State, directory: &Directory, runs: &[Files]) ->
     let stretches = newest.stretches.clone();
     trim(format, &stretches, &mut tracks);
     let promise = promise(state, directory, newest.id);
-    let (ended, machine_went_down) = (!state.live, false);
-    Some(Left { stretches, tracks, pictures, promise, ended, machine_went_down, open })
+    let (ended, machine_went_down) = (!state.live, state.went_down());
+    let left = Left { stretches, tracks, pictures, promise, ended, machine_went_down, open };
+    Some(if machine_went_down { left.without_open() } else { left })
 }
 
 /// What manifests of the run before `newest` had promised when it ended.
@@ -261,6 +267,8 @@ struct Recorded<'a> {
     stretches: Vec<Arc<Run>>,
     files: &'a Files,
     state: &'a State,
+    /// S3 has everything up to this number.
+    far: Option<u64>,
     directory: &'a Directory,
 }
 
@@ -269,7 +277,7 @@ impl<'a> Recorded<'a> {
     fn new(
         record: &RunRecord,
         files: &'a Files,
-        state: &'a State,
+        (state, far): (&'a State, Option<u64>),
         directory: &'a Directory,
     ) -> Option<Self> {
         let (mut renditions, mut inits) = (Vec::new(), Vec::new());
@@ -285,7 +293,7 @@ impl<'a> Recorded<'a> {
             Arc::new(stretch.run(&files.run, record.discontinuity, &renditions, &inits))
         };
         let stretches = record.stretches.iter().map(stretch).collect();
-        Some(Self { id: &files.run, names, stretches, files, state, directory })
+        Some(Self { id: &files.run, names, stretches, files, state, far, directory })
     }
 
     /// Whether there is something of every rendition.
@@ -313,14 +321,15 @@ impl<'a> Recorded<'a> {
         let Some(name) = self.names.get(index) else { return Vec::new() };
         let has = |k| self.numbers(name).is_some_and(|numbers| numbers.contains(&k));
         let kept = self.state.segments.track(self.id.as_str(), name.as_str());
-        let there = kept.filter(|(k, closed)| !closed.has_media() || has(*k));
+        let is_far = |k| Some(k) <= self.far;
+        let there = kept.filter(|(k, closed)| !closed.has_media() || has(*k) || is_far(*k));
         let segment = |(k, closed): (u64, &Closed)| Some(closed.segment(k, self.stretch(k)?));
         let mut segments: Vec<_> = there.filter_map(segment).collect();
         let newest = segments.split_off(segments.len().saturating_sub(NEWEST));
         segments.extend(newest.into_iter().filter(|segment| {
             let path = self.directory.segment(self.id, name, segment.k);
             let len = std::fs::metadata(path).map_or(0, |file| file.len());
-            len >= segment.bytes()
+            len >= segment.bytes() || (is_far(segment.k) && !has(segment.k))
         }));
         segments
     }

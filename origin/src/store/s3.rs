@@ -4,7 +4,8 @@
 //! Outbox ─► drain ─► gate ─► bucket ─► S3: segments, then the index that names them
 //!                                       │
 //! http ─► reader (cache, one flight per object) ◄──┤
-//! replica ─► mirror (head, pages, init segments) ◄─┘
+//! replica ─► mirror (head, pages, init segments) ◄─┤
+//! a primary with nothing of its own ─► estate ◄─────┘
 //! ```
 //! `headwater package` has no spool and no outbox: what it stores goes through the gate by `depot`.
 //!
@@ -15,6 +16,7 @@
 //!
 //! Conditions on writes are a check where a store heeds them, and no lock.
 
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -29,6 +31,7 @@ mod bucket;
 mod credentials;
 mod depot;
 mod drain;
+mod estate;
 mod gate;
 mod index;
 pub(super) mod keys;
@@ -40,6 +43,7 @@ mod retention;
 pub use bucket::Settings;
 pub use depot::Item;
 pub(super) use drain::Source;
+pub(super) use estate::Estate;
 pub use mirror::{Mirror, Mirrored};
 pub use probe::{Abilities, Unusable};
 pub use reader::FarError;
@@ -66,6 +70,8 @@ pub struct Upstream {
     clock: Arc<dyn Clock>,
     handle: Handle,
     tasks: TaskTracker,
+    /// It did not say what it has of some channel when that was asked.
+    gives_no_estate: AtomicBool,
     runtime: Mutex<Option<Runtime>>,
 }
 
@@ -94,6 +100,7 @@ impl Upstream {
             clock,
             handle: runtime.handle().clone(),
             tasks: TaskTracker::new(),
+            gives_no_estate: AtomicBool::new(false),
             runtime: Mutex::new(Some(runtime)),
         }))
     }

@@ -1,4 +1,4 @@
-//! A primary that is gone, and the replica that an edge turns to.
+//! A primary that is gone, the replica that an edge turns to, and the machine that takes its place.
 
 use harness::edge::Edge;
 use harness::player::{Library, Player, Stage};
@@ -59,4 +59,116 @@ fn players_behind_an_edge_play_on_while_a_replica_stands_in_for_a_dead_primary()
     drained(&server, SOON)?;
     replica.stop()?;
     server.stop()
+}
+
+/// Addresses below the server and bytes of every segment that a channel lists.
+fn listed(server: &Server) -> Result<BTreeMap<String, Vec<u8>>> {
+    let mut found = BTreeMap::new();
+    for (_, list) in hls::fetch(&server.client, &server.url("/live/a/index.m3u8"))? {
+        for object in list.objects.iter().filter(|object| !object.gap) {
+            let path = object.url.strip_prefix(&server.url("")).context("an address of its own")?;
+            let answer = Client::afresh().get(&object.url)?.ok(&object.url)?;
+            found.insert(path.to_owned(), answer.body.to_vec());
+        }
+    }
+    Ok(found)
+}
+
+#[test]
+fn a_machine_with_an_empty_disk_takes_a_dead_ones_place() -> Result {
+    let store = Store::start()?;
+    let section = store.section(store.address);
+    let (mut server, mut publisher) = on_air(&section, "")?;
+    server.wait_more("a", 4)?;
+    let (first, last) = server.numbers("a")?;
+    store.wait_segment("a", last, SOON)?;
+    let before = listed(&server)?;
+    server.signal(rustix::process::Signal::KILL)?;
+    publisher.wait(SOON).context("the publisher loses its connection")?;
+    server.wait(SOON)?;
+    let heir = Server::start_storing(&[ChannelConfig::pass_through("a")], &section)?;
+    heir.wait_log(&["taken over from the machine that made it"], SOON)?;
+    // The window, before anybody publishes: the same names and bytes, but for what S3 did not get.
+    heir.wait_playable("a", SOON)?;
+    let after = listed(&heir)?;
+    assert!(
+        after.len() >= 8 && after.len() + 4 >= before.len(),
+        "{} {}",
+        after.len(),
+        before.len()
+    );
+    for (path, bytes) in &after {
+        // The last of them may have been closed after `before` was looked at.
+        assert!(before.get(path).is_none_or(|known| known == bytes), "{path}");
+    }
+    assert_eq!(heir.numbers("a")?.0, first);
+    let source = Source { gop: 25, ..Source::tiny(RATE) };
+    let mut publisher = source.publish(&heir.publish_url("a", None))?;
+    heir.wait_more("a", 3)?;
+    let now = listed(&heir)?;
+    assert!(
+        after.iter().all(|(path, bytes)| now.get(path) == Some(bytes)),
+        "names keep their bytes"
+    );
+    for (name, list) in hls::fetch(&heir.client, &heir.url("/live/a/index.m3u8"))? {
+        let runs: Vec<_> = list.objects.iter().map(|object| run_of(&object.url)).collect();
+        let changes = runs.windows(2).filter(|pair| pair[0] != pair[1]).count();
+        assert_eq!(changes, 1, "{}: {runs:?}", name.name);
+        // What the dead one may have listed is not named anew, and times go on.
+        let new = list.objects.iter().find(|object| run_of(&object.url) != runs[0] && !object.gap);
+        assert!(new.context("a segment of the new run")?.k > last, "{list:?}");
+        let dates: Vec<_> = list.objects.iter().filter_map(|object| object.date_ns).collect();
+        assert!(dates.is_sorted(), "{dates:?}");
+    }
+    publisher.check()?;
+    drained(&heir, SOON)?;
+    heir.stop()
+}
+
+#[test]
+#[ignore = "more of real time than every run has: `make soak`"]
+fn players_behind_an_edge_play_on_when_the_replica_takes_a_dead_primarys_place() -> Result {
+    let store = Store::start()?;
+    let section = store.section(store.address);
+    let (mut server, mut publisher) = on_air(&section, "")?;
+    let mut replica = Server::start_storing(
+        &[ChannelConfig::pass_through("a")],
+        &format!("{section}role = \"replica\"\n"),
+    )?;
+    server.wait_more("a", 3)?;
+    replica.wait_playable("a", SOON)?;
+    let edge = Edge::with_replica(server.http, replica.http)?;
+    let stage = Stage::open()?;
+    let join = |library| Player::start(&stage, library, &edge.url(""), "a");
+    let players =
+        [Library::HlsJs, Library::DashJs].map(join).into_iter().collect::<Result<Vec<_>>>()?;
+    for player in &players {
+        player.wait_started(SOON)?;
+        player.wait_played(Duration::from_secs(4), SOON)?;
+    }
+    server.signal(rustix::process::Signal::KILL)?;
+    publisher.wait(SOON).context("the publisher loses its connection")?;
+    server.wait(SOON)?;
+    // What an operator does: another role, and a restart.
+    let config = replica.dir().join("headwater.toml");
+    let text = std::fs::read_to_string(&config).context("its configuration")?;
+    std::fs::write(&config, text.replace("role = \"replica\"", "role = \"primary\""))
+        .context("its configuration")?;
+    replica.signal(rustix::process::Signal::TERM)?;
+    replica.wait(SOON)?;
+    replica.start_again()?;
+    let source = Source { gop: 25, ..Source::tiny(RATE) };
+    let mut publisher = source.publish(&replica.publish_url("a", None))?;
+    for player in &players {
+        player.wait_played(player.played()? + Duration::from_secs(6), Duration::from_secs(40))?;
+    }
+    for player in &players {
+        let report = player.report()?;
+        println!("{:?} stalls {:?}", player.library(), report.stalls);
+        let attached = report.reloads == 0 && !report.ended && report.fatal.is_empty();
+        assert!(attached, "{report:#?}");
+    }
+    publisher.check()?;
+    drained(&replica, SOON)?;
+    replica.stop()
 }

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use packager::media::{Name, RunId};
+use packager::media::Name;
 use packager::timeline::Promise;
 
-use crate::store::fs::Directory;
+use crate::store::fs::{Directory, Files};
 use crate::store::journal::{State, StoredRendition};
 use crate::store::live_edge::{Index, Key};
 use crate::store::recovery::Spooled;
@@ -24,7 +24,7 @@ impl Adopted {
         &mut self,
         state: &State,
         directory: &Directory,
-        run: &RunId,
+        Files { run, tracks: files }: &Files,
         goes_on: bool,
         index: &mut Index,
     ) -> bool {
@@ -45,7 +45,8 @@ impl Adopted {
             let kept = state.segments.track(id, name.as_str()).filter(|(_, kept)| kept.has_media());
             for (k, kept) in kept {
                 let key = Key { run: run.clone(), rendition, k };
-                index.adopt(&key, kept.parts.iter().map(|part| part.bytes).collect());
+                let on_disk = files.get(name).is_some_and(|numbers| numbers.contains(&k));
+                index.adopt(&key, kept.parts.iter().map(|part| part.bytes).collect(), on_disk);
                 self.segments.push((key, name.clone()));
             }
         }

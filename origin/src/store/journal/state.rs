@@ -8,6 +8,8 @@ use packager::scte35::Cue;
 use super::kept::Kept;
 use super::record::{CuesRecord, Record, RunRecord, StoredFormat, StoredRendition};
 
+/// A start of a machine whose id does not matter any more.
+const BEFORE: &str = "before";
 /// Cues in a record, where all are written: a cue has below 12 kB, with both of its sections.
 const CUES_PER_RECORD: usize = 32;
 
@@ -23,6 +25,8 @@ pub(in crate::store) struct State {
     pub(in crate::store) live: bool,
     /// Boot id of the machine when the newest record was written.
     pub(in crate::store) boot: Option<String>,
+    /// The newest run when the machine last went down: what was listed last of it may be lost.
+    broken_off: Option<String>,
     pub(in crate::store) runs: BTreeMap<String, RunRecord>,
     pub(in crate::store) segments: Kept,
     /// By acceptance.
@@ -55,6 +59,7 @@ impl State {
                 self.last_discontinuity = self.last_discontinuity.max(Some(run.discontinuity));
                 self.last_run = self.last_run.take().max(Some(run.id.clone()));
                 self.live = true;
+                self.broken_off = None;
                 let before = self.runs.keys().next_back().cloned();
                 self.runs.insert(run.id.clone(), run);
                 if let Some(before) = before {
@@ -68,7 +73,12 @@ impl State {
                     run.stretches.push(stretch);
                 }
             }
-            Record::Boot { id } => self.boot = Some(id),
+            Record::Boot { id } => {
+                if self.boot.as_ref().is_some_and(|before| *before != id) {
+                    self.broken_off = self.runs.keys().next_back().cloned();
+                }
+                self.boot = Some(id);
+            }
             Record::Cues(cues) => self.apply_cues(cues),
             Record::Ended => self.live = false,
             Record::Segment(segment) => {
@@ -94,6 +104,12 @@ impl State {
         }
     }
 
+    /// Whether the machine has gone down since the newest run began: its last names may have been used for
+    /// what is lost.
+    pub(in crate::store) fn went_down(&self) -> bool {
+        self.broken_off.is_some() && self.broken_off.as_ref() == self.runs.keys().next_back()
+    }
+
     /// Forgets every run and segment, and keeps the numbers they used.
     pub(in crate::store) fn forget_media(&mut self) {
         self.runs.clear();
@@ -101,6 +117,7 @@ impl State {
         self.cues.clear();
         self.splices = Splices::default();
         self.drained = None;
+        self.broken_off = None;
     }
 
     /// A run without a segment says nothing any more, except the newest: its first is to come. Nor do
@@ -143,11 +160,14 @@ impl State {
         });
         // The mark comes last: it knows whether the channel has ended since its last run began.
         let boot = self.boot.iter().cloned().map(|id| Record::Boot { id });
+        let before = Record::Boot { id: BEFORE.to_owned() };
+        let before = self.went_down().then_some(before);
         let cues = self.cues.chunks(CUES_PER_RECORD).map(|told| {
             let (splices, told) = (self.splices.clone(), told.to_vec());
             Record::Cues(CuesRecord { splices, told, gone: Vec::new() })
         });
         let drained = self.drained.iter().map(|k| Record::Drained { k: *k });
-        format.chain(boot).chain(runs).chain(cues).chain(drained).chain(std::iter::once(mark))
+        let (before, runs) = (format.chain(before), runs.chain(boot).chain(cues));
+        before.chain(runs).chain(drained).chain(std::iter::once(mark))
     }
 }

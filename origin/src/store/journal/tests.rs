@@ -226,3 +226,20 @@ fn another_segment_length_counts_the_numbers_used_anew() {
     let same = [Record::Format(short.clone()), segment(used), Record::Format(short)];
     assert_eq!(state(&same).last_k, Some(used));
 }
+
+#[test]
+fn that_the_machine_went_down_is_known_until_another_run_begins() {
+    let boot = |id: &str| Record::Boot { id: id.to_owned() };
+    let first = [boot("a"), run("0190c0ffee0", 7), segment(7)];
+    let again = [first.as_slice(), &[boot("a")]].concat();
+    let down = [first.as_slice(), &[boot("b")]].concat();
+    let looked_at = [down.as_slice(), &[boot("b")]].concat();
+    let begun = [down.as_slice(), &[run("0190c0ffee1", 8)]].concat();
+    for (records, went_down) in
+        [(&first[..], false), (&again, false), (&down, true), (&looked_at, true), (&begun, false)]
+    {
+        assert_eq!(state(records).went_down(), went_down);
+        let rewritten: Vec<_> = state(records).records().collect();
+        assert_eq!(state(&rewritten), state(records));
+    }
+}

@@ -343,10 +343,32 @@ async fn after_a_power_cut_the_run_is_not_gone_on_with() {
         assert_eq!((&now.segments, &now.open), (&then.segments, &None));
     }
     drop(store);
-    // The next process of this start of the machine sees nothing strange.
+    // Nor by the next process of this start of the machine, while no other run has begun.
     let store = Store::open(root.path(), limits()).unwrap();
     let left = store.channel(&name("news")).unwrap().take_left().unwrap();
-    assert!(!left.machine_went_down);
+    assert!(left.machine_went_down && left.open.is_empty());
+}
+
+#[tokio::test]
+async fn what_s3_has_is_not_lost_with_the_disk() {
+    let (before, root) = two_runs().await;
+    let path = |k| root.path().join(format!("news/00000000001/720p/{k}.m4s"));
+    for k in [FIRST_K, FIRST_K + 2] {
+        std::fs::remove_file(path(k)).unwrap();
+    }
+    let state = Journal::state_of(&journal_of(root.path()));
+    let directory = Directory::new(root.path(), &name("news"));
+    let runs = directory.runs().unwrap();
+    let numbers = |far| {
+        let left = read_back(&state, &directory, &runs, far).unwrap();
+        left.tracks[0].segments.iter().map(|segment| segment.k).collect::<Vec<_>>()
+    };
+    let all: Vec<_> = before.tracks[0].segments.iter().map(|segment| segment.k).collect();
+    assert_eq!(numbers(Some(FIRST_K + 2)), all);
+    let without =
+        |lost: &[u64]| all.iter().copied().filter(|k| !lost.contains(k)).collect::<Vec<_>>();
+    assert_eq!(numbers(Some(FIRST_K)), without(&[FIRST_K + 2]));
+    assert_eq!(numbers(None), without(&[FIRST_K, FIRST_K + 2]));
 }
 
 #[tokio::test]

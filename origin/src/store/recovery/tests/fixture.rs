@@ -203,7 +203,7 @@ pub(super) fn recover(journal: &[u8], root: &Path) -> Option<Left> {
     for segment in unrecorded(&state, &directory, &runs) {
         state.apply(crate::store::journal::Record::Segment(segment));
     }
-    read_back(&state, &directory, &runs)
+    read_back(&state, &directory, &runs, None)
 }
 
 pub(super) type Told = (u64, RunId, i64, Parts);

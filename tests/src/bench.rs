@@ -19,6 +19,7 @@ pub mod preview;
 pub mod restarts;
 pub mod srt;
 pub mod starts;
+pub mod takeover;
 pub mod transport;
 pub mod webrtc;
 pub mod window;

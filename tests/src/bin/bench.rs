@@ -43,6 +43,7 @@ const MEASURES: &[Entry] = &[
         bench::transport::measure()
     }),
     ("window", "playlists of a day in virtual time, half a minute", |_| bench::window::measure()),
+    ("takeover", "a window of a day taken over from S3, a minute", |_| bench::takeover::measure()),
     ("package", "a file against ffmpeg and shaka-packager, a minute", |_| {
         bench::package::measure()
     }),

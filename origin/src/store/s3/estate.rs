@@ -18,6 +18,7 @@ use bytes::Bytes;
 use packager::grid::Cut;
 use packager::media::{Name, RunId};
 use packager::time::{Rounding, Timescale, Timestamp};
+use tokio::task::JoinSet;
 
 use super::bucket::Error;
 use super::index::{Head, Page};
@@ -29,6 +30,11 @@ use crate::store::journal::{CuesRecord, Record, RunRecord, SegmentRecord};
 const WITHIN: Duration = Duration::from_secs(4);
 /// How long all of it may take, per channel: a window of a day has 700 pages.
 const ALL_WITHIN: Duration = Duration::from_secs(120);
+
+/// Pages that are read side by side.
+const AT_ONCE: usize = 8;
+/// How often an object is asked for that is not given.
+const TRIES: u32 = 3;
 
 /// What is left of a channel.
 #[derive(Debug)]
@@ -75,11 +81,20 @@ impl Upstream {
         };
         let unreadable = |error: super::index::Unreadable| FarError::Trouble(error.to_string());
         let head = head.map_err(unreadable)?;
+        let pages =
+            head.listed_pages().filter_map(|page| Some(keys.page(&page.run()?, page.first_k)));
+        let pages: Vec<_> = pages.collect();
         let mut segments = Vec::new();
-        for page in head.listed_pages() {
-            let Some(run) = page.run() else { continue };
-            let bytes = self.fetch(keys.page(&run, page.first_k)).await?;
-            segments.extend(Page::read(&bytes).map_err(unreadable)?.segments);
+        for keys in pages.chunks(AT_ONCE) {
+            let mut reading = JoinSet::new();
+            for key in keys.iter().cloned() {
+                let upstream = Arc::clone(self);
+                reading.spawn(async move { upstream.read_object(&key).await });
+            }
+            while let Some(read) = reading.join_next().await {
+                let bytes = read.map_err(|error| FarError::Trouble(error.to_string()))??;
+                segments.extend(Page::read(&bytes).map_err(unreadable)?.segments);
+            }
         }
         segments.extend(head.recent.iter().cloned());
         segments.retain(|segment| segment.key.k >= head.first_k);
@@ -93,6 +108,19 @@ impl Upstream {
         Ok(records.map(|records| Estate { records, inits }))
     }
 
+    /// An object that is wanted once, and so does not go through the cache.
+    async fn read_object(&self, key: &str) -> Result<Bytes, FarError> {
+        let mut last = FarError::Missing;
+        for _ in 0..TRIES {
+            match self.bucket.get(key, None, WITHIN).await {
+                Ok(object) => return Ok(object.bytes),
+                Err(Error::Missing) => return Err(FarError::Missing),
+                Err(error) => last = FarError::Trouble(error.to_string()),
+            }
+        }
+        Err(last)
+    }
+
     /// The init segments of a run; `None` if it has just begun and none was sent.
     async fn inits_of(
         &self,
@@ -103,7 +131,7 @@ impl Upstream {
         let mut inits = Vec::new();
         for rendition in &run.renditions {
             let Ok(name) = Name::parse(&rendition.name) else { return Ok(None) };
-            match self.fetch(keys.init(&id, name.as_str())).await {
+            match self.read_object(&keys.init(&id, name.as_str())).await {
                 Ok(init) => inits.push((name, init)),
                 Err(FarError::Missing) => return Ok(None),
                 Err(error) => return Err(error),

@@ -55,6 +55,7 @@ pub use holds::Hold;
 pub use journal::{CuesRecord, StoredFormat, StoredRendition};
 pub use recovery::Left;
 
+pub(crate) use fs::append as write_pieces;
 use writer::Batch;
 
 /// Batches waiting to be synced; a writer whose batch does not fit keeps it for a second more.

@@ -103,7 +103,11 @@ fn a_muted_preview_has_no_sound_to_wait_for_and_gets_it_when_asked() -> Result {
     let seen = play(&server.url("/watch/a"), "webrtc", SECONDS, &["--no-sound"])?;
     publisher.check()?;
     previews(&seen, SECONDS);
-    assert_eq!((&seen["startedMuted"], &seen["mutedTracks"]), (&true.into(), &0.into()), "{seen:#}");
+    assert_eq!(
+        (&seen["startedMuted"], &seen["mutedTracks"]),
+        (&true.into(), &0.into()),
+        "{seen:#}"
+    );
     assert_eq!((&seen["audioTracks"], &seen["restarts"]), (&1.into(), &0.into()), "{seen:#}");
     wait_sessions(&server, 0.0, Duration::from_secs(40))
 }

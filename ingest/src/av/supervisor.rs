@@ -26,29 +26,32 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use packager::grid::Grid;
 use packager::grid::splices::Splices;
 use packager::media::{Rendition, Sample};
 use packager::time::{Rounding, Timescale};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
+use tokio::net::unix::OwnedReadHalf;
 use tokio::process::{Child, Command};
 use tokio::sync::mpsc;
 
 use crate::av::ladder::Rung;
 use crate::av::protocol::{
-    self, ClockBase, CodedSample, FilmFacts, FromWorker, HEAD, Role, Start, Stats, ToWorker, Wire,
+    self, ClockBase, CodedSample, FilmFacts, FromWorker, Role, Start, Stats, ToWorker, Wire,
     monotonic_nanos,
 };
 use crate::source::{SourceSample, Unit};
 
 mod demo;
 mod film;
+mod inbox;
 mod opus;
 mod stills;
 pub use demo::{BroadcastConfig, broadcast};
 pub use film::{FILM, FilmConfig, film};
+use inbox::Inbox;
 pub use opus::{OpusConfig, opus};
 pub use stills::stills;
 
@@ -464,21 +467,18 @@ enum Ended {
 }
 
 async fn read_all(
-    mut socket: tokio::net::unix::OwnedReadHalf,
+    socket: OwnedReadHalf,
     results: &mpsc::Sender<Output>,
     failure: &mut Option<String>,
     pid: u32,
 ) -> Ended {
+    let mut inbox = Inbox::new(socket);
     loop {
-        let mut head = [0; HEAD];
-        if socket.read_exact(&mut head).await.is_err() {
-            return Ended::Closed;
-        }
-        let (length, kind) = match protocol::read_head(head) {
-            Ok(read) => read,
+        let (kind, body) = match inbox.next().await {
+            Ok(Some(message)) => message,
+            Ok(None) => return Ended::Closed,
             Err(error) => return Ended::Broken(error),
         };
-        let Some(body) = read_body(&mut socket, length).await else { return Ended::Closed };
         let output = match FromWorker::from_body(kind, body) {
             Ok(FromWorker::Started { renditions, first_k, start }) => {
                 Output::Started { renditions, first_k, start }
@@ -512,17 +512,6 @@ async fn read_all(
             return Ended::Unwanted;
         }
     }
-}
-
-async fn read_body(socket: &mut tokio::net::unix::OwnedReadHalf, length: usize) -> Option<Bytes> {
-    let mut body = BytesMut::with_capacity(length);
-    let mut rest = socket.take(length as u64);
-    while body.len() < length {
-        if rest.read_buf(&mut body).await.ok()? == 0 {
-            return None;
-        }
-    }
-    Some(body.freeze())
 }
 
 /// Writes until the input is dropped, then says goodbye and closes this direction.

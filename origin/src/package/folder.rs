@@ -10,7 +10,7 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::fs::{self, File};
-use std::io::{self, BufWriter, Write as _};
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
@@ -20,6 +20,7 @@ use packager::segmenter::PartChunk;
 use super::film::Film;
 use super::notes::{self, Head, Job, Noted};
 use super::{Error, io_error};
+use crate::store::write_pieces;
 
 /// The folder of one file.
 #[derive(Debug)]
@@ -27,7 +28,7 @@ pub(super) struct Folder {
     path: PathBuf,
     head: Head,
     notes: File,
-    open: BTreeMap<usize, BufWriter<File>>,
+    open: BTreeMap<usize, File>,
 }
 
 impl Folder {
@@ -75,21 +76,18 @@ impl Folder {
         let failed = || io_error("write", &path);
         let file = match self.open.entry(chunk.rendition) {
             Entry::Occupied(open) => open.into_mut(),
-            Entry::Vacant(free) => {
-                free.insert(BufWriter::new(File::create(&path).map_err(failed())?))
-            }
+            Entry::Vacant(free) => free.insert(File::create(&path).map_err(failed())?),
         };
-        file.write_all(&chunk.chunk.head).map_err(failed())?;
-        chunk.chunk.samples.iter().try_for_each(|sample| file.write_all(sample)).map_err(failed())
+        let pieces = std::iter::once(&chunk.chunk.head).chain(&chunk.chunk.samples);
+        write_pieces(file, &pieces.cloned().collect::<Vec<_>>()).map_err(failed())
     }
 
     /// Closes a segment.
     pub(super) fn close(&mut self, film: &mut Film, noted: Noted) -> Result<(), Error> {
-        let Some(mut file) = self.open.remove(&noted.rendition) else { return Ok(()) };
+        let Some(file) = self.open.remove(&noted.rendition) else { return Ok(()) };
         let folder = self.path.join(film.media(noted.rendition));
         let (beside, path) =
             (folder.join(format!("{}.new", noted.k)), folder.join(format!("{}.m4s", noted.k)));
-        file.flush().map_err(io_error("write", &beside))?;
         drop(file);
         fs::rename(&beside, &path).map_err(io_error("write", &path))?;
         self.notes.write_all(noted.line().as_bytes()).map_err(io_error("note", &path))?;

@@ -223,7 +223,7 @@ pub(super) fn is_nearly_full(path: &Path) -> bool {
 }
 
 /// Writes all of `pieces`, in order, without joining them.
-pub(super) fn append(out: &mut impl Write, pieces: &[Bytes]) -> io::Result<()> {
+pub(crate) fn append(out: &mut impl Write, pieces: &[Bytes]) -> io::Result<()> {
     for group in pieces.chunks(MAX_SLICES) {
         let mut slices: Vec<_> = group.iter().map(|piece| IoSlice::new(piece)).collect();
         let mut rest = slices.as_mut_slice();

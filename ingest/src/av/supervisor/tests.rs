@@ -2,6 +2,7 @@ use packager::media::{AudioConfig, VideoCodec, VideoConfig};
 use packager::time::Timestamp;
 
 use super::*;
+use crate::av::protocol::HEAD;
 use crate::source::{PictureConfig, SoundConfig};
 
 fn input(messages: usize) -> (Input, mpsc::Receiver<Wire>) {

@@ -125,6 +125,31 @@ struct Packet {
     data: Bytes,
 }
 
+/// FFmpeg's packet as the bytes that it holds.
+struct Held(codec::packet::Packet);
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        self.0.data().unwrap_or_default()
+    }
+}
+
+impl Packet {
+    /// A packet of a stream; its bytes stay where FFmpeg has put them. `None` if it has no time, or nothing.
+    fn of(packet: codec::packet::Packet, stream: &Stream) -> Option<Self> {
+        let dts = packet.dts().or_else(|| packet.pts())?;
+        let pts = packet.pts().unwrap_or(dts);
+        packet.data()?;
+        Some(Self {
+            dts: stream.nanos(dts),
+            pts: stream.nanos(pts),
+            duration: stream.nanos(packet.duration()),
+            key: packet.is_key(),
+            data: Bytes::from_owner(Held(packet)),
+        })
+    }
+}
+
 impl Film {
     /// Opens a file.
     pub(super) fn open(path: &Path) -> Result<Self, Error> {
@@ -148,23 +173,12 @@ impl Film {
                 Err(ffmpeg::Error::InvalidData) => continue,
                 Err(_) => return None,
             }
-            let of = |stream: &Stream| {
-                let dts = packet.dts().or_else(|| packet.pts())?;
-                let pts = packet.pts().unwrap_or(dts);
-                Some(Packet {
-                    dts: stream.nanos(dts),
-                    pts: stream.nanos(pts),
-                    duration: stream.nanos(packet.duration()),
-                    key: packet.is_key(),
-                    data: Bytes::copy_from_slice(packet.data()?),
-                })
-            };
             let audio = self.audio.as_ref().filter(|audio| audio.index == packet.stream());
             if packet.stream() == self.video.index {
-                if let Some(packet) = of(&self.video) {
+                if let Some(packet) = Packet::of(packet, &self.video) {
                     return Some(Piece::Video(packet));
                 }
-            } else if let Some(packet) = audio.and_then(of) {
+            } else if let Some(packet) = audio.and_then(|audio| Packet::of(packet, audio)) {
                 return Some(Piece::Audio(packet));
             }
         }

@@ -6,13 +6,13 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use bytes::Buf;
-
 use crate::av::protocol::{FromWorker, Wire};
 
 /// Messages that may wait for the socket: about 1 s of a ladder of four. Then encoders wait, their
 /// queues fill, and pictures are skipped there.
 const QUEUE: usize = 256;
+/// Messages that are written together where so many wait. Nobody waits for more to come.
+const TOGETHER: usize = 64;
 /// A server that reads nothing for so long is dead or hung; a worker has nothing to live for then.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -47,22 +47,27 @@ impl Link {
 }
 
 fn write_all(mut socket: UnixStream, messages: &Receiver<Wire>) {
-    for wire in messages {
-        if write(&mut socket, wire).is_err() {
+    let mut together = Vec::with_capacity(TOGETHER);
+    while let Ok(first) = messages.recv() {
+        together.push(first);
+        together.extend(messages.try_iter().take(TOGETHER - 1));
+        if write(&mut socket, &together).is_err() {
             std::process::exit(0);
         }
+        together.clear();
     }
 }
 
-/// Writes head and payload with one system call where the socket takes them.
-fn write(socket: &mut UnixStream, wire: Wire) -> io::Result<()> {
-    let mut rest = wire.head.chain(wire.payload);
-    while rest.has_remaining() {
-        let mut slices = [IoSlice::new(&[]); 2];
-        let count = rest.chunks_vectored(&mut slices);
-        match socket.write_vectored(slices.get(..count).unwrap_or_default()) {
+/// Writes heads and payloads with one system call where the socket takes them.
+fn write(socket: &mut UnixStream, messages: &[Wire]) -> io::Result<()> {
+    let pieces = messages.iter().flat_map(|wire| [&wire.head, &wire.payload]);
+    let mut slices: Vec<_> = pieces.map(|piece| IoSlice::new(piece)).collect();
+    let mut rest = slices.as_mut_slice();
+    IoSlice::advance_slices(&mut rest, 0);
+    while !rest.is_empty() {
+        match socket.write_vectored(rest) {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-            Ok(written) => rest.advance(written),
+            Ok(written) => IoSlice::advance_slices(&mut rest, written),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }

@@ -2,7 +2,7 @@
 //! that any web server can serve, or a bucket of S3.
 //!
 //! ```text
-//! file ─► worker (look, then read or encode) ─► segmenter ─► place: folder or bucket, a segment at a time
+//! file ─► worker (looks, then reads or encodes) ─► segmenter ─► place: folder or bucket, a segment at a time
 //!                                                  └► film ─► playlists and manifest, at the end
 //! ```
 //! What is finished is noted, so that a run that was broken off goes on: one that encodes with the first
@@ -27,6 +27,7 @@ use packager::segmenter::{self, Segmenter, SourceSegmenter, Start};
 use packager::time::{FrameRate, Span, Timescale};
 use packager::timeline::{Lengths, Snapshot};
 use packager::{dash, hls};
+use tokio::sync::mpsc::Receiver;
 
 mod bucket;
 mod film;
@@ -244,14 +245,17 @@ pub fn run(order: &Order, tell: impl FnMut(Progress)) -> Result<Made, Error> {
 /// # Errors
 /// See [`Error`]. What is finished stays, and the next run goes on with it.
 pub async fn package(order: &Order, mut tell: impl FnMut(Progress)) -> Result<Made, Error> {
-    let facts = look(order).await?;
+    let (program, path) = (order.program.clone(), order.input.clone());
+    let (mut input, mut outputs) = film(FilmConfig { program, path }).map_err(Error::Worker)?;
+    let facts = facts(&mut outputs).await?;
     let plan = Plan::of(order, &facts)?;
     let job = Job::of(&order.input, &plan.name()).map_err(io_error("read", &order.input))?;
     let run = RunId::from_millis(SystemClock::new().now_millis());
     let mut place = Place::open(&order.out, job, &run).await?;
     let mut making = Making::new(&plan);
     let work = plan.work(&facts, place.film.next_k(plan.renditions()));
-    let (_input, mut outputs) = worker(order, work)?;
+    // A worker that has gone says so in its outputs.
+    input.do_with_film(work);
     let began = Instant::now();
     let (mut told, mut before) = (Instant::now(), None);
     loop {
@@ -319,26 +323,17 @@ fn texts(snapshot: &Snapshot) -> Vec<(String, String, Item)> {
 }
 
 /// What is in the file.
-async fn look(order: &Order) -> Result<FilmFacts, Error> {
-    let (_input, mut outputs) = worker(order, FilmWork::Look)?;
-    let mut facts = None;
+async fn facts(outputs: &mut Receiver<Output>) -> Result<FilmFacts, Error> {
     loop {
-        match next(&mut outputs).await? {
-            Output::Film(found) => facts = Some(found),
-            Output::Exited { reason } => return facts.ok_or(Error::Film(reason)),
+        match next(outputs).await? {
+            Output::Film(facts) => return Ok(facts),
+            Output::Exited { reason } => return Err(Error::Film(reason)),
             _ => {}
         }
     }
 }
 
-type Worker = (ingest::av::supervisor::Input, tokio::sync::mpsc::Receiver<Output>);
-
-fn worker(order: &Order, work: FilmWork) -> Result<Worker, Error> {
-    let (program, path) = (order.program.clone(), order.input.clone());
-    film(FilmConfig { program, path, work }).map_err(Error::Worker)
-}
-
-async fn next(outputs: &mut tokio::sync::mpsc::Receiver<Output>) -> Result<Output, Error> {
+async fn next(outputs: &mut Receiver<Output>) -> Result<Output, Error> {
     let hung = Error::Hung { seconds: PATIENCE.as_secs() };
     let output = tokio::time::timeout(PATIENCE, outputs.recv()).await.map_err(|_| hung)?;
     output.ok_or_else(|| Error::Film("the worker is gone".to_owned()))

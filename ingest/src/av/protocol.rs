@@ -20,7 +20,7 @@ mod wire;
 pub use wire::{Error, HEAD, MAX_BODY, Wire, read_head};
 
 /// Raised whenever a message changes its form.
-pub const VERSION: u32 = 8;
+pub const VERSION: u32 = 9;
 
 /// How the worker finds UTC: the server reads the wall clock once and both carry it on by the
 /// machine's monotonic clock.
@@ -65,8 +65,8 @@ pub enum Role {
     },
     /// Draw and encode the demo's picture.
     Broadcast(Scene),
-    /// Read a file.
-    Film(FilmWork),
+    /// Read a file: tell what is in it, then do what [`ToWorker::Film`] says.
+    Film,
     /// Make Opus of sound.
     Opus,
     /// Make stills of key frames, each of the configuration before it: a sample of rendition 0 with the key
@@ -78,8 +78,6 @@ pub enum Role {
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FilmWork {
-    /// Tell what is in it.
-    Look,
     /// Hand its coded samples on as they are; times in nanoseconds of its own clock.
     AsItIs {
         /// Its frame rate.
@@ -199,6 +197,8 @@ pub enum ToWorker {
         /// Presentation time in nanoseconds of the source's clock.
         at: i64,
     },
+    /// Do this with the file; said once.
+    Film(FilmWork),
     /// Finish what was begun and end.
     Stop,
 }

@@ -144,10 +144,7 @@ fn run(messages: Messages, link: &Link, film: Option<film::Film>) -> Result<(), 
             let slate = ladder::Slate { name: &name, after: Duration::from_millis(slate_after_ms) };
             ladder::run(&messages, link, start.clock, (slate, &rungs), begin)
         }
-        Role::Film(work) => {
-            let film = film.ok_or(Error::NoFilm)?;
-            film::run(messages, link, start.clock, film, work)
-        }
+        Role::Film => film::run(messages, link, start.clock, film.ok_or(Error::NoFilm)?),
         Role::Opus => opus::run(&messages, link),
         Role::Stills => still::run(&messages, link),
         Role::Broadcast(scene) => broadcast::run(messages, link, start.clock, &scene),

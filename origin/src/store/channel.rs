@@ -511,25 +511,25 @@ fn inherit(
     directory: &Directory,
     journal: &mut Journal,
 ) -> std::io::Result<()> {
-    let Estate { records, inits } =
-        match behind.upstream.estate(&behind.upstream.keys(name.as_str())) {
-            Ok(Some(estate)) => estate,
-            Ok(None) => return Ok(()),
-            Err(error) => {
-                tracing::warn!(
-                    channel = %name, %error,
-                    "S3 does not say whether another machine has made this channel: it begins anew"
-                );
-                return Ok(());
-            }
-        };
+    let Estate { state, inits } = match behind.upstream.estate(&behind.upstream.keys(name.as_str()))
+    {
+        Ok(Some(estate)) => estate,
+        Ok(None) => return Ok(()),
+        Err(error) => {
+            tracing::warn!(
+                channel = %name, %error,
+                "S3 does not say whether another machine has made this channel: it begins anew"
+            );
+            return Ok(());
+        }
+    };
     for (run, inits) in &inits {
         directory.write_inits(run, inits)?;
     }
-    journal.begin_with(records)?;
+    journal.begin_with(state)?;
     let state = journal.state();
     tracing::info!(
-        channel = %name, segments = state.segments.records().count(), last = ?state.drained,
+        channel = %name, segments = state.segments.len(), last = ?state.drained,
         "the channel is taken over from the machine that made it, with what S3 has"
     );
     Ok(())

@@ -39,6 +39,8 @@ const MAX_PAYLOAD: usize = 1 << 20;
 const COMPACT_ABOVE: u64 = 1 << 20;
 /// Records that a journal may hold beyond need when it is opened.
 const COMPACT_RECORDS: usize = 1_000;
+/// Bytes that are written together when a journal is written anew.
+const WRITTEN_AT_ONCE: usize = 256 << 10;
 /// How many times its size after the last rewrite a journal may reach.
 const COMPACT_RATIO: u64 = 4;
 
@@ -61,16 +63,17 @@ fn encode(record: &Record, out: &mut Vec<u8>) -> io::Result<()> {
 /// What a journal's bytes hold.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Read {
-    records: Vec<Record>,
+    /// How many could be read.
+    count: usize,
     /// Up to where they could be read.
     whole: usize,
     /// Records that do not match their checksums and were left out.
     broken: usize,
 }
 
-/// Reads records up to the first that is cut short. `None` when the text is no journal of this
+/// Hands out the records up to the first that is cut short. `None` when the text is no journal of this
 /// version.
-fn decode(bytes: &[u8]) -> Option<Read> {
+fn decode(bytes: &[u8], mut each: impl FnMut(Record)) -> Option<Read> {
     let Some(mut rest) = bytes.strip_prefix(&MAGIC) else {
         // A file that was being begun.
         return MAGIC.starts_with(bytes).then(Read::default);
@@ -78,7 +81,10 @@ fn decode(bytes: &[u8]) -> Option<Read> {
     let mut read = Read { whole: MAGIC.len(), ..Read::default() };
     while let Some((payload, after)) = decode_one(rest) {
         match payload.and_then(|payload| serde_json::from_slice(payload).ok()) {
-            Some(record) => read.records.push(record),
+            Some(record) => {
+                read.count += 1;
+                each(record);
+            }
             // A length that is broken leads nowhere, and this was the tail.
             None => match decode_one(after) {
                 Some((Some(_), _)) => read.broken += 1,
@@ -126,7 +132,9 @@ impl Journal {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
             Err(error) => return Err(error),
         };
-        let Some(Read { records, whole, broken }) = decode(&bytes) else {
+        let mut state = State::default();
+        let Some(Read { count, whole, broken }) = decode(&bytes, |record| state.apply(record))
+        else {
             let aside = path.with_extension("broken");
             tracing::error!(
                 journal = %path.display(), aside = %aside.display(),
@@ -145,9 +153,6 @@ impl Journal {
                 "cut a torn tail off the journal"
             );
         }
-        let count = records.len();
-        let mut state = State::default();
-        records.into_iter().for_each(|record| state.apply(record));
         if broken > 0 || whole == 0 || count > 2 * state.len().max(COMPACT_RECORDS) {
             return Self::anew(path, state);
         }
@@ -166,8 +171,7 @@ impl Journal {
     /// What a journal of these bytes says.
     pub(super) fn state_of(bytes: &[u8]) -> State {
         let mut state = State::default();
-        let records = decode(bytes).map_or_else(Vec::new, |read| read.records);
-        records.into_iter().for_each(|record| state.apply(record));
+        decode(bytes, |record| state.apply(record));
         state
     }
 
@@ -203,9 +207,9 @@ impl Journal {
         self.append(Record::Mark { last_k, last_discontinuity, last_run, live })
     }
 
-    /// Begins with these records, all of them or none.
-    pub(super) fn begin_with(&mut self, records: Vec<Record>) -> io::Result<()> {
-        records.into_iter().for_each(|record| self.state.apply(record));
+    /// Begins with what another journal said, all of it or nothing.
+    pub(super) fn begin_with(&mut self, state: State) -> io::Result<()> {
+        self.state = state;
         self.rewrite()
     }
 
@@ -246,11 +250,17 @@ impl Journal {
 /// Writes a journal beside `path` and puts it in its place, whole or not at all.
 fn write_anew(path: &Path, state: &State) -> io::Result<(File, u64)> {
     let beside = path.with_extension("new");
-    let mut bytes = MAGIC.to_vec();
+    let mut file = File::create(&beside)?;
+    let (mut bytes, mut len) = (MAGIC.to_vec(), 0);
     for record in state.records() {
         encode(&record, &mut bytes)?;
+        // Of a window of a day this is tens of megabytes.
+        if bytes.len() >= WRITTEN_AT_ONCE {
+            file.write_all(&bytes)?;
+            len += bytes.len() as u64;
+            bytes.clear();
+        }
     }
-    let mut file = File::create(&beside)?;
     file.write_all(&bytes)?;
     file.sync_data()?;
     crash::point("journal-beside");
@@ -258,7 +268,7 @@ fn write_anew(path: &Path, state: &State) -> io::Result<(File, u64)> {
     if let Some(directory) = path.parent() {
         File::open(directory)?.sync_all()?;
     }
-    Ok((file, bytes.len() as u64))
+    Ok((file, len + bytes.len() as u64))
 }
 
 #[cfg(test)]

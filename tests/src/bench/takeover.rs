@@ -18,8 +18,6 @@ use crate::{Context, Result};
 
 /// Hours of the window.
 const HOURS: u64 = 24;
-/// What a channel-hour may take.
-const MOST_MIB: f64 = 1.0;
 /// Numbers in a page of the index.
 const PAGE: u64 = 64;
 /// For what takes moments.
@@ -55,8 +53,6 @@ pub fn measure() -> Result<Vec<Measure>> {
             long.listed.as_secs_f64(),
             short.listed.as_secs_f64()
         ),
-        bar: format!("≤ {MOST_MIB:.0} MiB"),
-        met: per_hour <= MOST_MIB,
         method: format!(
             "Three rungs and sound in {count} numbers, taken over from the index in S3 by a server that has \
              nothing of its own, all playlists asked for once: its resident memory less that of one that takes \

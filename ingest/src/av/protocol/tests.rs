@@ -60,6 +60,7 @@ fn every_message_reads_back_as_it_was() {
         ToWorker::KeyFrames { rungs: 0b10, at: -7 },
         ToWorker::Splices(Splices::restore([-3_000, 161_606_988_144_000])),
         ToWorker::Locate { id: 9, at: i64::MIN },
+        ToWorker::Film(FilmWork::AsItIs { rate: FrameRate::new(25, 1) }),
         ToWorker::Stop,
     ] {
         assert_eq!(round_to(&message), message);

@@ -63,6 +63,7 @@ mod kind {
     pub(super) const KEY_FRAMES: u8 = 10;
     pub(super) const SPLICES: u8 = 11;
     pub(super) const LOCATE: u8 = 12;
+    pub(super) const FILM_WORK: u8 = 13;
     pub(super) const STARTED: u8 = 65;
     pub(super) const SAMPLE: u8 = 66;
     pub(super) const STATS: u8 = 67;
@@ -190,6 +191,7 @@ impl ToWorker {
                 fields.put_i64(*at);
                 Wire::new(kind::LOCATE, &fields, Bytes::new())
             }
+            Self::Film(work) => json(kind::FILM_WORK, work),
             Self::Stop => Wire::new(kind::STOP, &[], Bytes::new()),
         }
     }
@@ -227,6 +229,7 @@ impl ToWorker {
             kind::KEY_FRAMES => Self::KeyFrames { rungs: body.u64()?, at: body.i64()? },
             kind::SPLICES => Self::Splices(body.json()?),
             kind::LOCATE => Self::Locate { id: body.u64()?, at: body.i64()? },
+            kind::FILM_WORK => Self::Film(body.json()?),
             kind::STOP => Self::Stop,
             kind => return Err(Error::Kind { kind }),
         })

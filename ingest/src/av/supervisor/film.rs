@@ -6,8 +6,8 @@ use std::path::PathBuf;
 
 use tokio::sync::mpsc;
 
-use super::{Input, Output, start_with};
-use crate::av::protocol::{ClockBase, FilmWork, Role, monotonic_nanos};
+use super::{Delivery, Input, Output, start_with};
+use crate::av::protocol::{ClockBase, FilmWork, Role, ToWorker, monotonic_nanos};
 
 /// The argument that names the file.
 pub const FILM: &str = "--film";
@@ -20,12 +20,11 @@ pub struct FilmConfig {
     pub program: PathBuf,
     /// The file.
     pub path: PathBuf,
-    /// What is to be done with it.
-    pub work: FilmWork,
 }
 
-/// Starts a worker that reads a file. It waits for whoever reads the outputs; dropping them ends it, and so
-/// does dropping the input, which has no other use.
+/// Starts a worker that reads a file: it tells what is in it ([`Output::Film`]) and waits to hear what is to be
+/// done with it ([`Input::do_with_film`]). It waits for whoever reads the outputs, too; dropping them ends it,
+/// and so does dropping the input before it has heard.
 ///
 /// # Errors
 /// If the process can't be started.
@@ -33,5 +32,15 @@ pub fn film(config: FilmConfig) -> io::Result<(Input, mpsc::Receiver<Output>)> {
     // Its output has a time of its own: the clock of the machine is nothing to it.
     let clock = ClockBase { utc_minus_monotonic_nanos: monotonic_nanos().saturating_neg() };
     let more = [OsStr::new(FILM), config.path.as_os_str()];
-    start_with(&config.program, "file", clock, Role::Film(config.work), &more)
+    start_with(&config.program, "file", clock, Role::Film, &more)
+}
+
+impl Input {
+    /// Says what is to be done with the file; once.
+    pub fn do_with_film(&mut self, work: FilmWork) -> Delivery {
+        match self.push(ToWorker::Film(work).to_wire()) {
+            Ok(()) => Delivery::Queued,
+            Err((_, delivery)) => delivery,
+        }
+    }
 }

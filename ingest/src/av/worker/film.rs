@@ -10,6 +10,7 @@
 //! and whoever reads the link. A file's first picture is the beginning of the output; what sounds before it
 //! is left out.
 
+use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,11 +35,13 @@ use super::slots::Slots;
 use super::sound::Line;
 use super::{Error, Messages};
 use crate::av::ladder::Rung;
-use crate::av::protocol::{ClockBase, FilmFacts, FilmWork, FromWorker};
+use crate::av::protocol::{ClockBase, FilmFacts, FilmWork, FromWorker, ToWorker};
 
 /// Packets and key frames that are looked at for how far apart these are.
 const LOOKED_AT: usize = 20_000;
 const KEYS_LOOKED_AT: usize = 12;
+/// Bytes of them: 20 s at 50 Mb/s.
+const LOOKED_AT_BYTES: usize = 128 << 20;
 /// How far before the place where it goes on a film is read again: a decoder finds its feet by then.
 const BEFORE: i64 = 10_000_000_000;
 /// Nanoseconds of a second.
@@ -51,6 +54,8 @@ pub(super) struct Film {
     input: Input,
     video: Stream,
     audio: Option<Stream>,
+    /// What has been looked at and comes once more.
+    ahead: VecDeque<Piece>,
 }
 
 /// What matters of a stream.
@@ -116,6 +121,14 @@ enum Piece {
     Audio(Packet),
 }
 
+impl Piece {
+    fn packet(&self) -> &Packet {
+        match self {
+            Self::Video(packet) | Self::Audio(packet) => packet,
+        }
+    }
+}
+
 struct Packet {
     /// Nanoseconds of the file's own clock.
     dts: i64,
@@ -159,11 +172,15 @@ impl Film {
         let unfit = |error: &str| Error::Codec { what: "the file", error: error.to_owned() };
         let video = best(media::Type::Video).ok_or_else(|| unfit("it has no pictures"))?;
         let audio = best(media::Type::Audio);
-        Ok(Self { input, video, audio })
+        Ok(Self { input, video, audio, ahead: VecDeque::new() })
     }
 
     /// The next packet of either stream; `None` at the end.
     fn next(&mut self) -> Option<Piece> {
+        self.ahead.pop_front().or_else(|| self.read())
+    }
+
+    fn read(&mut self) -> Option<Piece> {
         loop {
             let mut packet = codec::packet::Packet::empty();
             match packet.read(&mut self.input) {
@@ -184,15 +201,18 @@ impl Film {
         }
     }
 
-    /// What has to be known before anything is made of it.
+    /// What has to be known before anything is made of it: its first packets, which come once more.
     fn facts(&mut self) -> Result<FilmFacts, Error> {
         let duration = self.input.duration().max(0);
         let sound = self.audio.as_ref().map(|audio| format!("{:?}", audio.id));
         let (video, average) = (self.video.clone(), self.video.rate);
         let (mut keys, mut pictures, mut first) = (Vec::new(), 0u32, i64::MAX);
-        for _ in 0..LOOKED_AT {
-            let Some(piece) = self.next() else { break };
-            if let Piece::Video(packet) = piece {
+        let (mut looked_at, mut bytes) = (VecDeque::new(), 0);
+        while looked_at.len() < LOOKED_AT && bytes < LOOKED_AT_BYTES {
+            let Some(piece) = self.read() else { break };
+            bytes += piece.packet().data.len();
+            looked_at.push_back(piece);
+            if let Some(Piece::Video(packet)) = looked_at.back() {
                 if packet.key {
                     keys.push(pictures);
                 }
@@ -203,6 +223,7 @@ impl Film {
                 }
             }
         }
+        self.ahead = looked_at;
         let positive = |n: i32| u64::try_from(n).ok().filter(|n| *n > 0);
         let rate = positive(average.0).zip(positive(average.1));
         let rate = rate.and_then(|(num, den)| FrameRate::standard(num, den)).or_else(|| {
@@ -246,22 +267,24 @@ impl Film {
     }
 }
 
-/// Does what is asked of a film.
+/// Tells what is in a film, and does what is asked then.
 pub(super) fn run(
     messages: Messages,
     link: &Link,
     clock: ClockBase,
     mut film: Film,
-    work: FilmWork,
 ) -> Result<(), Error> {
+    link.send(&FromWorker::Film(film.facts()?));
+    let work = loop {
+        match messages.next()? {
+            Some(ToWorker::Film(work)) => break work,
+            Some(ToWorker::Stop) | None => return Ok(()),
+            Some(_) => {}
+        }
+    };
     // Nobody has anything more to say; the end of the socket is noticed when something is sent.
     drop(messages);
     match work {
-        FilmWork::Look => {
-            let facts = film.facts()?;
-            link.send(&FromWorker::Film(facts));
-            Ok(())
-        }
         FilmWork::AsItIs { rate } => as_it_is(film, link, rate),
         FilmWork::Ladder { rungs, grid, first_nanos, from_k } => {
             Making::new(link, clock, &rungs, grid, (first_nanos, from_k))?.run(film)
@@ -435,6 +458,7 @@ impl Making {
         }
         // FFmpeg's own clock counts microseconds.
         let at = ahead.saturating_add(self.first_nanos) / 1_000;
+        film.ahead.clear();
         film.input.seek(at, ..at).map_err(Error::media("finding the place in the file"))
     }
 

@@ -290,6 +290,8 @@ impl Source {
                     let at = at.map(|slot| slot.saturating_mul(self.frame));
                     self.link.send(&FromWorker::Located { id, at });
                 }
+                // There is no file here.
+                ToWorker::Film(_) => {}
                 ToWorker::Stop => break,
             }
         }

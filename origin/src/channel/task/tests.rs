@@ -212,6 +212,7 @@ fn words(mut bytes: &[u8]) -> Vec<String> {
                 format!("splices {:?}", splices.iter().collect::<Vec<_>>())
             }
             ToWorker::Locate { id, at } => format!("locate {id} {at}"),
+            ToWorker::Film(_) => "film".into(),
             ToWorker::Stop => "stop".into(),
         });
         bytes = after;

@@ -42,6 +42,8 @@ impl Shared {
     pub(super) fn keep(&self, window: &HashSet<Key>) {
         let mut removed = self.removed.lock().unwrap_or_else(PoisonError::into_inner);
         removed.retain(|(_, key, _)| !window.contains(key));
+        // After a restart that was the whole window.
+        removed.shrink_to_fit();
     }
 
     /// The next removed segment whose time is up at `now`, and which S3 has, if that is to have it.

@@ -38,7 +38,7 @@ impl Kept {
         self.tracks.retain(|(run, _), _| keep(run));
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(in crate::store) fn len(&self) -> usize {
         self.tracks.values().map(BTreeMap::len).sum()
     }
 

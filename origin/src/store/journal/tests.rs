@@ -66,6 +66,13 @@ fn history() -> Vec<Record> {
     ]
 }
 
+fn decoded(bytes: &[u8]) -> (Read, Vec<Record>) {
+    let mut found = Vec::new();
+    let read = decode(bytes, |record| found.push(record)).unwrap();
+    assert_eq!(read.count, found.len());
+    (read, found)
+}
+
 fn state(records: &[Record]) -> State {
     let mut state = State::default();
     records.iter().cloned().for_each(|record| state.apply(record));
@@ -86,8 +93,8 @@ fn a_tail_torn_at_any_byte_is_cut_and_the_journal_goes_on() {
     for cut in 0..=bytes.len() {
         let count = ends.iter().filter(|end| **end <= cut).count().saturating_sub(1);
         let whole = if cut < MAGIC.len() { 0 } else { ends[count] };
-        let read = decode(&bytes[..cut]).unwrap();
-        assert_eq!((read.records, read.whole), (records[..count].to_vec(), whole), "cut at {cut}");
+        let (read, found) = decoded(&bytes[..cut]);
+        assert_eq!((found, read.whole), (records[..count].to_vec(), whole), "cut at {cut}");
 
         // Through the file system at every seventh, as each opening waits for the disk.
         if cut % 7 != 0 {
@@ -117,15 +124,15 @@ fn a_flipped_bit_anywhere_costs_its_record_and_at_most_what_follows_a_broken_len
         for bit in 0..8 {
             let mut broken = bytes.clone();
             broken[at] ^= 1 << bit;
-            let read = decode(&broken).unwrap();
+            let (read, found) = decoded(&broken);
             let hit = starts.iter().filter(|start| **start <= at).count() - 1;
             let (before, after) = (&records[..hit], &records[hit + 1..]);
             let in_length = at < starts[hit] + 4;
             if in_length || after.is_empty() {
-                assert_eq!(read.records, before, "byte {at} bit {bit}");
+                assert_eq!(found, before, "byte {at} bit {bit}");
                 assert_eq!((read.whole, read.broken), (starts[hit], 0));
             } else {
-                assert_eq!(read.records, [before, after].concat(), "byte {at} bit {bit}");
+                assert_eq!(found, [before, after].concat(), "byte {at} bit {bit}");
                 assert_eq!((read.whole, read.broken), (bytes.len(), 1));
             }
         }

@@ -2,7 +2,7 @@
 //! that made it is gone, and another one takes its place.
 //!
 //! ```text
-//! head, pages, init segments (S3) ─► Estate: records of a journal ─► the ordinary recovery
+//! head, pages, init segments (S3) ─► Estate: what a journal says ─► the ordinary recovery
 //! ```
 //! The heir goes on as if it had made all of that and its own machine had gone down since: the window is
 //! listed again under the same names and read from S3, nothing of the run is gone on with, and the next run
@@ -24,7 +24,7 @@ use super::bucket::Error;
 use super::index::{Head, Page};
 use super::keys::Keys;
 use super::{FarError, Upstream};
-use crate::store::journal::{CuesRecord, Record, RunRecord, SegmentRecord};
+use crate::store::journal::{CuesRecord, Record, RunRecord, SegmentRecord, State};
 
 /// How long asking whether there is anything may take.
 const WITHIN: Duration = Duration::from_secs(4);
@@ -40,7 +40,7 @@ const TRIES: u32 = 3;
 #[derive(Debug)]
 pub(in crate::store) struct Estate {
     /// What the journal of the machine that is gone said, as far as S3 has heard.
-    pub(in crate::store) records: Vec<Record>,
+    pub(in crate::store) state: State,
     /// The init segments of its runs.
     pub(in crate::store) inits: Vec<(RunId, Vec<(Name, Bytes)>)>,
 }
@@ -49,7 +49,8 @@ impl Upstream {
     /// What S3 has of a channel that this machine has nothing of; `None` if nobody has ever made it. Blocks.
     ///
     /// # Errors
-    /// S3 gives nothing. It is not asked for the next channel's then: a server must come up without it.
+    /// S3 does not give it. Where it does not answer at all it is not asked for the next channel's: a server
+    /// must come up without it.
     pub(in crate::store) fn estate(
         self: &Arc<Self>,
         keys: &Keys,
@@ -66,46 +67,45 @@ impl Upstream {
         });
         let read = heard.recv_timeout(ALL_WITHIN);
         reading.abort();
-        let read = read.unwrap_or_else(|error| Err(FarError::Trouble(error.to_string())));
-        if read.is_err() {
+        read.unwrap_or_else(|error| {
             self.gives_no_estate.store(true, Ordering::Relaxed);
-        }
-        read
+            Err(FarError::Trouble(error.to_string()))
+        })
     }
 
     async fn read_estate(self: &Arc<Self>, keys: &Keys) -> Result<Option<Estate>, FarError> {
         let head = match self.bucket.get(&keys.head(), None, WITHIN).await {
             Ok(object) => Head::read(&object.bytes),
             Err(Error::Missing) => return Ok(None),
-            Err(error) => return Err(FarError::Trouble(error.to_string())),
+            Err(error) => {
+                self.gives_no_estate.store(true, Ordering::Relaxed);
+                return Err(FarError::Trouble(error.to_string()));
+            }
         };
         let unreadable = |error: super::index::Unreadable| FarError::Trouble(error.to_string());
         let head = head.map_err(unreadable)?;
-        let pages =
-            head.listed_pages().filter_map(|page| Some(keys.page(&page.run()?, page.first_k)));
-        let pages: Vec<_> = pages.collect();
-        let mut segments = Vec::new();
-        for keys in pages.chunks(AT_ONCE) {
-            let mut reading = JoinSet::new();
-            for key in keys.iter().cloned() {
-                let upstream = Arc::clone(self);
-                reading.spawn(async move { upstream.read_object(&key).await });
-            }
-            while let Some(read) = reading.join_next().await {
-                let bytes = read.map_err(|error| FarError::Trouble(error.to_string()))??;
-                segments.extend(Page::read(&bytes).map_err(unreadable)?.segments);
-            }
-        }
-        segments.extend(head.recent.iter().cloned());
-        segments.retain(|segment| segment.key.k >= head.first_k);
+        let Some(mut state) = begun(&head) else { return Ok(None) };
         let mut inits = Vec::new();
         for run in &head.runs {
-            if let Some(found) = self.inits_of(keys, run).await? {
-                inits.push(found);
+            state.apply(Record::Run(run.clone()));
+            let pages = head.listed_pages().filter(|page| page.run == run.id);
+            let pages = pages.filter_map(|page| Some(keys.page(&page.run()?, page.first_k)));
+            for some in pages.collect::<Vec<_>>().chunks(AT_ONCE) {
+                let mut reading = JoinSet::new();
+                for key in some.iter().cloned() {
+                    let upstream = Arc::clone(self);
+                    reading.spawn(async move { upstream.read_object(&key).await });
+                }
+                while let Some(read) = reading.join_next().await {
+                    let read = read.map_err(|error| FarError::Trouble(error.to_string()))??;
+                    add(&mut state, &head, run, Page::read(&read).map_err(unreadable)?.segments);
+                }
             }
+            add(&mut state, &head, run, head.recent.iter().cloned());
+            inits.extend(self.inits_of(keys, run).await?);
         }
-        let records = records(&head, &segments, self.now_ms());
-        Ok(records.map(|records| Estate { records, inits }))
+        finish(&mut state, &head, self.now_ms());
+        Ok(Some(Estate { state, inits }))
     }
 
     /// An object that is wanted once, and so does not go through the cache.
@@ -141,33 +141,46 @@ impl Upstream {
     }
 }
 
-/// The records that add up to what a head and its segments say; `None` if no channel ever ran.
-fn records(head: &Head, segments: &[SegmentRecord], now_ms: i64) -> Option<Vec<Record>> {
+/// What a journal says before its first run; `None` if no channel ever ran.
+fn begun(head: &Head) -> Option<State> {
+    let mut state = State::default();
+    state.apply(Record::Format(head.format.clone()?));
+    state.apply(boot("another machine"));
+    Some(state)
+}
+
+fn boot(id: &str) -> Record {
+    Record::Boot { id: id.to_owned() }
+}
+
+/// Adds those of some segments that are of a run and in the window.
+fn add(
+    state: &mut State,
+    head: &Head,
+    run: &RunRecord,
+    segments: impl IntoIterator<Item = SegmentRecord>,
+) {
+    let listed = |s: &SegmentRecord| s.key.run == run.id && s.key.k >= head.first_k;
+    segments.into_iter().filter(listed).for_each(|s| state.apply(Record::Segment(s)));
+}
+
+/// Adds what a journal says behind its segments.
+fn finish(state: &mut State, head: &Head, now_ms: i64) {
     // What comes of another machine is nothing that this one can go on with.
-    let boot = |id: &str| Record::Boot { id: id.to_owned() };
-    let mut records = vec![Record::Format(head.format.clone()?), boot("another machine")];
-    for run in &head.runs {
-        records.push(Record::Run(run.clone()));
-        let of_run = segments.iter().filter(|segment| segment.key.run == run.id);
-        records.extend(of_run.cloned().map(Record::Segment));
+    state.apply(boot("its heir"));
+    let (splices, told) = (head.splices.clone(), head.cues.clone());
+    state.apply(Record::Cues(CuesRecord { splices, told, gone: Vec::new() }));
+    if let Some(k) = head.last_k {
+        state.apply(Record::Drained { k });
     }
-    records.push(boot("its heir"));
-    records
-        .push(Record::Cues(CuesRecord { splices: head.splices.clone(), ..CuesRecord::default() }));
-    records.extend(head.cues.iter().map(|cue| {
-        let (splices, told) = (head.splices.clone(), vec![cue.clone()]);
-        Record::Cues(CuesRecord { splices, told, gone: Vec::new() })
-    }));
-    records.extend(head.last_k.map(|k| Record::Drained { k }));
-    let (last_k, last_run) =
-        (used_k(head, segments, now_ms), head.runs.last().map(|r| r.id.clone()));
-    records.push(Record::Mark { last_k, last_discontinuity: None, last_run, live: head.live });
-    Some(records)
+    let last_run = head.runs.last().map(|run| run.id.clone());
+    let (last_k, live) = (used_k(head, now_ms), head.live);
+    state.apply(Record::Mark { last_k, last_discontinuity: None, last_run, live });
 }
 
 /// The highest number that may have been listed: what S3 has, and what the machine that is gone can have
 /// made since then at the most.
-fn used_k(head: &Head, segments: &[SegmentRecord], now_ms: i64) -> Option<u64> {
+fn used_k(head: &Head, now_ms: i64) -> Option<u64> {
     let (grid, last_k) = (head.format.as_ref()?.grid, head.last_k?);
     if !head.live {
         return Some(last_k);
@@ -182,8 +195,9 @@ fn used_k(head: &Head, segments: &[SegmentRecord], now_ms: i64) -> Option<u64> {
         // They follow each other, a segment's length apart.
         Cut::Source => {
             let run = |id: &str| head.runs.iter().find(|run| run.id == id);
-            let ends = segments.iter().filter_map(|s| run(&s.key.run)?.end_ms(s));
-            let since = now_ms.saturating_sub(ends.max()?).max(0).unsigned_abs();
+            let ends = head.recent.iter().filter_map(|s| run(&s.key.run)?.end_ms(s));
+            let paged = head.pages.iter().map(|page| page.end_ms);
+            let since = now_ms.saturating_sub(ends.chain(paged).max()?).max(0).unsigned_abs();
             let segment = grid.segment().ticks_in(Timescale::MILLIS, Rounding::Floor).max(1);
             Some(last_k.saturating_add(since / segment))
         }

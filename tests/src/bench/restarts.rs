@@ -15,6 +15,8 @@ use crate::{Context, Failure, Result, clock};
 
 /// Channels that are live at once.
 const CHANNELS: usize = 50;
+/// Channels that one publisher sends to.
+const PUBLISHED_TOGETHER: usize = 10;
 /// How much of each is in the journal, and in its window.
 const HISTORY: Duration = Duration::from_secs(600);
 /// The bar.
@@ -36,9 +38,13 @@ pub fn measure() -> Result<Vec<Measure>> {
     let channel = |name: &String| ChannelConfig::pass_through(name).with("window = \"10m\"");
     let channels: Vec<_> = names.iter().map(channel).collect();
     let server = Server::start(&channels)?;
-    let _publisher = publish(&clip, folder.path(), CHANNELS, |channel| {
-        server.publish_url(&names[channel], None)
-    })?;
+    // One that opens fifty connections before it sends anything takes longer for that than any may be silent.
+    let publishers = names.chunks(PUBLISHED_TOGETHER).map(|names| {
+        publish(&clip, folder.path(), names.len(), |channel| {
+            server.publish_url(&names[channel], None)
+        })
+    });
+    let _publishers = publishers.collect::<Result<Vec<_>>>()?;
     let mut lists = Vec::with_capacity(CHANNELS);
     for name in &names {
         server.wait_playable(name, PATIENCE)?;
@@ -66,7 +72,7 @@ pub fn measure() -> Result<Vec<Measure>> {
         bar: "≤ 1 s".into(),
         met: worst <= WITHIN,
         method: format!(
-            "{CHANNELS} pass-through channels of 640x360 at 300 kb/s, one publisher for all, a \
+            "{CHANNELS} pass-through channels of 640x360 at 300 kb/s, a publisher for ten each, a \
              window of 10 minutes that is full. The server is killed with SIGKILL, once; a viewer \
              of each channel asks for its playlist until that lists a part whose last picture is of \
              later than the kill by EXT-X-PROGRAM-DATE-TIME, which can't be earlier than a part's \

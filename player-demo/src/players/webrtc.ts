@@ -7,7 +7,6 @@
 
 import { fetchStatus } from "../channel";
 import { AUTO, type Level, type Player, type PlayerEvents } from "./player";
-import { gathered } from "./gathering";
 import { inStereo } from "./sdp";
 
 export class WebRtcPlayer implements Player {
@@ -105,12 +104,20 @@ export class WebRtcPlayer implements Player {
     const mine = () => !this.#life.signal.aborted && (this.#session === session || this.#next === session);
     try {
       await session.begin({
-        stream: (stream) => {
-          if (mine()) {
-            this.#session?.end();
-            this.#session = session;
-            this.#next = null;
-            this.#video.srcObject = stream;
+        coming: (stream, picture) => {
+          const show = () => {
+            if (mine()) {
+              this.#session?.end();
+              this.#session = session;
+              this.#next = null;
+              this.#video.srcObject = stream;
+            }
+          };
+          // One that is shown stays until then.
+          if (this.#session) {
+            picture.addEventListener("unmute", show, { once: true });
+          } else {
+            show();
           }
         },
         lost: () => {
@@ -128,8 +135,8 @@ export class WebRtcPlayer implements Player {
 }
 
 interface SessionEvents {
-  /** The first packet of a picture has come. */
-  stream(stream: MediaStream): void;
+  /** The session is agreed upon; the first packet of its picture will unmute this track. */
+  coming(stream: MediaStream, picture: MediaStreamTrack): void;
   lost(): void;
 }
 
@@ -151,7 +158,7 @@ class Session {
     peer.addEventListener("track", ({ track }) => {
       stream.addTrack(track);
       if (track.kind === "video") {
-        track.addEventListener("unmute", () => events.stream(stream), { once: true });
+        events.coming(stream, track);
       }
     });
     peer.addEventListener("connectionstatechange", () => {
@@ -165,7 +172,7 @@ class Session {
     }
     const offer = await peer.createOffer();
     await peer.setLocalDescription({ type: "offer", sdp: inStereo(offer.sdp ?? "") });
-    await gathered(peer);
+    // Without waiting for addresses of its own: the server never calls on any.
     const response = await fetch(this.#url, {
       method: "POST",
       headers: { "content-type": "application/sdp" },

@@ -1,7 +1,5 @@
 // Publishes a stream by WHIP, and again when the line breaks.
 
-import { gathered } from "./gathering";
-
 const AGAIN_MS = 1_000;
 /** How long a line may be silent before it is made anew: browsers wait for much longer by themselves. */
 const DISCONNECTED_MS = 2_000;
@@ -105,7 +103,7 @@ export class Publisher {
     }
     try {
       await peer.setLocalDescription();
-      await gathered(peer);
+      // Without waiting for addresses of its own: the server never calls on any.
       const headers: Record<string, string> = { "content-type": "application/sdp" };
       if (this.#key) {
         headers["authorization"] = `Bearer ${this.#key}`;

@@ -92,8 +92,8 @@ impl Upstream {
             let pages = pages.filter_map(|page| Some(keys.page(&page.run()?, page.first_k)));
             for some in pages.collect::<Vec<_>>().chunks(AT_ONCE) {
                 let mut reading = JoinSet::new();
-                for key in some.iter().cloned() {
-                    let upstream = Arc::clone(self);
+                for key in some {
+                    let (upstream, key) = (Arc::clone(self), key.clone());
                     reading.spawn(async move { upstream.read_object(&key).await });
                 }
                 while let Some(read) = reading.join_next().await {

@@ -2,7 +2,6 @@
 
 use harness::edge::Edge;
 use harness::player::{Library, Player, Stage};
-use harness::process::harm;
 
 use super::*;
 
@@ -152,21 +151,4 @@ fn a_machine_with_an_empty_disk_takes_a_dead_ones_place() -> Result {
     publisher.check()?;
     drained(&heir, SOON)?;
     heir.stop()
-}
-
-#[test]
-#[ignore = "more of real time than every run has: `make soak`"]
-fn players_behind_an_edge_play_on_when_the_replica_takes_a_dead_primarys_place() -> Result {
-    let mut scene = Scene::open()?;
-    scene.kill()?;
-    scene.server.wait(SOON)?;
-    // What an operator does: another role, and a reload. The guardian keeps the sockets: viewers wait.
-    let config = scene.replica.dir().join("headwater.toml");
-    let text = std::fs::read_to_string(&config).context("its configuration")?;
-    std::fs::write(&config, text.replace("role = \"replica\"", "role = \"primary\""))
-        .context("its configuration")?;
-    harm::signal(scene.replica.serving_id()?, rustix::process::Signal::TERM)?;
-    scene.replica.wait_log(&["taken over from the machine that made it"], SOON)?;
-    scene.goes_on(&scene.replica)?;
-    scene.replica.stop()
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use harness::client::Client;
 use harness::publisher::{Publisher, Source};
 use harness::reader::hls;
-use harness::s3::{Fault, Front, Store};
+use harness::s3::{Fault, Front, Store, folder};
 use harness::server::{ChannelConfig, Server};
 use harness::wait::{Look, until};
 use harness::witness::{Watch, Witness};
@@ -70,14 +70,6 @@ fn indexed(store: &Store) -> Result<Vec<Value>> {
 /// The run that a segment's address names.
 fn run_of(url: &str) -> String {
     url.rsplit('/').nth(2).unwrap_or_default().to_owned()
-}
-
-/// Where the objects of a run are.
-fn folder(run: &str) -> String {
-    let millis = i64::from_str_radix(run, 16).unwrap_or(0);
-    let at = packager::time::Timestamp::new(millis, packager::time::Timescale::MILLIS);
-    let day = packager::time::iso(at);
-    format!("live/a/{}/{run}", day.split('T').next().unwrap_or_default())
 }
 
 /// I17: what the index names is there, with the bytes that viewers get, in order and without a hole; and

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
+use packager::time::{Timescale, Timestamp};
 use tempfile::TempDir;
 
 use crate::process::{Process, Stdout};
@@ -28,6 +29,14 @@ pub const SIGNED: &str = "AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/s3
 
 /// The one bucket of the tests.
 pub const BUCKET: &str = "headwater";
+
+/// Where the objects of a run of channel `a` are: under the day on which it began.
+pub fn folder(run: &str) -> String {
+    let millis = i64::from_str_radix(run, 16).unwrap_or(0);
+    let at = Timestamp::new(millis, Timescale::MILLIS);
+    let day = packager::time::iso(at);
+    format!("live/a/{}/{run}", day.split('T').next().unwrap_or_default())
+}
 
 /// A running store with an empty bucket. Dropping it ends it.
 #[derive(Debug)]

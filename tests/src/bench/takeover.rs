@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::Measure;
 use crate::publisher::Source;
 use crate::reader::hls;
-use crate::s3::Store;
+use crate::s3::{Store, folder};
 use crate::server::{ChannelConfig, Server};
 use crate::{Context, Result};
 
@@ -102,7 +102,7 @@ fn lengthen(store: &Store, mut head: Value) -> Result<u64> {
     run["stretches"] = json!([run["stretches"][0].clone()]);
     run["stretches"][0]["first_k"] = json!(oldest);
     run["stretches"][0]["start"] = json!(back(first - oldest, picture)?);
-    let day = day(&id);
+    let folder = folder(&id);
     let mut pages = Vec::new();
     for page in (oldest..first).step_by(PAGE as usize) {
         let mut segments = Vec::new();
@@ -114,7 +114,7 @@ fn lengthen(store: &Store, mut head: Value) -> Result<u64> {
                 segments.push(record);
             }
         }
-        let key = format!("live/a/{day}/{id}/index/{page}.json");
+        let key = format!("{folder}/index/{page}.json");
         let content = json!({ "version": 1, "run": run, "segments": segments });
         store.put(&key, content.to_string().as_bytes())?;
         pages.push(json!({
@@ -127,11 +127,4 @@ fn lengthen(store: &Store, mut head: Value) -> Result<u64> {
     head["recent"] = recent.into_iter().filter(|record| record["run"] == id.as_str()).collect();
     store.put("live/a/head.json", head.to_string().as_bytes())?;
     Ok(first - oldest + 1)
-}
-
-/// The day on which a run began.
-fn day(run: &str) -> String {
-    let millis = i64::from_str_radix(run, 16).unwrap_or(0);
-    let at = packager::time::Timestamp::new(millis, packager::time::Timescale::MILLIS);
-    packager::time::iso(at).split('T').next().unwrap_or_default().to_owned()
 }

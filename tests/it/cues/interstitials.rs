@@ -6,7 +6,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use harness::clock::now_ms;
-use harness::player::{Library, Player, Report, Stage, Stall};
+use harness::player::{Jump, Library, Player, Report, Stage, Stall};
 use harness::publisher::Source;
 use harness::reader::hls;
 use harness::server::{ChannelConfig, Server};
@@ -27,6 +27,8 @@ const EARLY: Duration = Duration::from_secs(3);
 /// hls.js seeks over holes of a moment where it is back: an advertisement's sound and picture end where they
 /// end, and not with the programme's segment that it goes on with.
 const SETTLES_WITHIN_MS: u64 = 5_000;
+/// How long it may stand before it seeks over a hole, on a machine that is shared.
+const BEFORE_A_HOLE_MS: u64 = 1_500;
 /// Players tell what they do at most so long after they do it, on a machine that is shared.
 const TOLD_WITHIN_MS: f64 = 700.0;
 
@@ -139,16 +141,21 @@ fn hls_js_plays_what_it_finds_in_place_of_a_break_and_comes_back() -> Result {
 
     player.wait_played(player.played()? + Duration::from_secs(3), Duration::from_secs(30))?;
     let report = player.report()?;
-    let goes_on = report.stalls.iter().all(Stall::is_the_browsers)
-        && report.reloads == 0
-        && !report.ended
-        && report.fatal.is_empty();
     let settles = |at: u64| {
         let mut ends = report.ads.iter().filter(|ad| ad.what == "over");
         ends.any(|end| (end.at_ms..end.at_ms + SETTLES_WITHIN_MS).contains(&at))
     };
-    let jumps = report.jumps.iter().all(|jump| settles(jump.at_ms));
-    assert!(goes_on && jumps, "{report:#?}");
+    // Each on its own: a report is longer than what is left of a log.
+    println!("stalls {:?}, jumps {:?}, {:?}", report.stalls, report.jumps, report.latency_ms);
+    // What it seeks over it first stands before: how long is a matter of when it looks.
+    let theirs = |stall: &Stall| {
+        stall.is_the_browsers() || (settles(stall.at_ms) && stall.lasted_ms <= BEFORE_A_HOLE_MS)
+    };
+    let stood: Vec<&Stall> = report.stalls.iter().filter(|stall| !theirs(stall)).collect();
+    assert!(stood.is_empty(), "{stood:#?}");
+    let jumped: Vec<&Jump> = report.jumps.iter().filter(|jump| !settles(jump.at_ms)).collect();
+    assert!(jumped.is_empty(), "{jumped:#?}");
+    assert_eq!((report.reloads, report.ended, &report.fatal), (0, false, &vec![]));
     let after = report.behind_ms.context("a date")?;
     println!("{before:.0} ms behind before, {after:.0} ms after");
     assert!((after - before).abs() < 1_500.0, "{before} ms behind before, {after} ms after");

@@ -5,7 +5,7 @@
 //! published. So whatever a snapshot names can be fetched.
 //!
 //! `runs` has where one run ends and the next begins, `filling` what stands for what an encoder does not
-//! deliver in time, `cues` the breaks. Knows nothing of sources and workers.
+//! deliver in time, `lost` what may have been listed by a machine that went down, `cues` the breaks. Knows nothing of sources and workers.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -28,6 +28,7 @@ use crate::telemetry::metrics::{ChannelMetrics, RenditionMetrics};
 
 mod cues;
 mod filling;
+mod lost;
 mod runs;
 pub(super) use cues::When;
 pub(super) use runs::Begun;
@@ -56,6 +57,8 @@ pub(super) struct Packaging {
     coming: Option<Coming>,
     last_discontinuity: Option<u64>,
     last_k: Option<u64>,
+    /// Whether the newest run broke off with its machine.
+    broke_off: bool,
     last_run_millis: u64,
     /// The format as it was last stored.
     stored: Option<StoredFormat>,
@@ -147,6 +150,7 @@ impl Packaging {
             coming: None,
             last_discontinuity: recovered.last_discontinuity,
             last_k,
+            broke_off: false,
             last_run_millis: recovered.last_run.as_ref().map_or(0, RunId::millis),
             stored: recovered.format.clone(),
             publishing: Publishing::default(),
@@ -177,6 +181,7 @@ impl Packaging {
         self.timeline = Some(timeline);
         self.tell_cues();
         self.remember_format(&run.renditions).await;
+        self.broke_off = left.machine_went_down && !left.ended;
         if left.ended || left.machine_went_down {
             return;
         }

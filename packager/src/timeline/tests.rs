@@ -1,7 +1,12 @@
 //! Runs, gaps, the window and what a snapshot promises.
 
+use std::sync::Arc;
+
+use bytes::Bytes;
+
 use super::example::{Example, FIRST_DISCONTINUITY, FIRST_K};
-use super::{Part, Snapshot, State};
+use super::{Beginning, Format, Lengths, Part, Snapshot, State, Timeline};
+use crate::grid::{Cut, Grid};
 use crate::media::RunId;
 use crate::time::{FrameRate, Span};
 
@@ -38,6 +43,63 @@ fn numbers_between_two_runs_are_gaps_of_the_new_one() {
             ]
         );
     }
+}
+
+#[test]
+fn what_may_have_been_listed_of_a_run_that_broke_off_are_gaps_of_it() {
+    let mut example = Example::new(600);
+    let old = example.run(FIRST_K).id.clone();
+    example.push_all(FIRST_K..FIRST_K + 2);
+    example.push(1, FIRST_K + 2);
+    let start = example.grid.boundary(FIRST_K + 6);
+    let gaps = example.timeline.lose(FIRST_K + 4, start);
+    assert_eq!(gaps.len(), 3 * 3 + 2);
+    let new = example.run(FIRST_K + 6).id.clone();
+    let snapshot = example.snapshot();
+    for rendition in 0..4 {
+        let there = if rendition == 1 { 3 } else { 2 };
+        let rows = rows(&snapshot, rendition);
+        let runs: Vec<_> = (0..6).map(|k| if k < 5 { &old } else { &new }).collect();
+        assert_eq!(rows.iter().map(|(_, run, _)| run).collect::<Vec<_>>(), runs);
+        assert_eq!(rows.iter().filter(|(_, _, gap)| !gap).count(), there);
+        let new = gaps.iter().filter(|(of, _)| *of == rendition).map(|(_, gap)| gap.k);
+        assert!(new.eq(FIRST_K + there as u64..FIRST_K + 5));
+        let segments: Vec<_> = snapshot.tracks[rendition].segments.iter().collect();
+        assert!(segments.windows(2).all(|pair| pair[0].end() == pair[1].start));
+    }
+}
+
+#[test]
+fn lost_segments_of_a_source_end_before_the_next_run_begins() {
+    let mut example = Example::new(600);
+    let (renditions, start) =
+        (example.snapshot().renditions.clone(), example.grid.boundary(FIRST_K));
+    let format = Format {
+        grid: Grid { cut: Cut::Source, ..example.grid },
+        window: Span::millis(600_000),
+        publish_delay: Span::millis(150),
+    };
+    example.timeline = Timeline::new(Arc::new(format), renditions.clone(), None);
+    let inits = renditions.iter().map(|_| Bytes::from_static(b"init")).collect();
+    let beginning = Beginning { first_k: FIRST_K, start, lengths: Lengths::Uneven };
+    let id = RunId::from_millis(0x1a2_0000_0000);
+    example.timeline.begin_run_at(id, beginning, renditions, inits);
+    example.push_all(FIRST_K..FIRST_K + 1);
+    // There is room for one and a half.
+    let length = example.grid.segment_ticks.cast_signed();
+    let next = start + length + length * 3 / 2;
+    let gaps = example.timeline.lose(FIRST_K + 3, next);
+    for rendition in 0..3 {
+        let lengths = gaps.iter().filter(|(of, _)| *of == rendition);
+        let lengths: Vec<_> = lengths.map(|(_, gap)| gap.duration.cast_signed()).collect();
+        assert_eq!(lengths, [length / 2; 3]);
+        let last = example.snapshot().tracks[rendition].segments.last().cloned().unwrap();
+        assert_eq!((last.k, last.end()), (FIRST_K + 3, next));
+    }
+    // A clock that is behind leaves none.
+    let gaps = example.timeline.lose(FIRST_K + 4, start);
+    assert_eq!(gaps.len(), 4);
+    assert_eq!(gaps[0].1.duration.cast_signed(), length);
 }
 
 #[test]
@@ -254,7 +316,7 @@ fn a_timeline_that_starts_again_goes_on_from_the_journals_discontinuity_number()
     let example = Example::new(600);
     let snapshot = { example }.snapshot();
     let (format, renditions) = (snapshot.format.clone(), snapshot.renditions.clone());
-    let mut timeline = super::Timeline::new(format, renditions, Some(41));
+    let mut timeline = Timeline::new(format, renditions, Some(41));
     assert_eq!(timeline.begin_run(RunId::from_millis(1), FIRST_K, Vec::new()).discontinuity, 42);
 }
 

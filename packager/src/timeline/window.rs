@@ -14,6 +14,7 @@ use super::{
     Beginning, Format, Lengths, OpenSegment, Part, Parts, Promise, Run, Segment, Segments,
     Snapshot, State, Track,
 };
+use crate::grid::Cut;
 use crate::media::{Rendition, RunId};
 use crate::scte35::Cue;
 use crate::time::{Rounding, Span, Timestamp, rescale};
@@ -399,6 +400,55 @@ impl Timeline {
                 run: Arc::clone(run),
                 start,
                 duration: end.abs_diff(start),
+                parts: Parts::default(),
+                gap: true,
+            });
+        }
+    }
+
+    /// Lists gaps of the newest run in every rendition, up to number `last_k`: whoever wrote it may have
+    /// listed so much, and the next run begins at `start`, in video ticks. Gives the gaps.
+    ///
+    /// Where a source makes the segments the gaps are shorter if they would not end before `start`: dates do
+    /// not go back.
+    pub fn lose(&mut self, last_k: u64, start: i64) -> Vec<(usize, Segment)> {
+        self.close_all();
+        let Some(run) = self.run.last().cloned() else { return Vec::new() };
+        let before: Vec<_> = self.tracks.iter().map(|track| track.next_k().unwrap_or(0)).collect();
+        self.fill_all(self.next_k(), &run);
+        match self.format.grid.cut {
+            Cut::Grid => self.fill_all(last_k.saturating_add(1), &run),
+            Cut::Source => (0..self.tracks.len())
+                .for_each(|rendition| self.squeeze(rendition, last_k, start, &run)),
+        }
+        let gaps =
+            self.tracks.iter().zip(before).enumerate().flat_map(|(rendition, (track, from))| {
+                let new = track.segments.iter().filter(move |segment| segment.k >= from);
+                new.map(move |gap| (rendition, gap.clone()))
+            });
+        gaps.collect()
+    }
+
+    /// Lists gaps of `run` behind what a rendition has, up to number `last_k` and, in video ticks,
+    /// before `start`.
+    fn squeeze(&mut self, rendition: usize, last_k: u64, start: i64, run: &Arc<Run>) {
+        let grid = self.format.grid;
+        let ticks =
+            |video| rescale(video, grid.video_scale(), run.scale(rendition), Rounding::Floor);
+        let length = ticks(grid.segment_ticks.cast_signed());
+        let keep = last_k.saturating_sub(2 * self.format.window_segments());
+        let Some(track) = self.tracks.get_mut(rendition) else { return };
+        let Some((k, end)) = track.segments.last().map(|last| (last.k, last.end())) else { return };
+        let Some(count) = last_k.checked_sub(k).filter(|count| *count > 0) else { return };
+        let room = ticks(start).saturating_sub(end) / i64::try_from(count).unwrap_or(i64::MAX);
+        let length = if room > 0 { length.min(room) } else { length };
+        for n in keep.saturating_sub(k)..count {
+            let after = length.saturating_mul(i64::try_from(n).unwrap_or(i64::MAX));
+            track.segments.push(Segment {
+                k: k + 1 + n,
+                run: Arc::clone(run),
+                start: end.saturating_add(after),
+                duration: length.unsigned_abs(),
                 parts: Parts::default(),
                 gap: true,
             });

@@ -145,7 +145,9 @@ impl Packaging {
                 names(&s.renditions) == names(&renditions)
             }
         });
-        if !same {
+        if same {
+            self.give_up_lost(begin).await;
+        } else {
             self.forget_window();
         }
         let grid = self.format.grid;

@@ -6,7 +6,8 @@
 //! ```
 //! The heir goes on as if it had made all of that and its own machine had gone down since: the window is
 //! listed again under the same names and read from S3, nothing of the run is gone on with, and the next run
-//! has higher numbers than the dead one can have listed since S3 heard of it.
+//! has higher numbers than the dead one can have listed since S3 heard of it (`channel/packaging/lost`). Of a
+//! run of which S3 has no segment yet only the numbers are known.
 //!
 //! It is no lock: that the other one is gone is for whoever starts this one to know.
 

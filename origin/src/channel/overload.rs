@@ -40,7 +40,10 @@ const SPEED_SEVERE: u32 = 60;
 const DOWN_AFTER: Duration = Duration::from_secs(1);
 /// How long it must be good before a rung returns.
 const UP_AFTER: Duration = Duration::from_secs(30);
-/// Longest wait for a rung that does not last: an operator's second look finds it tried again.
+/// How long it must be good, with every rung on, before there is room for previews: a program that starts is
+/// over by then. They do not make players switch, and who watched one asks again and again.
+const PREVIEWS_AFTER: Duration = Duration::from_secs(8);
+/// Longest wait for what does not last: an operator's second look finds it tried again.
 const UP_AFTER_MOST: Duration = Duration::from_secs(8 * 60);
 /// A rung that goes again this soon after its return has not lasted.
 const RELAPSE: Duration = Duration::from_secs(2 * 60);
@@ -113,6 +116,7 @@ pub(crate) struct Overload {
     returned_at: Option<Instant>,
     admitted_at: Option<Instant>,
     up_after: Duration,
+    admit_after: Duration,
 }
 
 impl Overload {
@@ -135,6 +139,7 @@ impl Overload {
             returned_at: None,
             admitted_at: None,
             up_after: UP_AFTER,
+            admit_after: PREVIEWS_AFTER,
         }
     }
 
@@ -192,30 +197,31 @@ impl Overload {
         let enough = severe < DOWN_AFTER || keep == self.on;
         let shed = high >= DOWN_AFTER && load.previewed && !self.shed && enough;
         if shed || keep < self.on {
-            let back = if shed { self.admitted_at } else { self.returned_at };
+            let (back, wait, least) = match shed {
+                true => (self.admitted_at, &mut self.admit_after, PREVIEWS_AFTER),
+                false => (self.returned_at, &mut self.up_after, UP_AFTER),
+            };
             let relapse = back.is_some_and(|at| now.duration_since(at) < RELAPSE);
-            self.up_after = if relapse { (self.up_after * 2).min(UP_AFTER_MOST) } else { UP_AFTER };
+            *wait = if relapse { (*wait * 2).min(UP_AFTER_MOST) } else { least };
             self.forget();
             self.shed = true;
             return Some(if shed { Change::Shed } else { Change::Off(self.keep(keep)) });
         }
-        if calm >= self.up_after {
-            let change = match self.by_cost.get(self.on) {
-                Some(&rung) => Change::On(rung),
-                None if self.shed => Change::Admit,
-                None => return None,
-            };
-            if self.on < self.by_cost.len() {
+        let change = match self.by_cost.get(self.on) {
+            Some(&rung) if calm >= self.up_after => {
                 self.on += 1;
                 self.returned_at = Some(now);
-            } else {
+                Change::On(rung)
+            }
+            None if self.shed && calm >= self.admit_after => {
                 self.shed = false;
                 self.admitted_at = Some(now);
+                Change::Admit
             }
-            self.forget();
-            return Some(change);
-        }
-        None
+            _ => return None,
+        };
+        self.forget();
+        Some(change)
     }
 
     /// Switches off all but the `keep` cheapest; gives those that go, dearest first.

@@ -53,14 +53,14 @@ fn previews_go_before_any_rung_and_come_back_after_all() {
     // Shedding them was enough.
     assert_eq!(bench.run(2, &watched(1_600)), [(1, Change::Shed)]);
     assert!(bench.overload.sheds() && bench.on() == [true; 3]);
-    assert_eq!(bench.run(31, &load(0, 0)), [(30, Change::Admit)]);
+    assert_eq!(bench.run(31, &load(0, 0)), [(8, Change::Admit)]);
     assert!(!bench.overload.sheds());
     // It was not.
     let mut bench = Bench::new();
     let changes = bench.run(4, &watched(1_600));
     assert_eq!(changes, [(1, Change::Shed), (3, Change::Off(vec![0]))]);
     let changes = bench.run(62, &load(0, 0));
-    assert_eq!(changes, [(30, Change::On(0)), (61, Change::Admit)]);
+    assert_eq!(changes, [(30, Change::On(0)), (39, Change::Admit)]);
 }
 
 #[test]
@@ -155,7 +155,7 @@ fn rungs_return_one_by_one_after_thirty_calm_seconds_each() {
     let mut bench = Bench::new();
     bench.run(2, &load(3_000, 0));
     let changes = bench.run(120, &load(100, 0));
-    assert_eq!(changes, [(30, Change::On(1)), (61, Change::On(0)), (92, Change::Admit)]);
+    assert_eq!(changes, [(30, Change::On(1)), (61, Change::On(0)), (70, Change::Admit)]);
     assert_eq!(bench.on(), [true; 3]);
 }
 
@@ -200,7 +200,25 @@ fn a_rung_that_lasted_is_tried_soon_again() {
     bench.run(31, &load(0, 0));
     bench.run(RELAPSE.as_secs() + 1, &load(0, 0));
     bench.run(2, &load(1_600, 0));
-    assert_eq!(bench.run(40, &load(0, 0)), [(30, Change::On(0))]);
+    assert_eq!(bench.run(40, &load(0, 0)), [(30, Change::On(0)), (39, Change::Admit)]);
+}
+
+#[test]
+fn previews_that_the_machine_does_not_bear_are_tried_less_and_less_often() {
+    let mut bench = Bench::new();
+    let mut tries = Vec::new();
+    for at in 0..3_600u64 {
+        let lag = if bench.overload.sheds() { 100 } else { 1_600 };
+        if let Some(Change::Admit) =
+            bench.step(&Load { previewed: !bench.overload.sheds(), ..load(lag, 0) })
+        {
+            tries.push(at);
+        }
+        assert_eq!(bench.on(), [true; 3]);
+    }
+    let waits: Vec<u64> = tries.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    assert!(waits.windows(2).all(|pair| pair[0] <= pair[1]), "{waits:?}");
+    assert!((8..=14).contains(&tries.len()), "{tries:?}");
 }
 
 #[test]

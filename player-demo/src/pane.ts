@@ -2,13 +2,13 @@
 // stand beside each other.
 
 import { Beacon, stateOf } from "./beacon";
-import type { AdBreak, ChannelStatus } from "./channel";
+import type { AdBreak, ChannelStatus, StageLatency } from "./channel";
 import type { Measurements } from "./headwater";
 import { AvSyncMeter } from "./meter/avsync";
 import { History } from "./meter/history";
 import { LatencyMeter } from "./meter/latency";
 import type { ServerClock } from "./meter/serverclock";
-import { split, total, type Ages } from "./meter/stages";
+import { ofPictures, split, total, type Ages } from "./meter/stages";
 import type { Format, Level } from "./players/player";
 import { Session } from "./session";
 import { setText, stamp, within } from "./ui/dom";
@@ -121,17 +121,22 @@ export class Pane {
 
   measure(): Measurements {
     const now = this.#session.measure(this.#latency, this.#avsync);
-    return { ...now, stages: split(this.#ages(now), this.#status?.latency ?? null) };
+    return { ...now, stages: split(this.#ages(now), this.#stages()) };
   }
 
   #ages({ latencyMs, mediaAgeMs }: Pick<Measurements, "latencyMs" | "mediaAgeMs">): Ages {
     return { glass: latencyMs, media: mediaAgeMs, delivery: this.#session.deliveryMs };
   }
 
+  #stages(): StageLatency | null {
+    const server = this.#status?.latency ?? null;
+    return this.format === "webrtc" ? ofPictures(server) : server;
+  }
+
   /** Shows and tells what is measured; call it several times a second. */
   refresh(): void {
     const now = this.measure();
-    const all = now.playing ? total(this.#ages(now), this.#status?.latency ?? null) : null;
+    const all = now.playing ? total(this.#ages(now), this.#stages()) : null;
     this.#panel.show(now, all, now.stages);
     if (all !== null) {
       this.history.add(performance.now(), all);

@@ -3,7 +3,7 @@ import { encode, stateOf, Token } from "../src/beacon";
 import { DeliveryMeter } from "../src/meter/delivery";
 import { History } from "../src/meter/history";
 import { median, quantile } from "../src/meter/quantile";
-import { split, total } from "../src/meter/stages";
+import { ofPictures, split, total } from "../src/meter/stages";
 import { origins } from "../src/players/origins";
 import { renditionOf } from "../src/players/rendition";
 import { manifestUrl } from "../src/players/player";
@@ -146,6 +146,20 @@ describe("stages", () => {
       edge: 8,
       buffer: 702,
     });
+  });
+});
+
+describe("a preview's stages", () => {
+  test("have no part that is waited for", () => {
+    const server = ofPictures({ ingest_ms: 20, encode_ms: 30, part_ms: 270, package_ms: 2 });
+    expect(split({ glass: 90, media: null, delivery: null }, server)).toEqual({
+      ingest: 20,
+      encode: 30,
+      part: null,
+      edge: null,
+      buffer: 40,
+    });
+    expect(ofPictures(null)).toBeNull();
   });
 });
 

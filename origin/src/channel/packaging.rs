@@ -282,6 +282,7 @@ impl Packaging {
 
     /// Takes the ended presentation off the air.
     pub(super) fn forget_window(&mut self) {
+        self.broke_off = false;
         if let Some(mut timeline) = self.timeline.take() {
             self.last_k = Some(timeline.next_k().saturating_sub(1)).max(self.last_k);
             for removed in timeline.clear() {

@@ -49,3 +49,8 @@ export function split(ages: Ages, server: StageLatency | null): Split {
   const known = (ingest ?? 0) + (encode ?? 0) + (part ?? 0) + (edge ?? 0);
   return { ingest, encode, part, edge, buffer: all === null ? null : Math.max(0, all - known) };
 }
+
+/** What of the server's stages a preview goes through: it is sent picture by picture, and waits for no part. */
+export function ofPictures(server: StageLatency | null): StageLatency | null {
+  return server && { ...server, part_ms: null, package_ms: null };
+}

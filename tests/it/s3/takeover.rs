@@ -116,7 +116,7 @@ fn a_machine_with_an_empty_disk_takes_a_dead_ones_place() -> Result {
     server.signal(rustix::process::Signal::KILL)?;
     publisher.wait(SOON).context("the publisher loses its connection")?;
     server.wait(SOON)?;
-    let heir = Server::start_storing(&[ChannelConfig::pass_through("a")], &section)?;
+    let mut heir = Server::start_storing(&[ChannelConfig::pass_through("a")], &section)?;
     heir.wait_log(&["taken over from the machine that made it"], SOON)?;
     // The window, before anybody publishes: the same names and bytes, but for what S3 did not get.
     heir.wait_playable("a", SOON)?;
@@ -163,7 +163,30 @@ fn a_machine_with_an_empty_disk_takes_a_dead_ones_place() -> Result {
     }
     publisher.check()?;
     drained(&heir, SOON)?;
+    // Names stay what they are, also those of gaps: after a restart, and for who reads S3.
+    let names = named(&heir)?;
+    heir.signal(rustix::process::Signal::KILL)?;
+    publisher.wait(SOON).context("the publisher loses its connection")?;
+    heir.wait(SOON)?;
+    heir.start_again()?;
+    heir.wait_playable("a", SOON)?;
+    let again = named(&heir)?;
+    let both = names.iter().filter(|(number, _)| again.contains_key(*number));
+    assert!(both.clone().count() >= after.len(), "{names:?} {again:?}");
+    for (number, name) in both {
+        assert_eq!(again.get(number), Some(name), "{number:?}");
+    }
     heir.stop()
+}
+
+/// Address below the server of everything that a channel lists, by rendition and number.
+fn named(server: &Server) -> Result<BTreeMap<(String, u64), String>> {
+    let lists = hls::fetch(&server.client, &server.url("/live/a/index.m3u8"))?;
+    let of = |(rendition, list): (hls::Rendition, hls::Playlist)| {
+        let objects = list.objects.into_iter();
+        objects.map(move |object| ((rendition.name.clone(), object.k), object.url))
+    };
+    Ok(lists.into_iter().flat_map(of).collect())
 }
 
 #[test]

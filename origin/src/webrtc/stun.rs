@@ -181,7 +181,8 @@ fn sealed(mut message: Message, password: &str, crypto: &dyn RTCCrypto) -> Optio
 }
 
 /// A request of attributes as they stand, or an answer if the first byte is odd, with a right proof: what fuzzing
-/// can't guess.
+/// can't guess. `None` where that would be no proof: there is one already, or what stands before is no whole
+/// attributes, whose last would have it for its value.
 #[cfg(any(test, fuzzing))]
 pub(super) fn sealed_from(bytes: &[u8], password: &str, crypto: &dyn RTCCrypto) -> Option<Vec<u8>> {
     let (first, attributes) = bytes.split_first()?;
@@ -191,7 +192,10 @@ pub(super) fn sealed_from(bytes: &[u8], password: &str, crypto: &dyn RTCCrypto) 
     message.raw.resize(message.raw.len().next_multiple_of(4), 0);
     message.length = u32::try_from(message.raw.len().checked_sub(HEADER)?).ok()?;
     message.write_length();
-    sealed(message, password, crypto)
+    let mut before = Message::new();
+    before.unmarshal_binary(&message.raw).ok()?;
+    let has_one = before.attributes.0.iter().any(|a| a.typ == ATTR_MESSAGE_INTEGRITY);
+    if has_one { None } else { sealed(message, password, crypto) }
 }
 
 /// Whether the fingerprint is the last attribute and right (RFC 8489 §14.7).

@@ -20,8 +20,13 @@ pub(super) fn mpd(snapshot: &Snapshot, options: &Options) -> MPD {
     let mut start = 0;
     let mut periods: Vec<Period> = Vec::new();
     let mut before: Option<Stretch<'_>> = None;
-    for stretch in stretches(snapshot) {
-        let nanos = stretch.nanos();
+    let stretches = stretches(snapshot);
+    let count = stretches.len();
+    for (index, stretch) in stretches.into_iter().enumerate() {
+        let nanos = match index + 1 == count {
+            true => stretch.nanos_of_all(snapshot),
+            false => stretch.nanos(),
+        };
         let mut period = period(snapshot, options, &stretch, before.as_ref());
         period.start = Some(duration(Span::new(start, Timescale::NANOS)));
         period.duration = Some(duration(Span::new(nanos, Timescale::NANOS)));
@@ -65,6 +70,19 @@ impl Stretch<'_> {
             Timestamp::new(ticks, self.run().scale(0)).ticks_in(Timescale::NANOS, Rounding::Nearest)
         };
         at(self.last.end()).abs_diff(at(self.first.start))
+    }
+
+    /// The same until the last of its renditions ends, where nothing follows: sound ends a little behind its
+    /// pictures. A player that has more than it is told of may stand there for ever (dash.js 5.2, where the
+    /// picture stands for a moment just before the end).
+    fn nanos_of_all(&self, snapshot: &Snapshot) -> u64 {
+        let nanos = |at: Timestamp| at.ticks_in(Timescale::NANOS, Rounding::Nearest);
+        let last = self.positions.end.saturating_sub(1);
+        let ends = snapshot.tracks.iter().enumerate().filter_map(|(index, track)| {
+            let end = track.segments.get(last)?.end();
+            Some(nanos(Timestamp::new(end, self.run().scale(index))))
+        });
+        ends.max().map_or(0, |end| end.abs_diff(nanos(self.start()))).max(self.nanos())
     }
 }
 

@@ -3,6 +3,7 @@ use std::time::Duration;
 use dash_mpd_core::MPD;
 
 use crate::dash::{Options, manifest};
+use crate::time::{FrameRate, Rounding, Span, Timescale, Timestamp};
 use crate::timeline::Snapshot;
 use crate::timeline::example::{self, Example, FIRST_K, assert_golden};
 
@@ -45,6 +46,30 @@ fn it_begins_at_nought_and_closes_holes_up() {
     let seam = &mpd.periods[1].adaptations[0].supplemental_property[0];
     assert_eq!(seam.schemeIdUri, "urn:mpeg:dash:period-connectivity:2015");
     assert_eq!(seam.value, mpd.periods[0].id);
+}
+
+#[test]
+fn it_ends_with_the_last_of_its_renditions() {
+    let mut example = Example::with(FrameRate::new(24_000, 1001), 44_100, Span::millis(2_000), 600);
+    let run = example.run(500);
+    example.push_all(500..504);
+    let mut sound_is_last = 0;
+    for last in 501..504 {
+        let snapshot = example.snapshot().whole(500..last).unwrap();
+        let seconds = |index: usize, ticks: i64| {
+            Timestamp::new(ticks, run.scale(index)).ticks_in(Timescale::MICROS, Rounding::Nearest)
+        };
+        let begins = seconds(0, snapshot.tracks[0].segments.first().unwrap().start);
+        let ends = snapshot.tracks.iter().enumerate();
+        let ends = ends.map(|(index, t)| seconds(index, t.segments.last().unwrap().end()) - begins);
+        let ends: Vec<_> = ends.collect();
+        let mpd = parse(&snapshot);
+        let whole = mpd.mediaPresentationDuration.unwrap().as_micros() as i64;
+        assert!((whole - ends.iter().max().unwrap()).abs() <= 1, "{whole} {ends:?}");
+        assert_eq!(mpd.periods.last().unwrap().duration, mpd.mediaPresentationDuration);
+        sound_is_last += i32::from(ends[3] > ends[0]);
+    }
+    assert!(sound_is_last > 0);
 }
 
 #[test]

@@ -5,7 +5,8 @@
 //! published. So whatever a snapshot names can be fetched.
 //!
 //! `runs` has where one run ends and the next begins, `filling` what stands for what an encoder does not
-//! deliver in time, `lost` what may have been listed by a machine that went down, `cues` the breaks. Knows nothing of sources and workers.
+//! deliver in time, `lost` what may have been listed by a machine that went down, `cues` the breaks. Knows
+//! nothing of sources and workers.
 
 use std::sync::Arc;
 use std::time::Instant;

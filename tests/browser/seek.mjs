@@ -74,7 +74,7 @@ async function seek(page) {
   const url = new URL(options.url);
   url.searchParams.set("format", options.format);
   await page.goto(url.href, { waitUntil: "commit" });
-  const before = await until("a bar and a picture", (now) => now.there && now.playing && now.shown !== null);
+  const before = await until("a bar", (now) => now.there);
 
   const bar = page.locator('[data-part="seek"] input').first();
   // What is said beside it makes it longer and shorter.
@@ -82,8 +82,9 @@ async function seek(page) {
     const { x, y, width, height } = await bar.boundingBox();
     return [x + width * share, y + height / 2];
   };
+  // Maybe before it is known when anything was made: the still comes to a pointer at rest.
   await page.mouse.move(...(await at(Number(options.place))));
-  const pointed = await until("a still", (now) => now.preview !== null && now.still !== null);
+  const pointed = await until("a still", (now) => now.playing && now.shown !== null && now.still !== null);
   // When what is pointed at was made: the element's times have one date.
   const zero = pointed.shown - pointed.time * 1000;
   const wanted = zero + (pointed.start + Number(options.place) * (pointed.end - pointed.start)) * 1000;

@@ -47,6 +47,8 @@ export class SeekBar {
   /** Date of the element's time 0, in milliseconds since the epoch. */
   #zero: number | null = null;
   #dragging = false;
+  /** Share of the bar that is pointed at. */
+  #pointed = 0;
   /** The date that was asked for last. */
   #wanted: number | null = null;
 
@@ -99,6 +101,11 @@ export class SeekBar {
     if (!this.#dragging) {
       this.#range.value = String(this.#video.currentTime);
     }
+    // A pointer at rest sees what comes to be known, and what the window moves under it.
+    if (!this.#preview.hidden) {
+      const { start, end } = window;
+      this.#look(this.#dragging ? Number(this.#range.value) : start + this.#pointed * (end - start));
+    }
     const words = behind < LIVE ? "Live" : back(behind);
     setText(this.#place, words);
     this.#range.setAttribute("aria-valuetext", words);
@@ -107,9 +114,9 @@ export class SeekBar {
   // What was on at a time of the element.
   #look(time: number): void {
     const [start, end] = [Number(this.#range.min), Number(this.#range.max)];
-    const share = (time - start) / Math.max(1, end - start);
+    this.#pointed = Math.min(1, Math.max(0, (time - start) / Math.max(1, end - start)));
     this.#preview.hidden = false;
-    this.#preview.style.setProperty("--at", `${Math.min(1, Math.max(0, share)) * 100}%`);
+    this.#preview.style.setProperty("--at", `${this.#pointed * 100}%`);
     const date = this.#zero === null ? null : this.#zero + time * 1000;
     setText(this.#label, date === null ? back(end - time) : `${back(end - time)} · ${clockTime(date).slice(0, 8)}`);
     if (date !== null) {

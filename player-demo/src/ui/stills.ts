@@ -4,7 +4,7 @@
 //
 // Nothing is fetched before somebody asks. The pictures are the browser's to fetch and to keep.
 
-/** A list is fetched again when it is older than this. */
+/** A list is fetched again when it is older than this, and one that could not be had after as long. */
 const FRESH_MS = 5_000;
 /** Longest wait for a list. */
 const PATIENCE_MS = 3_000;
@@ -56,7 +56,7 @@ export class Stills {
   readonly #multivariant: string;
   #list: string | null = null;
   #stills: readonly Still[] = [];
-  #fetchedAt = Number.NEGATIVE_INFINITY;
+  #askedAt = Number.NEGATIVE_INFINITY;
   #fetching: Promise<void> | null = null;
 
   constructor(channel: string, origin: string) {
@@ -65,10 +65,11 @@ export class Stills {
 
   /** The address of the still that is on at a date; null where there is none, or no list can be had. */
   async at(date: number): Promise<string | null> {
-    if (performance.now() - this.#fetchedAt > FRESH_MS) {
-      this.#fetching ??= this.#fetch().finally(() => (this.#fetching = null));
-      await this.#fetching.catch(() => undefined);
+    if (this.#fetching === null && performance.now() - this.#askedAt > FRESH_MS) {
+      this.#askedAt = performance.now();
+      this.#fetching = this.#fetch().finally(() => (this.#fetching = null));
     }
+    await this.#fetching?.catch(() => undefined);
     return stillAt(this.#stills, date)?.url ?? null;
   }
 
@@ -77,7 +78,6 @@ export class Stills {
     if (this.#list !== null) {
       this.#stills = stillsOf(await text(this.#list), this.#list);
     }
-    this.#fetchedAt = performance.now();
   }
 }
 

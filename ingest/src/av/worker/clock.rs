@@ -38,6 +38,13 @@ const PINNED_MOST: i64 = 200 * MS;
 /// A source that is further ahead than [`JUMP`] is taken back if that saves at least this much delay:
 /// less is not worth the pictures it costs.
 const WORTH: i64 = 100 * MS;
+/// So long after a source was placed anew because it stayed late, [`WORTH`] is enough: viewers have just
+/// seen a picture stand, and once the source has caught up it would be behind for minutes. It takes a
+/// stretch in which the backlog comes in, and one that tells where the source belongs.
+const SINCE_LATE: i64 = 3 * WINDOW;
+/// A source that was late within this time before is so again and again: it keeps the distance that
+/// lets its pictures come in time.
+const OFTEN: i64 = 60_000 * MS;
 
 /// The two tracks of a source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,6 +78,14 @@ struct Stretch {
     first: i64,
     least: i64,
     most: i64,
+}
+
+/// A source was placed anew because it stayed late.
+#[derive(Clone, Copy, Debug)]
+struct Late {
+    at: i64,
+    /// Not within [`OFTEN`] of the time before.
+    seldom: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -144,6 +159,7 @@ pub(super) struct Mapper {
     audio: Clock,
     /// Stretches that must still say where the picture's clock belongs after an odd step of it.
     doubts: u8,
+    late: Option<Late>,
     /// The last splice that is known of, on the output clock.
     splice: Option<i64>,
     /// Since when sound with an offset of its own would be near its picture by the picture's.
@@ -306,10 +322,12 @@ impl Mapper {
     fn watch_picture(&mut self, dts: i64, received: i64, deviation: i64, stretch: Option<Stretch>) {
         if self.video.astray(deviation < -self.patience.0, received) {
             self.shift(received - dts - self.video.offset);
+            let seldom = self.late.is_none_or(|late| received - late.at > OFTEN);
+            self.late = Some(Late { at: received, seldom });
             return;
         }
         let Some(Stretch { least, most, .. }) = stretch else { return };
-        if most > JUMP && least > WORTH {
+        if most > self.far(most, received) && least > WORTH {
             // A backlog, or a hiccup that the source has caught up since. Where arrivals are that
             // close to each other, any wait for late pictures covers them.
             self.shift(if most - least <= WORTH { -most } else { -least });
@@ -322,6 +340,13 @@ impl Mapper {
             self.audio.offset += by;
         }
         self.doubts = self.doubts.saturating_sub(1);
+    }
+
+    /// How far ahead of its arrivals a source is that is taken back; at the end of a stretch that was
+    /// `most` ahead.
+    fn far(&self, most: i64, received: i64) -> i64 {
+        let late = self.late.filter(|late| late.seldom && received - late.at <= SINCE_LATE);
+        if late.is_some() && !self.is_pinned(most, received) { WORTH } else { JUMP }
     }
 
     /// Whether a place that is `off` is kept for the sake of a splice.

@@ -217,6 +217,33 @@ fn a_long_hiccup_that_is_caught_up_slowly_does_not_leave_the_picture_late() {
 }
 
 #[test]
+fn a_hiccup_that_has_the_source_placed_anew_leaves_it_behind_for_seconds_and_not_for_minutes() {
+    // Busy with something else the broadcaster is 600 ms late for a second, and catches up.
+    for patience in [320, 500] {
+        let mut mapper = Mapper::patient(patience * MS);
+        let late = |n: i64| match n {
+            ..200 => 0,
+            200..230 => 600,
+            230.. => (600 - (n - 230) * 30).max(0),
+        };
+        let places = mapped(&mut mapper, (0..900).map(|n| (n * 33, n * 33 + late(n))));
+        let behind = |n: usize| places[n].expect("a place") - n as i64 * 33;
+        assert!(behind(260) > 400, "placed anew: {} ms", behind(260));
+        assert!(behind(899).abs() <= 40, "{} ms behind", behind(899));
+        assert_eq!((mapper.replaced, mapper.taken_back), (2, 1));
+    }
+}
+
+#[test]
+fn a_source_that_is_late_again_and_again_keeps_its_distance() {
+    // 450 ms late for a second in every twelve: the second time it is left where it is placed.
+    let mut mapper = Mapper::patient(320 * MS);
+    let late = |n: i64| if n > 100 && n % 360 < 30 { 450 } else { 0 };
+    mapped(&mut mapper, (0..3_600).map(|n| (n * 33, n * 33 + late(n))));
+    assert_eq!((mapper.replaced, mapper.taken_back), (3, 1));
+}
+
+#[test]
 fn another_publisher_is_placed_by_its_own_first_picture() {
     let mut mapper = Mapper::default();
     mapped(&mut mapper, (0..10).map(|n| (n * 33, n * 33)));

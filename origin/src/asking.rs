@@ -18,7 +18,9 @@ const LARGEST: u64 = 16 << 20;
 #[non_exhaustive]
 pub enum Error {
     /// The server can't be reached, or breaks off.
-    #[error("no answer from the server at {admin}")]
+    #[error(
+        "no answer from {admin}, where --admin says that [admin] of a running `headwater serve` listens"
+    )]
     Connection {
         /// Its admin listener.
         admin: SocketAddr,

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use packager::time::Span;
 
 use crate::cdn_check;
 use crate::config::{self, Rung};
@@ -62,11 +63,11 @@ pub enum Command {
     Demo(Demo),
     /// Tell everything that is wrong with a configuration
     ///
-    /// Prints what the wishes in it become, and ends with 0; or prints every problem with its line
+    /// Without a file it takes ./headwater.toml, as `serve` does. Prints what the wishes in it become, and ends with 0; or prints every problem with its line
     /// and key, and ends with 2.
     Check {
         /// The configuration
-        #[arg(long, value_name = "FILE")]
+        #[arg(long, value_name = "FILE", default_value = config::DEFAULT_FILE)]
         config: PathBuf,
         /// Try out too what the S3 store of the configuration can do: writes, reads and deletes an
         /// object there
@@ -83,6 +84,8 @@ pub enum Command {
     /// Asks the running server at its admin address, and prints what becomes of it: the cue with the
     /// time and the segment where it is cut. Ends with 0; or with 1 where nothing was done, and with 2
     /// where there is no server.
+    #[command(override_usage = "headwater cue [OPTIONS] <CHANNEL> <KIND>\n       \
+                                headwater cue [OPTIONS] <CHANNEL> --section <TEXT>")]
     Cue(Cue),
     /// Keep what a channel has shown as a clip, under /vod
     ///
@@ -122,10 +125,16 @@ pub struct Package {
     /// How that bucket is reached
     #[command(flatten)]
     pub s3: S3,
-    /// Wished length of a segment in seconds, 1 to 6; a file's own end at its key frames
-    #[arg(long, value_name = "SECONDS", default_value_t = 4,
-          value_parser = clap::value_parser!(u64).range(1..=6))]
-    pub segment: u64,
+    /// Wished length of a segment, 1s to 6s; a file's own end at its key frames
+    #[arg(long, value_name = "TIME", default_value = "4s", value_parser = segment)]
+    pub segment: Span,
+}
+
+/// A length of segments; a bare number is one of seconds.
+fn segment(text: &str) -> Result<Span, String> {
+    let is_bare = text.bytes().all(|b| b.is_ascii_digit());
+    let text = if is_bare { format!("{text}s") } else { text.to_owned() };
+    config::millis(&text, 1_000, 6_000).map(Span::millis)
 }
 
 /// Where a packaged file goes.
@@ -295,7 +304,10 @@ mod tests {
         assert!(matches!(cli.command, Command::Serve(Serve { config: Some(_), .. })));
         assert_eq!((cli.log.filter.as_deref(), cli.log.format), (Some("debug"), log::Format::Json));
         assert!(matches!(parse("check --config a.toml").unwrap().command, Command::Check { .. }));
-        assert!(parse("check").is_err(), "a check needs a file");
+        let Command::Check { config, s3: false } = parse("check").unwrap().command else {
+            panic!("a check")
+        };
+        assert_eq!(config.to_str(), Some(config::DEFAULT_FILE), "as the server");
         assert!(matches!(parse("worker").unwrap().command, Command::Worker { film: None }));
         let Command::Package(package) =
             parse("package a.mp4 --ladder 180p,96p --out b").unwrap().command
@@ -317,9 +329,17 @@ mod tests {
         for wrong in ["s3://", "s3://A b", "s3://films/a?b", "s3://films --s3-endpoint films"] {
             assert!(parse(&format!("package a.mp4 --out {wrong}")).is_err(), "{wrong}");
         }
-        assert!(
-            parse("package a.mp4").is_err() && parse("package a.mp4 --out b --segment 9").is_err()
-        );
+        assert!(parse("package a.mp4").is_err(), "a place to put it");
+        for (segment, millis) in
+            [("2", Some(2_000)), ("1.5s", Some(1_500)), ("9", None), ("s", None)]
+        {
+            let parsed = parse(&format!("package a.mp4 --out b --segment {segment}")).ok();
+            let found = parsed.map(|cli| match cli.command {
+                Command::Package(package) => package.segment,
+                other => panic!("{other:?}"),
+            });
+            assert_eq!(found, millis.map(Span::millis), "{segment}");
+        }
         let Command::Demo(demo) = parse("demo --http 127.0.0.1:0").unwrap().command else {
             panic!("a demo")
         };

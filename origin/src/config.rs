@@ -27,7 +27,7 @@ mod value;
 pub use cues::{Cues, Periods};
 pub use problem::{Problem, Problems};
 pub(crate) use value::{
-    address, endpoint, print_bytes, print_millis, print_rate, s3_place, yes_or_no,
+    address, endpoint, millis, print_bytes, print_millis, print_rate, s3_place, yes_or_no,
 };
 
 /// The file `headwater serve` reads when it is given none and finds this one.

@@ -4,6 +4,7 @@
 use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use clap::Parser;
 use origin::app;
 use origin::asking;
@@ -76,6 +77,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
 /// Packages a file, with a line that tells how far it is where somebody is there to read it.
 fn package(what: Package) -> anyhow::Result<()> {
     let watched = std::io::stderr().is_terminal();
+    let failed = format!("can't package {}", what.input.display());
     let order = package::Order::of(what)?;
     let made = package::run(&order, |progress| {
         if watched {
@@ -85,7 +87,7 @@ fn package(what: Package) -> anyhow::Result<()> {
     if watched {
         eprintln!();
     }
-    println!("{}", made?);
+    println!("{}", made.context(failed)?);
     Ok(())
 }
 

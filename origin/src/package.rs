@@ -185,8 +185,7 @@ impl Order {
             cli::Out::Folder(path) => Target::Folder(path),
         };
         let program = std::env::current_exe().map_err(Error::Worker)?;
-        let segment = Span::millis(what.segment * 1_000);
-        Ok(Self { input: what.input, ladder, segment, out, program })
+        Ok(Self { input: what.input, ladder, segment: what.segment, out, program })
     }
 }
 

@@ -27,6 +27,8 @@ const BITRATES: [(u16, u32); 9] = [
     (1440, 8_000_000),
     (2160, 12_000_000),
 ];
+/// Average bits per second of every ladder's sound: transparent stereo for AAC-LC.
+pub const AUDIO_BITRATE: u32 = 128_000;
 /// Above 30 fps a picture costs less than at 30, as it differs less from the one before: 1.4 times
 /// the bits for twice the pictures.
 const FAST_PERCENT: u32 = 140;

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::address;
+use crate::config;
 use crate::cue::Order;
 
 /// A cue.
@@ -27,8 +28,8 @@ pub struct Cue {
     /// When, in UTC, such as 2026-11-26T19:00:00Z [default: at once]
     #[arg(long, value_name = "TIME")]
     pub at: Option<String>,
-    /// Seconds that the break is to last
-    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true, value_parser = seconds)]
+    /// How long the break is to last: seconds, or such as 90s or 2m
+    #[arg(long, value_name = "TIME", allow_negative_numbers = true, value_parser = seconds)]
     pub duration: Option<f64>,
     /// Do not end the break when it has lasted so long, unless nothing else does
     #[arg(long, requires = "duration")]
@@ -101,8 +102,12 @@ pub enum AssetsCommand {
 
 /// A length of time that is one.
 fn seconds(text: &str) -> Result<f64, &'static str> {
-    let seconds = text.parse().ok().filter(|seconds: &f64| seconds.is_finite() && *seconds > 0.0);
-    seconds.ok_or("a break lasts a number of seconds above 0")
+    let seconds = text.parse().ok().or_else(|| {
+        let millis = config::millis(text, 1, 24 * 3_600_000).ok()?;
+        Some(std::time::Duration::from_millis(millis).as_secs_f64())
+    });
+    let seconds = seconds.filter(|seconds: &f64| seconds.is_finite() && *seconds > 0.0);
+    seconds.ok_or("a break lasts a number of seconds above 0, or such as 90s or 2m")
 }
 
 /// A name that can stand in a path.
@@ -181,7 +186,7 @@ mod tests {
     #[test]
     fn a_cue_asks_for_what_was_said_and_no_more() {
         let Command::Cue(cue) =
-            parse("cue news out --duration 15 --no-auto-return --event 7").unwrap().command
+            parse("cue news out --duration 15s --no-auto-return --event 7").unwrap().command
         else {
             panic!("a cue")
         };

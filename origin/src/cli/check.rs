@@ -3,19 +3,23 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
+use ingest::av::ladder::{self, AUDIO_BITRATE, Wish};
 use packager::grid::Grid;
 use packager::time::{FrameRate, Rounding, Span, Timescale};
 
-use crate::config::{self, Channel, Config, Fallback, Role, Rung};
+use crate::config::{self, Channel, Config, Fallback, Role};
 
-/// The key of the example file and of what is shipped with it.
-const EXAMPLE_KEY: &str = "change-me";
+mod warnings;
 
 /// Sample rate of every ladder's sound.
 const AUDIO_RATE: u32 = 48_000;
 
 /// Rates shown for a channel that takes its source's: the television of either half of the world.
 const LIKELY_RATES: [FrameRate; 2] = [FrameRate::new(25, 1), FrameRate::new(30, 1)];
+/// A source for which every rung is made, in pixels.
+const LARGE: (u16, u16) = (3840, 2160);
+/// What the spool takes at most, in windows: what has left the window is deleted some time later.
+const WINDOWS_ON_DISK: u64 = 2;
 
 /// The report on a file.
 ///
@@ -58,6 +62,9 @@ fn summary(out: &mut String, config: &Config) -> std::fmt::Result {
         };
         writeln!(out, "  s3     {role} s3://{}/{} at {endpoint}", s3.bucket, s3.prefix)?;
     }
+    for warning in warnings::of_the_server(config) {
+        writeln!(out, "  warning {warning}")?;
+    }
     if config.channels.is_empty() {
         writeln!(out, "  no channel: nobody can publish")?;
     }
@@ -77,19 +84,19 @@ fn describe(out: &mut String, channel: &Channel) -> std::fmt::Result {
     };
     let encrypted = if channel.passphrase.is_some() { "; over SRT with a passphrase" } else { "" };
     writeln!(out, "  channel {}, {door}{encrypted}", channel.name)?;
-    if channel.key.as_ref().is_some_and(|key| key.expose() == EXAMPLE_KEY) {
-        writeln!(
-            out,
-            "    warning  the key is the example's, which everybody knows: choose another"
-        )?;
+    for warning in warnings::of(channel) {
+        writeln!(out, "    warning  {warning}")?;
     }
-    let rungs: Vec<_> = channel.ladder.iter().map(rung).collect();
+    let rungs = rungs(channel);
     let ladder = match (channel.pass_through, channel.fallback) {
-        (false, _) => rungs.join(", "),
+        (false, _) => listed(&rungs.iter().map(described).collect::<Vec<_>>()),
         (true, Fallback::Refuse) => "the source as it is".into(),
         (true, Fallback::Encode) => "the source as it is, encoded where that can't be".into(),
     };
     writeln!(out, "    ladder   {ladder}")?;
+    if channel.fps.is_none() && channel.ladder.iter().any(|rung| rung.bitrate.is_none()) {
+        writeln!(out, "    rates    for up to 30 fps; 1.4 times as much for more")?;
+    }
     let hold = u64::try_from(channel.hold.as_millis()).unwrap_or(u64::MAX);
     writeln!(
         out,
@@ -97,6 +104,10 @@ fn describe(out: &mut String, channel: &Channel) -> std::fmt::Result {
         config::print_millis(channel.window.ticks),
         config::print_millis(hold)
     )?;
+    if let Some(bits) = bits_per_second(channel, &rungs) {
+        let bytes = bits / 8 * channel.window.ticks / 1_000 * WINDOWS_ON_DISK;
+        writeln!(out, "    disk     up to {} MB, at {} kb/s", bytes / 1_000_000, bits / 1_000)?;
+    }
     if channel.record {
         writeln!(out, "    record   what the window holds when the channel ends")?;
     }
@@ -131,11 +142,27 @@ fn describe(out: &mut String, channel: &Channel) -> std::fmt::Result {
     Ok(())
 }
 
-fn rung(rung: &Rung) -> String {
-    match rung.bitrate {
-        Some(bits) => format!("{} at {} kb/s", rung.name, bits / 1_000),
-        None => rung.name.to_string(),
+/// The rungs that are made of a source large enough for all of them.
+fn rungs(channel: &Channel) -> Vec<ladder::Rung> {
+    let wishes: Vec<_> = channel
+        .ladder
+        .iter()
+        .map(|r| Wish { name: r.name.clone(), height: r.height, bitrate: r.bitrate })
+        .collect();
+    ladder::plan(LARGE, &wishes, channel.fps.unwrap_or(LIKELY_RATES[1])).rungs
+}
+
+fn described(rung: &ladder::Rung) -> String {
+    format!("{} at {} kb/s", rung.name, rung.average_bitrate / 1_000)
+}
+
+/// What a channel takes in a second, with its sound; `None` where its source may send any rate.
+fn bits_per_second(channel: &Channel, rungs: &[ladder::Rung]) -> Option<u64> {
+    if !channel.pass_through {
+        let pictures: u64 = rungs.iter().map(|rung| u64::from(rung.average_bitrate)).sum();
+        return Some(pictures + u64::from(AUDIO_BITRATE));
     }
+    channel.max_bitrate.filter(|_| channel.source.is_none()).map(u64::from)
 }
 
 /// A length in seconds, to a tenth of a millisecond.
@@ -169,7 +196,10 @@ mod tests {
             "channel news, published to with a key",
             "at 30 fps: segment 2s -> 1.6 s, part 300ms -> 0.2667 s, target duration 2 s",
             "at 23.976 fps: segment 2s -> 2.002 s",
-            "720p at 3000 kb/s",
+            "720p at 3000 kb/s\n",
+            "ladder   720p at 2800 kb/s, 480p at 1200 kb/s, 360p at 700 kb/s\n    rates    for up",
+            // (2,800 + 1,200 + 700 + 128) kb/s, in ten minutes, twice.
+            "disk     up to 724 MB, at 4828 kb/s",
             "without a key, from loopback only",
             "if the source has 25 fps: segment 2s -> 1.92 s, part 300ms -> 0.32 s",
             "if the source has 30 fps",
@@ -210,12 +240,41 @@ mod tests {
             assert!(text.contains(expected), "{expected}\nnot in\n{text}");
         }
         assert!(!text.contains("canary"), "{text}");
-        let plain =
-            check("[webrtc]\nlisten = \"off\"\n[[channel]]\nname = \"a\"\nkey = \"b\"").unwrap();
+        let plain = check(
+            "[webrtc]\nlisten = \"off\"\n[[channel]]\nname = \"a\"\nkey = \"not-a-short-one\"",
+        )
+        .unwrap();
         assert!(plain.contains("  webrtc off\n"), "{plain}");
         for absent in ["trusted", "warning", "record", "keep", "passphrase"] {
             assert!(!plain.contains(absent), "{absent} in\n{plain}");
         }
+    }
+
+    #[test]
+    fn what_is_allowed_and_seldom_meant_is_warned_of() {
+        let folder = tempfile::tempdir().unwrap();
+        let film = folder.path().join("film.ts");
+        std::fs::write(&film, "").unwrap();
+        let text = check(&format!(
+            "[admin]\nlisten = \"0.0.0.0:9997\"\n\
+             [store]\nkind = \"s3\"\nbucket = \"live\"\ncredentials = \"no/such/file\"\n\
+             [[channel]]\nname = \"news\"\nkey = \"canary\"\nladder = \"source\"\nfps = \"25\"\n\
+             max_bitrate = \"8M\"\n\
+             [[channel]]\nname = \"film\"\nsource = {film:?}\npassphrase = \"a canary's passphrase\"\n",
+        ))
+        .unwrap();
+        for expected in [
+            "  warning [admin] listens on 0.0.0.0:9997",
+            "  warning the file of credentials, no/such/file, can't be read",
+            "    warning  the key has 6 characters",
+            "    warning  fps means nothing",
+            // 8 Mb/s, in ten minutes, twice.
+            "    disk     up to 1200 MB, at 8000 kb/s",
+            "    warning  passphrase means nothing",
+        ] {
+            assert!(text.contains(expected), "{expected}\nnot in\n{text}");
+        }
+        assert!(!text.contains("canary"), "{text}");
     }
 
     #[test]

@@ -63,7 +63,7 @@ pub(super) fn parse(text: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<
         let at = error.span().map(|span| span.start);
         match at.filter(|at| is_bare(text, *at) && !error.message().contains("quoted")) {
             Some(at) => bare.push((at, format!("{}; a text stands in quotes", error.message()))),
-            None => walk.problem("", at, error.message().to_owned()),
+            None => walk.problem("", at, worded(text, &error)),
         }
     }
     let config = walk.config(root.get_ref());
@@ -80,6 +80,16 @@ pub(super) fn parse(text: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<
     }
     walk.problems.sort_by_key(|problem| problem.line);
     Err(Problems(walk.problems))
+}
+
+/// What the reader of TOML says, and of what.
+fn worded(text: &str, error: &toml::de::Error) -> String {
+    let of =
+        error.span().and_then(|span| text.get(span)).filter(|_| error.message() == "duplicate key");
+    match of {
+        Some(key) => format!("`{key}` is there twice"),
+        None => error.message().to_owned(),
+    }
 }
 
 struct Walk<'a> {
@@ -215,7 +225,9 @@ impl<'w, 'a, 't> Section<'w, 'a, 't> {
 
     /// The value of a key, which is known from now on.
     fn take(&mut self, key: &'static str) -> Option<&'t Spanned<DeValue<'t>>> {
-        self.known.push(key);
+        if !self.known.contains(&key) {
+            self.known.push(key);
+        }
         self.table.iter().find(|(name, _)| name.get_ref() == key).map(|(_, value)| value)
     }
 

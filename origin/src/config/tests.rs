@@ -294,8 +294,38 @@ fn reserved_words_are_no_channel_names() {
 }
 
 #[test]
+fn what_is_wrong_is_told_with_what_would_be_right() {
+    for (line, words) in [
+        ("[http]\nlisten = \":8080\"", "; \"0.0.0.0:8080\" is every address of this machine"),
+        ("[http]\nlisten = \"localhost:80\"", "; names are not looked up, write \"127.0.0.1:80\""),
+        ("[http]\nlisten = \"origin.lan:80\"", "; names are not looked up"),
+        ("[http]\nlisten = \"10.0.0.2\"", "; its port is missing"),
+        ("[http]\nlisten = \"::1\"", "; its port is missing"),
+        ("[http]\nlisten = \"origin\"", "such as \"0.0.0.0:8080\""),
+        (
+            "[http]\nlisten = \"0.0.0.0:1\"\nlisten = \"0.0.0.0:2\"",
+            "line 3: `listen` is there twice",
+        ),
+        ("[[channel]]\nname = \"vod\"", "these are: from, to, time, vod, whip, whep"),
+        ("[[channel]]\nname = \"a\"\nmax_bitrate = \"3\"", "did you mean \"3M\"?"),
+        ("[[channel]]\nname = \"a\"\nmax_bitrate = \"2500\"", "did you mean \"2500k\"?"),
+        (
+            "[[channel]]\nname = \"a\"\nslate = \"no/where.png\"",
+            "/no/where.png\", can't be read: No such",
+        ),
+        (
+            "[[channel]]\nname = \"a\"\nsource = \"udp://:5000\"",
+            "; \"0.0.0.0:5000\" is every address",
+        ),
+    ] {
+        let found = problems(line);
+        assert!(found.len() == 1 && found[0].contains(words), "{line}: {found:?}");
+    }
+}
+
+#[test]
 fn quantities_are_read_exactly_or_not_at_all() {
-    let millis = |text: &str| value::millis(text, 0, u64::MAX).ok();
+    let millis = |text: &str| millis(text, 0, u64::MAX).ok();
     for (text, expected) in [
         ("300ms", 300),
         ("2s", 2_000),
@@ -455,7 +485,7 @@ fn a_source_that_can_not_be_is_named() {
         ("program = \"0\"", "line 3: channel[0].program: \"0\" is not a whole number from 1"),
         (
             "source = \"udp://127.0.0.1:5000\"\nkey = \"k\"",
-            "line 3: channel[0].source: a channel with a source of its own takes no publisher",
+            "line 4: channel[0].key: a channel with a source of its own takes no publisher",
         ),
     ] {
         let found = problems(&format!("[[channel]]\nname = \"news\"\n{lines}\n"));

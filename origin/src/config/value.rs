@@ -3,17 +3,22 @@
 //! Each reader takes the text and gives the value or a sentence that begins after `key: `.
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
-use std::io::Read as _;
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
 
 use ingest::secret::Secret;
 use ingest::srt;
 use packager::media::Name;
 use packager::time::FrameRate;
 
-use super::{Cores, Datagrams, Fallback, Slate, Source};
+use super::{Cores, Fallback};
 
+mod path;
+mod source;
+pub(super) use path::{file, path, slate};
+pub(super) use source::{program, repeat, source};
+
+/// Longest name of a machine (RFC 1035 §2.3.4).
+const MAX_HOST: usize = 253;
 /// Longest key: RTMP and SRT carry it in short strings.
 const MAX_KEY: usize = 256;
 /// Smallest picture: below it H.264 encoders and players do odd things, and nobody watches.
@@ -38,8 +43,22 @@ pub(crate) fn address(text: &str) -> Result<SocketAddr> {
         "off" => "only [webrtc] can be \"off\"; an address on loopback such as \"127.0.0.1:1935\" \
                   keeps others out"
             .to_owned(),
-        _ => format!("{text:?} is not an address and port such as \"0.0.0.0:8080\""),
+        _ => format!("{text:?} is not an address and port such as \"0.0.0.0:8080\"{}", meant(text)),
     })
+}
+
+/// What would be right in the place of a text that is no address and port; empty where nobody knows.
+fn meant(text: &str) -> String {
+    if text.parse::<IpAddr>().is_ok() {
+        return "; its port is missing".to_owned();
+    }
+    let (host, port) = text.rsplit_once(':').unwrap_or(("", text));
+    match (host, port.parse::<u16>()) {
+        (_, Err(_)) => String::new(),
+        ("" | "*", Ok(port)) => format!("; \"0.0.0.0:{port}\" is every address of this machine"),
+        ("localhost", Ok(port)) => format!("; names are not looked up, write \"127.0.0.1:{port}\""),
+        (_, Ok(_)) => "; names are not looked up".to_owned(),
+    }
 }
 
 /// A name by which the operator's listener is asked for: no port, no scheme.
@@ -84,21 +103,6 @@ pub(super) fn count(text: &str, within: std::ops::RangeInclusive<u32>) -> Result
     count.filter(|count| within.contains(count)).ok_or_else(|| {
         format!("{text:?} is not a whole number from {} to {}", within.start(), within.end())
     })
-}
-
-/// A path of a file or folder.
-pub(super) fn path(text: &str) -> Result<PathBuf> {
-    if text.is_empty() { Err("a path is not empty".to_owned()) } else { Ok(PathBuf::from(text)) }
-}
-
-/// The path of a file that is there and can be read.
-pub(super) fn file(text: &str) -> Result<PathBuf> {
-    let path = path(text)?;
-    match std::fs::File::open(&path).and_then(|file| file.metadata()) {
-        Ok(found) if found.is_file() => Ok(path),
-        Ok(_) => Err(format!("{text:?} is no file")),
-        Err(error) => Err(format!("{text:?} can't be read: {error}")),
-    }
 }
 
 /// A bucket's name.
@@ -174,13 +178,16 @@ pub(super) fn cores(text: &str) -> Result<Cores> {
 /// A channel's name.
 pub(super) fn channel_name(text: &str) -> Result<Name> {
     if RESERVED.contains(&text) {
-        return Err(format!("{text:?} is a reserved word"));
+        let words = RESERVED.join(", ");
+        return Err(format!(
+            "{text:?} is a reserved word, as addresses of ours have it; these are: {words}"
+        ));
     }
     Name::parse(text).map_err(|why| why.to_string())
 }
 
 /// A length of time in milliseconds, such as `300ms`, `1.5s`, `10m`, `2h`, within `[min, max]`.
-pub(super) fn millis(text: &str, min: u64, max: u64) -> Result<u64> {
+pub(crate) fn millis(text: &str, min: u64, max: u64) -> Result<u64> {
     let units = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000), ("d", 24 * 3_600_000)];
     let value = quantity(text, &units).ok_or_else(|| {
         format!("{text:?} is not a duration such as \"300ms\", \"2s\", \"10m\", \"1h\" or \"30d\"")
@@ -239,6 +246,12 @@ pub(super) fn bitrate(text: &str) -> Result<u32> {
         .ok_or_else(|| format!("{text:?} is not a bitrate such as \"3M\" or \"800k\""))?;
     let value = within(text, value, *BITRATES.start(), *BITRATES.end(), |bits| {
         format!("{}k", bits / 1_000)
+    })
+    .map_err(|message| match value {
+        // What people write who think in kilobits or megabits.
+        1..100 => format!("{message}; did you mean \"{value}M\"?"),
+        100..20_000 => format!("{message}; did you mean \"{value}k\"?"),
+        _ => message,
     })?;
     u32::try_from(value).map_err(|_| format!("{text:?} is too much"))
 }
@@ -257,79 +270,6 @@ pub(super) fn fallback(text: &str) -> Result<Fallback> {
     }
 }
 
-/// A channel's own source: `udp://` or `rtp://` with an address and port, or the path of a file.
-pub(super) fn source(text: &str) -> Result<Source> {
-    if let Some(rest) = text.strip_prefix("udp://") {
-        return datagrams(text, rest, false).map(Source::Datagrams);
-    }
-    if let Some(rest) = text.strip_prefix("rtp://") {
-        return datagrams(text, rest, true).map(Source::Datagrams);
-    }
-    if text.starts_with("srt://") {
-        return text.parse().map(Source::Call).map_err(|bad: srt::BadUrl| bad.to_string());
-    }
-    if let Some((scheme, _)) = text.split_once("://") {
-        return Err(format!(
-            "{scheme:?} is no way to a source; there are \"srt://\", \"udp://\", \"rtp://\" and the path \
-             of a file"
-        ));
-    }
-    let path = path(text)?;
-    let is_file = std::fs::metadata(&path).map(|found| found.is_file());
-    match is_file {
-        Ok(true) => Ok(Source::File { path, repeat: true }),
-        Ok(false) => Err(format!("{text:?} is no file")),
-        Err(error) => Err(format!("{text:?} can't be read: {error}")),
-    }
-}
-
-/// What stands behind `udp://` or `rtp://`: `239.1.1.1:5000?interface=10.0.0.2&from=10.0.0.7`. Players
-/// write an `@` before the address, and the sender before that.
-fn datagrams(text: &str, rest: &str, rtp: bool) -> Result<Datagrams> {
-    let (address, query) = rest.split_once('?').unwrap_or((rest, ""));
-    let (from, address) = address.split_once('@').unwrap_or(("", address));
-    let parsed = address.parse::<SocketAddr>();
-    let address = parsed.ok().filter(|address| address.port() != 0).ok_or_else(|| {
-        format!(
-            "{text:?} has no address and port such as \"udp://239.1.1.1:5000\" or \
-             \"udp://127.0.0.1:5000\""
-        )
-    })?;
-    let sender = |value: &str| {
-        let from = value.parse::<IpAddr>();
-        from.map(|from| Some(from.to_canonical()))
-            .map_err(|_| format!("{value:?} is not a sender's address such as \"10.0.0.7\""))
-    };
-    let from = if from.is_empty() { None } else { sender(from)? };
-    let mut found = Datagrams { rtp, address, interface: None, from };
-    for option in query.split('&').filter(|option| !option.is_empty()) {
-        let (key, value) = option.split_once('=').unwrap_or((option, ""));
-        match key {
-            "interface" if !address.is_ipv4() || !address.ip().is_multicast() => {
-                return Err("only a group of IPv4 is joined on an interface".to_owned());
-            }
-            "interface" => {
-                let interface = value.parse().map_err(|_| {
-                    format!("{value:?} is not the address of an interface such as \"10.0.0.2\"")
-                })?;
-                found.interface = Some(interface);
-            }
-            "from" => found.from = sender(value)?,
-            _ => return Err(format!("unknown option {key:?}; there are interface and from")),
-        }
-    }
-    Ok(found)
-}
-
-/// Whether a file is played again: `forever` or `once`.
-pub(super) fn repeat(text: &str) -> Result<bool> {
-    match text {
-        "forever" => Ok(true),
-        "once" => Ok(false),
-        _ => Err(format!("expected \"forever\" or \"once\", found {text:?}")),
-    }
-}
-
 /// Whether what a channel's window holds is kept when it ends: `window` or `never`.
 pub(super) fn record(text: &str) -> Result<bool> {
     match text {
@@ -337,12 +277,6 @@ pub(super) fn record(text: &str) -> Result<bool> {
         "never" => Ok(false),
         _ => Err(format!("expected \"window\" or \"never\", found {text:?}")),
     }
-}
-
-/// The number of a program in a transport stream. 0 is the network's (ISO/IEC 13818-1 §2.4.4.5).
-pub(super) fn program(text: &str) -> Result<u16> {
-    count(text, 1..=u16::MAX.into())
-        .and_then(|number| u16::try_from(number).map_err(|error| error.to_string()))
 }
 
 /// The height of a rung such as `720p`.
@@ -466,26 +400,4 @@ fn quantity(text: &str, units: &[(&str, u64)]) -> Option<u64> {
         return None;
     }
     whole.parse::<u64>().ok()?.checked_mul(scale)?.checked_add(part.checked_div(tens)?)
-}
-
-/// Longest name of a machine (RFC 1035 §2.3.4).
-const MAX_HOST: usize = 253;
-/// Largest slate: an uncompressed-looking picture in 4K is smaller, and every channel keeps its own.
-const MAX_SLATE: u64 = 4 << 20;
-
-/// Reads the image file that a path names.
-pub(super) fn slate(text: &str) -> Result<Slate> {
-    let path = PathBuf::from(text);
-    let mut image = Vec::new();
-    std::fs::File::open(&path)
-        .and_then(|file| file.take(MAX_SLATE + 1).read_to_end(&mut image))
-        .map_err(|error| format!("{text:?} can't be read: {error}"))?;
-    if image.len() as u64 > MAX_SLATE {
-        return Err(format!("{text:?} is larger than {}", print_bytes(MAX_SLATE)));
-    }
-    match image[..] {
-        [0x89, b'P', b'N', b'G', ..] | [0xFF, 0xD8, 0xFF, ..] => {}
-        _ => return Err(format!("{text:?} is neither PNG nor JPEG")),
-    }
-    Ok(Slate { path, image: image.into() })
 }

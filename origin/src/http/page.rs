@@ -15,7 +15,7 @@ use super::text::Text;
 /// workers are blobs; media-chrome writes styles into its shadow trees). `{twin}` is where else they
 /// may ask.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; \
-    worker-src 'self' blob:; connect-src 'self'{twin}; media-src 'self' blob:; \
+    worker-src 'self' blob:; connect-src 'self'{twin}; media-src 'self' blob: data:; \
     img-src 'self'{twin} data: blob:; font-src 'self'; style-src 'self' 'unsafe-inline'; \
     base-uri 'none'; form-action 'none'; frame-ancestors 'self'";
 

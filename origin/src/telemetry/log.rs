@@ -31,12 +31,31 @@ pub enum Format {
     Json,
 }
 
+/// Words that stand alone in a filter: the levels, and the modules that are ours.
+const ALONE: [&str; 9] =
+    ["off", "error", "warn", "info", "debug", "trace", "ingest", "origin", "packager"];
+
 /// A filter that can't be read.
 #[derive(Debug, thiserror::Error)]
-#[error("bad log filter {filter:?}")]
-pub struct BadFilter {
-    filter: String,
-    source: tracing_subscriber::filter::ParseError,
+#[non_exhaustive]
+pub enum BadFilter {
+    /// It is none.
+    #[error("bad log filter {filter:?}")]
+    Form {
+        /// What was given.
+        filter: String,
+        /// Why not.
+        source: tracing_subscriber::filter::ParseError,
+    },
+    /// A word that would be taken for somebody's module, of which nobody asks for everything.
+    #[error(
+        "bad log filter: {word:?} is no level; there are error, warn, info, debug, trace and off, and by \
+         module such as ingest=debug"
+    )]
+    Word {
+        /// The word.
+        word: String,
+    },
 }
 
 /// Starts logging for the whole process. A second call does nothing.
@@ -54,9 +73,14 @@ pub fn start(filter: Option<&str>, format: Format) -> Result<(), BadFilter> {
 }
 
 fn parse(filter: &str) -> Result<EnvFilter, BadFilter> {
+    let is_word = |word: &&str| !word.is_empty() && word.chars().all(char::is_alphabetic);
+    let known = |word: &str| ALONE.iter().any(|known| known.eq_ignore_ascii_case(word));
+    if let Some(word) = filter.split(',').map(str::trim).filter(is_word).find(|word| !known(word)) {
+        return Err(BadFilter::Word { word: word.to_owned() });
+    }
     EnvFilter::builder()
         .parse(filter)
-        .map_err(|source| BadFilter { filter: filter.to_owned(), source })
+        .map_err(|source| BadFilter::Form { filter: filter.to_owned(), source })
 }
 
 fn subscriber(
@@ -150,6 +174,20 @@ mod tests {
         fn flush(&mut self) -> io::Result<()> {
             Ok(())
         }
+    }
+
+    #[test]
+    fn a_word_that_is_no_level_is_no_filter() {
+        for good in
+            ["info", "WARN", "info,ingest=debug", "origin", "info,hyper::proto=off", "", "off"]
+        {
+            assert!(parse(good).is_ok(), "{good}");
+        }
+        for (wrong, word) in [("verbose", "verbose"), ("info, all", "all")] {
+            let told = parse(wrong).unwrap_err().to_string();
+            assert!(told.contains(&format!("{word:?} is no level")), "{told}");
+        }
+        assert!(parse("ingest=loud").is_err());
     }
 
     fn logged(format: Format, filter: &str) -> String {

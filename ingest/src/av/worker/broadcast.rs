@@ -11,13 +11,11 @@ use packager::media::{Config, Name, Rendition, Sample, Track};
 use packager::time::{FrameRate, Timescale};
 
 use super::canvas::Canvas;
-use super::encode::{
-    AAC_BITRATE, AAC_FRAME, AudioEncoder, SAMPLE_RATE, VideoEncoder, VideoSettings,
-};
+use super::encode::{AAC_FRAME, AudioEncoder, SAMPLE_RATE, VideoEncoder, VideoSettings};
 use super::link::Link;
 use super::slots::Slots;
 use super::{Error, Messages};
-use crate::av::ladder::Profile;
+use crate::av::ladder::{AUDIO_BITRATE, Profile};
 use crate::av::mark;
 use crate::av::protocol::{ClockBase, FromWorker, Scene, ToWorker, monotonic_nanos};
 
@@ -133,8 +131,8 @@ fn renditions(
             name: name("audio")?,
             track: Track { timescale: audio_scale, config: Config::Audio(audio.config()?) },
             rate: None,
-            average_bitrate: AAC_BITRATE,
-            peak_bitrate: AAC_BITRATE,
+            average_bitrate: AUDIO_BITRATE,
+            peak_bitrate: AUDIO_BITRATE,
         },
     ])
 }

@@ -9,7 +9,7 @@ use packager::media::{AudioConfig, VideoConfig};
 use packager::time::FrameRate;
 
 use super::Error;
-use crate::av::ladder::Profile;
+use crate::av::ladder::{AUDIO_BITRATE, Profile};
 
 /// Speed of the encoder: the slowest that makes 1080p30 on one core.
 const PRESET: &str = "veryfast";
@@ -17,8 +17,6 @@ const PRESET: &str = "veryfast";
 pub(super) const SAMPLE_RATE: u32 = 48_000;
 /// Samples in an AAC frame.
 pub(super) const AAC_FRAME: usize = 1024;
-/// Bits per second of the ladder's sound: transparent stereo for AAC-LC.
-pub(super) const AAC_BITRATE: u32 = 128_000;
 
 /// What a video encoder makes.
 #[derive(Clone, Copy, Debug)]
@@ -140,7 +138,7 @@ impl AudioEncoder {
         audio.set_channel_layout(ChannelLayout::STEREO);
         audio.set_channels(2);
         audio.set_time_base((1, rate));
-        audio.set_bit_rate(AAC_BITRATE as usize);
+        audio.set_bit_rate(AUDIO_BITRATE as usize);
         audio.set_flags(codec::Flags::GLOBAL_HEADER);
         let encoder = audio.open_as(found).map_err(Error::media(what))?;
         let mut sound = frame::Audio::new(format, AAC_FRAME, ChannelLayout::STEREO);

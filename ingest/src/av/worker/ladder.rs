@@ -13,7 +13,7 @@ use packager::media::{Config, Name, Rendition, Track};
 use super::clock::{Mapper, Track as Kind};
 use super::cuts::Cuts;
 use super::decode::{Origin, Pictures, Sound};
-use super::encode::{AAC_BITRATE, AudioEncoder};
+use super::encode::AudioEncoder;
 use super::link::Link;
 use super::meter::Meter;
 use super::pictures::Board;
@@ -21,7 +21,7 @@ use super::rung::{Lane, Shown};
 use super::slots::{Patience, Slots};
 use super::sound::{Desk, Placer};
 use super::{Error, Messages, slate};
-use crate::av::ladder::Rung;
+use crate::av::ladder::{AUDIO_BITRATE, Rung};
 use crate::av::protocol::{ClockBase, CodedSample, FromWorker, ToWorker, monotonic_nanos};
 
 /// A source further ahead of the clock than this is read no faster than it is shown, nanoseconds.
@@ -121,9 +121,9 @@ pub(super) fn audio_rendition(encoder: &AudioEncoder, grid: &Grid) -> Result<Ren
         name,
         track: Track { timescale: grid.audio_scale(), config: Config::Audio(encoder.config()?) },
         rate: None,
-        average_bitrate: AAC_BITRATE,
+        average_bitrate: AUDIO_BITRATE,
         // Its bit reservoir lets a second be this much fatter.
-        peak_bitrate: AAC_BITRATE / 4 * 5,
+        peak_bitrate: AUDIO_BITRATE / 4 * 5,
     })
 }
 

@@ -128,9 +128,10 @@ impl<'a> Section<'_, 'a, '_> {
         }
         self.source(&mut channel);
         if channel.source.is_some() && channel.key.is_some() {
-            let at = self.take("source").map_or(0, |v| v.span().start);
+            let place = if self.take("key").is_some() { "key" } else { "key_env" };
+            let at = self.take(place).map_or(0, |v| v.span().start);
             let message = "a channel with a source of its own takes no publisher, and needs no key";
-            self.problem("source", at, message.to_owned());
+            self.problem(place, at, message.to_owned());
         }
         self.read("program", &mut channel.program, |text| value::program(text).map(Some));
         self.read("fps", &mut channel.fps, |text| value::frame_rate(text).map(Some));

@@ -175,6 +175,12 @@ pub struct Segment {
 }
 
 impl Segment {
+    /// A gap of `run`: a number and a time of which there is nothing.
+    fn gap(k: u64, run: &Arc<Run>, start: i64, duration: u64) -> Self {
+        let (run, parts) = (Arc::clone(run), Parts::default());
+        Self { k, run, start, duration, parts, gap: true }
+    }
+
     /// Size of the segment in bytes: the sum of its parts.
     pub fn bytes(&self) -> u64 {
         self.parts.bytes()

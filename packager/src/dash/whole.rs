@@ -66,17 +66,13 @@ impl Stretch<'_> {
 
     /// How long it is, in nanoseconds.
     fn nanos(&self) -> u64 {
-        let at = |ticks| {
-            Timestamp::new(ticks, self.run().scale(0)).ticks_in(Timescale::NANOS, Rounding::Nearest)
-        };
-        at(self.last.end()).abs_diff(at(self.first.start))
+        nanos(Timestamp::new(self.last.end(), self.run().scale(0))).abs_diff(nanos(self.start()))
     }
 
     /// The same until the last of its renditions ends, where nothing follows: sound ends a little behind its
     /// pictures. A player that has more than it is told of may stand there for ever (dash.js 5.2, where the
     /// picture stands for a moment just before the end).
     fn nanos_of_all(&self, snapshot: &Snapshot) -> u64 {
-        let nanos = |at: Timestamp| at.ticks_in(Timescale::NANOS, Rounding::Nearest);
         let last = self.positions.end.saturating_sub(1);
         let ends = snapshot.tracks.iter().enumerate().filter_map(|(index, track)| {
             let end = track.segments.get(last)?.end();
@@ -84,6 +80,10 @@ impl Stretch<'_> {
         });
         ends.max().map_or(0, |end| end.abs_diff(nanos(self.start()))).max(self.nanos())
     }
+}
+
+fn nanos(at: Timestamp) -> i64 {
+    at.ticks_in(Timescale::NANOS, Rounding::Nearest)
 }
 
 /// The stretches that every rendition has media of.

@@ -11,8 +11,8 @@ use bytes::Bytes;
 
 use super::absence::Absence;
 use super::{
-    Beginning, Format, Lengths, OpenSegment, Part, Parts, Promise, Run, Segment, Segments,
-    Snapshot, State, Track,
+    Beginning, Format, Lengths, OpenSegment, Part, Promise, Run, Segment, Segments, Snapshot,
+    State, Track,
 };
 use crate::grid::Cut;
 use crate::media::{Rendition, RunId};
@@ -395,14 +395,7 @@ impl Timeline {
         let Some(track) = self.tracks.get_mut(rendition) else { return };
         for (k, start, end) in bounds {
             self.last_discontinuity = Some(run.discontinuity);
-            track.segments.push(Segment {
-                k,
-                run: Arc::clone(run),
-                start,
-                duration: end.abs_diff(start),
-                parts: Parts::default(),
-                gap: true,
-            });
+            track.segments.push(Segment::gap(k, run, start, end.abs_diff(start)));
         }
     }
 
@@ -444,14 +437,8 @@ impl Timeline {
         let length = if room > 0 { length.min(room) } else { length };
         for n in keep.saturating_sub(k)..count {
             let after = length.saturating_mul(i64::try_from(n).unwrap_or(i64::MAX));
-            track.segments.push(Segment {
-                k: k + 1 + n,
-                run: Arc::clone(run),
-                start: end.saturating_add(after),
-                duration: length.unsigned_abs(),
-                parts: Parts::default(),
-                gap: true,
-            });
+            let start = end.saturating_add(after);
+            track.segments.push(Segment::gap(k + 1 + n, run, start, length.unsigned_abs()));
         }
     }
 

@@ -39,12 +39,11 @@ const PINNED_MOST: i64 = 200 * MS;
 /// less is not worth the pictures it costs.
 const WORTH: i64 = 100 * MS;
 /// So long after a source was placed anew because it stayed late, [`WORTH`] is enough: viewers have just
-/// seen a picture stand, and once the source has caught up it would be behind for minutes. It takes a
-/// stretch in which the backlog comes in, and one that tells where the source belongs.
-const SINCE_LATE: i64 = 3 * WINDOW;
-/// A source that was late within this time before is so again and again: it keeps the distance that
-/// lets its pictures come in time.
-const OFTEN: i64 = 60_000 * MS;
+/// seen a picture stand, and once the source has caught up it would be behind for minutes. Who is late
+/// again within this time has to be calm for longer.
+const LATELY: i64 = 60_000 * MS;
+/// How often the calm that is asked for is doubled: whole, it is still within [`LATELY`].
+const MOST_RELAPSES: u32 = 3;
 
 /// The two tracks of a source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,8 +83,24 @@ struct Stretch {
 #[derive(Clone, Copy, Debug)]
 struct Late {
     at: i64,
-    /// Not within [`OFTEN`] of the time before.
-    seldom: bool,
+    /// How often it had been so just before.
+    relapses: u32,
+    /// Stretches since, one after the other, in which it was ahead of its place by [`WORTH`].
+    calm: u32,
+}
+
+impl Late {
+    fn again(before: Option<Self>, at: i64) -> Self {
+        let before = before.filter(|late| at - late.at <= LATELY);
+        let relapses = before.map_or(0, |late| (late.relapses + 1).min(MOST_RELAPSES));
+        Self { at, relapses, calm: 0 }
+    }
+
+    /// Notes a stretch; tells whether the source has caught up, and for how long enough.
+    fn is_over(&mut self, least: i64, received: i64) -> bool {
+        self.calm = if least > WORTH { self.calm.saturating_add(1) } else { 0 };
+        self.calm >= 1 << self.relapses && received - self.at <= LATELY
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -322,12 +337,12 @@ impl Mapper {
     fn watch_picture(&mut self, dts: i64, received: i64, deviation: i64, stretch: Option<Stretch>) {
         if self.video.astray(deviation < -self.patience.0, received) {
             self.shift(received - dts - self.video.offset);
-            let seldom = self.late.is_none_or(|late| received - late.at > OFTEN);
-            self.late = Some(Late { at: received, seldom });
+            self.late = Some(Late::again(self.late, received));
             return;
         }
         let Some(Stretch { least, most, .. }) = stretch else { return };
-        if most > self.far(most, received) && least > WORTH {
+        let caught_up = self.late.as_mut().is_some_and(|late| late.is_over(least, received));
+        if (most > JUMP || caught_up && !self.is_pinned(most, received)) && least > WORTH {
             // A backlog, or a hiccup that the source has caught up since. Where arrivals are that
             // close to each other, any wait for late pictures covers them.
             self.shift(if most - least <= WORTH { -most } else { -least });
@@ -340,13 +355,6 @@ impl Mapper {
             self.audio.offset += by;
         }
         self.doubts = self.doubts.saturating_sub(1);
-    }
-
-    /// How far ahead of its arrivals a source is that is taken back; at the end of a stretch that was
-    /// `most` ahead.
-    fn far(&self, most: i64, received: i64) -> i64 {
-        let late = self.late.filter(|late| late.seldom && received - late.at <= SINCE_LATE);
-        if late.is_some() && !self.is_pinned(most, received) { WORTH } else { JUMP }
     }
 
     /// Whether a place that is `off` is kept for the sake of a splice.

@@ -23,6 +23,9 @@ use crate::av::protocol::{ClockBase, FromWorker, Scene, ToWorker, monotonic_nano
 const GOP_SECONDS: i64 = 2;
 /// A broadcaster that has fallen behind by this much leaves pictures out, nanoseconds.
 const BEHIND: i64 = 500_000_000;
+/// Sound is drawn ahead of the pictures by what AAC holds back, the frame it cuts and the two it looks at, in
+/// nanoseconds: what is of one time leaves at one time, as a muxer of a camera has it.
+const LEAD: i64 = 3 * AAC_FRAME as i64 * 1_000_000_000 / SAMPLE_RATE as i64;
 
 /// Broadcasts until the server stops it or closes the socket.
 pub(super) fn run(
@@ -81,7 +84,7 @@ pub(super) fn run(
             let encoded = monotonic_nanos();
             link.send(&FromWorker::Sample { rendition: 0, sample, captured, encoded });
         })?;
-        audio.until(due, link)?;
+        audio.until(due + LEAD, link)?;
         n += 1;
     }
     Ok(())
@@ -162,7 +165,7 @@ struct Speaker {
 }
 
 impl Speaker {
-    /// Encodes what has sounded until `nanos`, UTC.
+    /// Encodes what sounds until `nanos`, UTC.
     fn until(&mut self, nanos: i64, link: &Link) -> Result<(), Error> {
         let rate = i64::from(SAMPLE_RATE);
         let end = (i128::from(nanos) * i128::from(rate) / 1_000_000_000) as i64;

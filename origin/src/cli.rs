@@ -63,8 +63,8 @@ pub enum Command {
     Demo(Demo),
     /// Tell everything that is wrong with a configuration
     ///
-    /// Without a file it takes ./headwater.toml, as `serve` does. Prints what the wishes in it become, and ends with 0; or prints every problem with its line
-    /// and key, and ends with 2.
+    /// Without a file it takes ./headwater.toml, as `serve` does. Prints what the wishes in it become, and
+    /// ends with 0; or prints every problem with its line and key, and ends with 2.
     Check {
         /// The configuration
         #[arg(long, value_name = "FILE", default_value = config::DEFAULT_FILE)]

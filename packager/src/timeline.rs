@@ -176,7 +176,7 @@ pub struct Segment {
 
 impl Segment {
     /// A gap of `run`: a number and a time of which there is nothing.
-    fn gap(k: u64, run: &Arc<Run>, start: i64, duration: u64) -> Self {
+    fn missing(k: u64, run: &Arc<Run>, start: i64, duration: u64) -> Self {
         let (run, parts) = (Arc::clone(run), Parts::default());
         Self { k, run, start, duration, parts, gap: true }
     }

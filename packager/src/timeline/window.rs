@@ -395,7 +395,7 @@ impl Timeline {
         let Some(track) = self.tracks.get_mut(rendition) else { return };
         for (k, start, end) in bounds {
             self.last_discontinuity = Some(run.discontinuity);
-            track.segments.push(Segment::gap(k, run, start, end.abs_diff(start)));
+            track.segments.push(Segment::missing(k, run, start, end.abs_diff(start)));
         }
     }
 
@@ -438,7 +438,7 @@ impl Timeline {
         for n in keep.saturating_sub(k)..count {
             let after = length.saturating_mul(i64::try_from(n).unwrap_or(i64::MAX));
             let start = end.saturating_add(after);
-            track.segments.push(Segment::gap(k + 1 + n, run, start, length.unsigned_abs()));
+            track.segments.push(Segment::missing(k + 1 + n, run, start, length.unsigned_abs()));
         }
     }
 

@@ -89,11 +89,13 @@ const ORIGIN_MAY_NAME: &[(&str, &[&str])] = &[
 ];
 
 /// Modules of `origin` that may name `ingest`, and what of it (`""` is all). A stream key is the
-/// same type at every door, so the configuration and the operator's page may name that; and what an SRT
-/// address may be is SRT's to say.
+/// same type at every door, so the configuration and the operator's page may name that; what an SRT
+/// address may be is SRT's to say; and what a ladder that is wished for becomes, which `check` prints, is the
+/// ladder's.
 const ORIGIN_MAY_NAME_INGEST: &[(&str, &str)] = &[
     ("app", ""),
     ("channel", ""),
+    ("cli", "av"),
     ("package", "av"),
     ("webrtc", ""),
     ("config", "secret"),

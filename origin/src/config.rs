@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytes::Bytes;
+use ingest::av::ladder::Wish;
 use ingest::secret::Secret;
 use ingest::srt;
 use packager::media::Name;
@@ -461,6 +462,11 @@ impl Rung {
             return None;
         }
         Name::parse(&format!("{height}p")).ok().map(|name| Self { name, height, bitrate })
+    }
+
+    /// What is asked of the ladder.
+    pub(crate) fn wish(&self) -> Wish {
+        Wish { name: self.name.clone(), height: self.height, bitrate: self.bitrate }
     }
 }
 

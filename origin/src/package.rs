@@ -164,14 +164,9 @@ impl Order {
     /// # Errors
     /// This program can't be found, or S3 is spoken of where there is none.
     pub fn of(what: cli::Package) -> Result<Self, Error> {
-        let wish = |rung: &Rung| Wish {
-            name: rung.name.clone(),
-            height: rung.height,
-            bitrate: rung.bitrate,
-        };
         let ladder = match &what.ladder {
             Ladder::Source => Vec::new(),
-            Ladder::Rungs(rungs) => rungs.iter().map(wish).collect(),
+            Ladder::Rungs(rungs) => rungs.iter().map(Rung::wish).collect(),
         };
         let cli::S3 { endpoint, region, path_style } = what.s3;
         let out = match what.out {

@@ -96,6 +96,7 @@ const ORIGIN_MAY_NAME_INGEST: &[(&str, &str)] = &[
     ("app", ""),
     ("channel", ""),
     ("cli", "av"),
+    ("config", "av"),
     ("package", "av"),
     ("webrtc", ""),
     ("config", "secret"),

@@ -68,15 +68,7 @@ impl Making {
         size: (u16, u16),
         rate: FrameRate,
     ) -> Self {
-        let wishes: Vec<Wish> = config
-            .ladder
-            .iter()
-            .map(|rung| Wish {
-                name: rung.name.clone(),
-                height: rung.height,
-                bitrate: rung.bitrate,
-            })
-            .collect();
+        let wishes: Vec<Wish> = config.ladder.iter().map(config::Rung::wish).collect();
         let kept = recovered.format.as_ref().and_then(|format| kept(format, &wishes, rate));
         let plan = kept.unwrap_or_else(|| ladder::plan_for_good(size, &wishes, rate));
         Self { grid: Grid::choose(rate, AUDIO_RATE, config.segment, config.part), plan }

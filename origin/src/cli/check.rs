@@ -3,11 +3,11 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use ingest::av::ladder::{self, AUDIO_BITRATE, Wish};
+use ingest::av::ladder::{self, AUDIO_BITRATE};
 use packager::grid::Grid;
 use packager::time::{FrameRate, Rounding, Span, Timescale};
 
-use crate::config::{self, Channel, Config, Fallback, Role};
+use crate::config::{self, Channel, Config, Fallback, Role, Rung};
 
 mod warnings;
 
@@ -144,11 +144,7 @@ fn describe(out: &mut String, channel: &Channel) -> std::fmt::Result {
 
 /// The rungs that are made of a source large enough for all of them.
 fn rungs(channel: &Channel) -> Vec<ladder::Rung> {
-    let wishes: Vec<_> = channel
-        .ladder
-        .iter()
-        .map(|r| Wish { name: r.name.clone(), height: r.height, bitrate: r.bitrate })
-        .collect();
+    let wishes: Vec<_> = channel.ladder.iter().map(Rung::wish).collect();
     ladder::plan(LARGE, &wishes, channel.fps.unwrap_or(LIKELY_RATES[1])).rungs
 }
 

@@ -1,8 +1,10 @@
 //! The demo's broadcaster: draws the present moment, sounds its tick, encodes both as any
-//! broadcaster would, and hands the samples over in real time.
+//! broadcaster would, and hands the samples over in real time. Picture and sound have a thread each, as a
+//! camera's have: neither waits for the other.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use ffmpeg_next::format::Pixel;
@@ -48,17 +50,32 @@ pub(super) fn run(
         buffer_bits: scene.bitrate / 2,
         profile: Profile::High,
     })?;
-    let mut audio = Speaker { encoder: AudioEncoder::open()?, at: 0, frame: Vec::new() };
-    link.send(&FromWorker::Started {
-        renditions: renditions(&video, &audio.encoder, scene)?,
-        first_k: 0,
-        start: 0,
-    });
+    let audio = AudioEncoder::open()?;
+    let renditions = renditions(&video, &audio, scene)?;
+    link.send(&FromWorker::Started { renditions, first_k: 0, start: 0 });
 
-    let mut picture = frame::Video::new(Pixel::YUV420P, u32::from(width), u32::from(height));
-    let gop = GOP_SECONDS * i64::from(rate.num) / i64::from(rate.den.max(1));
     let first = frame_at(rate, clock.utc_nanos()) + 1;
-    audio.at = Slots::nanos(rate, first) / 1_000_000_000 * i64::from(SAMPLE_RATE);
+    let start = Slots::nanos(rate, first) / 1_000_000_000 * i64::from(SAMPLE_RATE);
+    let speaker = Speaker { encoder: audio, at: start, clock, link: link.clone() };
+    let sound = speak(speaker, Arc::clone(&stop))?;
+    let shown = show(&mut video, &mut canvas, (rate, first), (clock, link), &stop);
+    stop.store(true, Relaxed);
+    // A panic in it is on standard error already.
+    let spoken = sound.join().unwrap_or(Err(Error::Crippled));
+    shown.and(spoken)
+}
+
+/// Draws and encodes picture after picture, from the `first` on, until stopped.
+fn show(
+    video: &mut VideoEncoder,
+    canvas: &mut Canvas,
+    (rate, first): (FrameRate, i64),
+    (clock, link): (ClockBase, &Link),
+    stop: &AtomicBool,
+) -> Result<(), Error> {
+    let (width, height) = (canvas.width() as u32, canvas.height() as u32);
+    let mut picture = frame::Video::new(Pixel::YUV420P, width, height);
+    let gop = GOP_SECONDS * i64::from(rate.num) / i64::from(rate.den.max(1));
     let ticks = i64::from(rate.frame_ticks());
     let mut n = first;
     let mut owes_idr = true;
@@ -75,7 +92,7 @@ pub(super) fn run(
         }
         let captured = monotonic_nanos();
         canvas.draw((due / 1_000_000).unsigned_abs(), (n - first).unsigned_abs());
-        fill(&mut picture, &canvas)?;
+        fill(&mut picture, canvas)?;
         let idr = owes_idr || (n - first) % gop == 0;
         owes_idr = false;
         video.encode(&mut picture, n, idr, |n, sync, data| {
@@ -84,10 +101,26 @@ pub(super) fn run(
             let encoded = monotonic_nanos();
             link.send(&FromWorker::Sample { rendition: 0, sample, captured, encoded });
         })?;
-        audio.until(due + LEAD, link)?;
         n += 1;
     }
     Ok(())
+}
+
+/// Starts the sound, which goes on until it is stopped; without it the broadcast ends.
+fn speak(
+    mut speaker: Speaker,
+    stop: Arc<AtomicBool>,
+) -> std::io::Result<JoinHandle<Result<(), Error>>> {
+    std::thread::Builder::new().name("sound".into()).spawn(move || {
+        while !stop.load(Relaxed) {
+            let spoken = speaker.next();
+            if spoken.is_err() {
+                stop.store(true, Relaxed);
+                return spoken;
+            }
+        }
+        Ok(())
+    })
 }
 
 /// Notices the end of the socket, and a stop, while the main thread keeps time.
@@ -161,33 +194,34 @@ struct Speaker {
     encoder: AudioEncoder,
     /// Next sample since the epoch.
     at: i64,
-    frame: Vec<[f32; 2]>,
+    clock: ClockBase,
+    link: Link,
 }
 
 impl Speaker {
-    /// Encodes what sounds until `nanos`, UTC.
-    fn until(&mut self, nanos: i64, link: &Link) -> Result<(), Error> {
-        let rate = i64::from(SAMPLE_RATE);
-        let end = (i128::from(nanos) * i128::from(rate) / 1_000_000_000) as i64;
-        // After a stall the sound goes on where the picture does.
-        if end - self.at > rate {
-            self.at = end - AAC_FRAME as i64;
+    /// Encodes the next frame when its last sample is due.
+    fn next(&mut self) -> Result<(), Error> {
+        const FRAME: i64 = AAC_FRAME as i64;
+        let rate = i128::from(SAMPLE_RATE);
+        let due = (i128::from(self.at + FRAME) * 1_000_000_000 / rate) as i64 - LEAD;
+        let wait = due - self.clock.utc_nanos();
+        if wait < -BEHIND {
+            // After a stall the sound goes on where the picture does.
+            let now = i128::from(self.clock.utc_nanos() + LEAD) * rate / 1_000_000_000;
+            self.at = now as i64 - FRAME;
+        } else if wait > 0 {
+            std::thread::sleep(Duration::from_nanos(wait.unsigned_abs()));
         }
-        while self.at + AAC_FRAME as i64 <= end {
-            self.frame.clear();
-            self.frame.extend((0..AAC_FRAME as i64).map(|n| {
-                let sample = mark::tick_sample(self.at + n, SAMPLE_RATE);
-                [sample, sample]
-            }));
-            let captured = monotonic_nanos();
-            let duration = AAC_FRAME as u32;
-            self.encoder.encode(self.at, &self.frame, |start, data| {
-                let sample = Sample { dts: start, pts: start, duration, sync: true, data };
-                let encoded = monotonic_nanos();
-                link.send(&FromWorker::Sample { rendition: 1, sample, captured, encoded });
-            })?;
-            self.at += AAC_FRAME as i64;
-        }
+        let frame: Vec<[f32; 2]> =
+            (0..FRAME).map(|n| [mark::tick_sample(self.at + n, SAMPLE_RATE); 2]).collect();
+        let captured = monotonic_nanos();
+        let duration = AAC_FRAME as u32;
+        self.encoder.encode(self.at, &frame, |start, data| {
+            let sample = Sample { dts: start, pts: start, duration, sync: true, data };
+            let encoded = monotonic_nanos();
+            self.link.send(&FromWorker::Sample { rendition: 1, sample, captured, encoded });
+        })?;
+        self.at += FRAME;
         Ok(())
     }
 }

@@ -59,6 +59,8 @@ struct Made {
     begun: Vec<i64>,
     /// Which rung was switched on or off, and from which video ticks on.
     switched: Vec<(usize, bool, i64)>,
+    /// Times of packets of Opus, in nanoseconds.
+    opus: Vec<i64>,
     stats: Stats,
 }
 
@@ -162,6 +164,7 @@ fn gather(mut outputs: Receiver<Output>, grid: Grid) -> Gathering {
             samples: Vec::new(),
             begun: Vec::new(),
             switched: Vec::new(),
+            opus: Vec::new(),
             stats: Stats::default(),
         };
         loop {
@@ -184,6 +187,10 @@ fn gather(mut outputs: Receiver<Output>, grid: Grid) -> Gathering {
                 Some(Output::Stats(stats)) => {
                     made.stats = stats;
                     told.send_modify(|(_, newest)| newest.clone_from(&made.stats));
+                }
+                Some(Output::Opus { at, data }) => {
+                    assert!(!data.is_empty());
+                    made.opus.push(at);
                 }
                 Some(Output::Located { .. } | Output::Film(_)) => {}
                 Some(Output::Exited { reason }) => {
@@ -232,6 +239,7 @@ async fn a_source_of_the_outputs_rate_is_shown_picture_by_picture_with_its_sound
     let Ladder { mut input, outputs, grid, clock } =
         start(&["180p", "96p"], (320, 180), FrameRate::new(30, 1));
     let gathering = gather(outputs, grid);
+    input.set_opus(true);
     // Three segments of lead-in, so that players start at once.
     let before = grid.number_at(clock.utc_nanos() / 1_000 * 9 / 100) - 3;
     play(&mut input, &source, 5_000_000).await;
@@ -249,6 +257,13 @@ async fn a_source_of_the_outputs_rate_is_shown_picture_by_picture_with_its_sound
     assert_eq!(rungs[0][start..start + 100], expected[..]);
 
     assert_ticks_match(&made, &rungs[0], 3);
+
+    // Opus begins with what is heard now, and then there is some for all that there is of the rendition.
+    let last = made.samples[2].last().expect("sound").pts;
+    let behind = made.opus.last().expect("Opus") - last / 48 * 1_000_000;
+    assert!((-50_000_000..200_000_000).contains(&behind), "{behind}");
+    assert!(made.opus.len() > 200, "{} packets in four seconds", made.opus.len());
+    assert!(made.opus.windows(2).all(|pair| (pair[1] - pair[0] - 10_000_000).abs() <= 1));
 }
 
 /// The tick of second S sounds when the picture with the mark of second S is shown, ± 40 ms.

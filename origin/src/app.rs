@@ -352,13 +352,13 @@ impl Server {
                 tasks.spawn(channel::written::run(context, stop_ingest.clone()));
             }
             let own_clock = clock_of(&channel_store, Arc::clone(&clock) as Arc<dyn Clock>, name);
-            let sound = channel::preview::sound::Context {
-                preview: Arc::clone(&preview),
-                channel: name.to_string(),
-                program: program.clone(),
-            };
-            tasks.spawn(channel::preview::sound::run(sound, stop_ingest.clone()));
             if wishes.pass_through {
+                let sound = channel::preview::sound::Context {
+                    preview: Arc::clone(&preview),
+                    channel: name.to_string(),
+                    program: program.clone(),
+                };
+                tasks.spawn(channel::preview::sound::run(sound, stop_ingest.clone()));
                 let rung = channel::preview::rung::Context {
                     preview: Arc::clone(&preview),
                     channel: name.to_string(),

@@ -20,7 +20,7 @@ mod wire;
 pub use wire::{Error, HEAD, MAX_BODY, Wire, read_head};
 
 /// Raised whenever a message changes its form.
-pub const VERSION: u32 = 9;
+pub const VERSION: u32 = 10;
 
 /// How the worker finds UTC: the server reads the wall clock once and both carry it on by the
 /// machine's monotonic clock.
@@ -67,7 +67,7 @@ pub enum Role {
     Broadcast(Scene),
     /// Read a file: tell what is in it, then do what [`ToWorker::Film`] says.
     Film,
-    /// Make Opus of sound.
+    /// Make Opus of sound that is passed through.
     Opus,
     /// Make stills of key frames, each of the configuration before it: a sample of rendition 0 with the key
     /// frame's time, which is a JPEG, or empty where none can be made.
@@ -197,6 +197,11 @@ pub enum ToWorker {
         /// Presentation time in nanoseconds of the source's clock.
         at: i64,
     },
+    /// Whether Opus is made of a ladder's sound too, for those who watch by WebRTC.
+    Opus {
+        /// It is from now on.
+        on: bool,
+    },
     /// Do this with the file; said once.
     Film(FilmWork),
     /// Finish what was begun and end.
@@ -259,6 +264,13 @@ pub enum FromWorker {
         captured: i64,
         /// `CLOCK_MONOTONIC` nanoseconds at which it left the encoder.
         encoded: i64,
+    },
+    /// A packet of Opus.
+    Opus {
+        /// When its first sample is heard, in nanoseconds: of a ladder UTC, else on the source's clock.
+        at: i64,
+        /// The packet.
+        data: Bytes,
     },
     /// What is in a file.
     Film(FilmFacts),

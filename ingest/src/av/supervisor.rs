@@ -136,6 +136,13 @@ pub enum Output {
         /// When all of it was read from the worker.
         received: Instant,
     },
+    /// A packet of Opus.
+    Opus {
+        /// When its first sample is heard, in nanoseconds: of a ladder UTC, else on the source's clock.
+        at: i64,
+        /// The packet.
+        data: Bytes,
+    },
     /// What is in a file.
     Film(FilmFacts),
     /// How the worker is doing, about once a second.
@@ -179,6 +186,7 @@ struct Pending {
     keys: Option<Wire>,
     splices: Option<Wire>,
     slate: Option<Wire>,
+    opus: Option<Wire>,
 }
 
 impl Input {
@@ -211,8 +219,9 @@ impl Input {
     /// Tells the worker that the publisher is gone. Its output goes on with the last picture, then
     /// with the slate.
     pub fn source_lost(&mut self) -> Delivery {
-        let Pending { rungs, keys, splices, slate, .. } = std::mem::take(&mut self.pending);
-        self.pending = Pending { lost: true, rungs, keys, splices, slate, ..Pending::default() };
+        let Pending { rungs, keys, splices, slate, opus, .. } = std::mem::take(&mut self.pending);
+        self.pending =
+            Pending { lost: true, rungs, keys, splices, slate, opus, ..Pending::default() };
         self.broken = false;
         self.flush()
     }
@@ -234,6 +243,13 @@ impl Input {
     /// Says at which splices segments begin: all that matter. The newest word holds.
     pub fn set_splices(&mut self, splices: &Splices) -> Delivery {
         self.pending.splices = Some(ToWorker::Splices(splices.clone()).to_wire());
+        self.flush()
+    }
+
+    /// Says whether a ladder makes Opus of its sound too, which comes as [`Output::Opus`]. The newest word
+    /// holds.
+    pub fn set_opus(&mut self, on: bool) -> Delivery {
+        self.pending.opus = Some(ToWorker::Opus { on }.to_wire());
         self.flush()
     }
 
@@ -282,9 +298,9 @@ impl Input {
             }
             self.pending.lost = false;
         }
-        let Pending { video, audio, rungs, keys, splices, slate, .. } =
+        let Pending { video, audio, rungs, keys, splices, slate, opus, .. } =
             std::mem::take(&mut self.pending);
-        let mut waiting = [splices, slate, video, audio, rungs, keys];
+        let mut waiting = [splices, slate, video, audio, rungs, keys, opus];
         let mut delivery = Delivery::Queued;
         for slot in &mut waiting {
             if delivery == Delivery::Queued
@@ -295,8 +311,8 @@ impl Input {
                 delivery = refused;
             }
         }
-        let [splices, slate, video, audio, rungs, keys] = waiting;
-        self.pending = Pending { lost: false, video, audio, rungs, keys, splices, slate };
+        let [splices, slate, video, audio, rungs, keys, opus] = waiting;
+        self.pending = Pending { lost: false, video, audio, rungs, keys, splices, slate, opus };
         delivery
     }
 
@@ -491,6 +507,7 @@ async fn read_all(
                 Output::Sample { rendition, sample, captured, encoded, received }
             }
             Ok(FromWorker::Located { id, at }) => Output::Located { id, at },
+            Ok(FromWorker::Opus { at, data }) => Output::Opus { at, data },
             Ok(FromWorker::Film(facts)) => Output::Film(facts),
             Ok(FromWorker::Stats(stats)) => Output::Stats(stats),
             Ok(FromWorker::Log { warning: true, text }) => {

@@ -51,7 +51,11 @@ async fn get_going(ladder: &mut Ladder) -> Vec<Rendition> {
         match timeout(SILENCE, ladder.outputs.recv()).await.unwrap().unwrap() {
             Output::Started { renditions, .. } => started = renditions,
             Output::Sample { .. } => return started,
-            Output::Stats(_) | Output::Film(_) | Output::Rung { .. } | Output::Located { .. } => {}
+            Output::Stats(_)
+            | Output::Film(_)
+            | Output::Rung { .. }
+            | Output::Located { .. }
+            | Output::Opus { .. } => {}
             Output::Exited { reason } => panic!("{reason}"),
         }
     }

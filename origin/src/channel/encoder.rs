@@ -99,6 +99,11 @@ impl Encoder {
         self.input.set_splices(splices);
     }
 
+    /// Says whether it makes Opus of the sound.
+    pub(super) fn set_opus(&mut self, on: bool) {
+        self.input.set_opus(on);
+    }
+
     /// Asks which frame the picture at `at`, on the source's clock, will be.
     pub(super) fn locate(&mut self, id: u64, at: Timestamp) {
         self.input.locate(id, at.ticks_in(Timescale::NANOS, Rounding::Nearest));

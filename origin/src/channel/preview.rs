@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use bytes::Bytes;
 use ingest::source::{PictureConfig, SoundConfig, SourceSample, Unit};
-use packager::media::{AudioConfig, Config, Rendition, Sample, VideoCodec, VideoConfig};
+use packager::media::{Rendition, Sample, VideoCodec, VideoConfig};
 use packager::time::{FrameRate, Rounding, Timescale, Timestamp, rescale};
 use tokio::sync::{broadcast, watch};
 
@@ -35,7 +35,7 @@ const MAX_GROUP_BYTES: usize = 8 << 20;
 /// Frames of sound by which who makes Opus of it may lag: 1.3 s of AAC.
 const LAG_SOUND: usize = 64;
 /// Packets of Opus by which a viewer may lag: as much.
-const LAG_OPUS: usize = 64;
+const LAG_OPUS: usize = 128;
 
 /// Name of the rung that is made of a source which browsers can't show.
 const RUNG: &str = "preview";
@@ -61,16 +61,16 @@ impl Picture {
     }
 }
 
-/// A packet of Opus, of 20 ms.
+/// A packet of Opus.
 #[derive(Clone, Debug)]
 pub struct OpusPacket {
-    /// When it is heard, in nanoseconds on the clock of the pictures.
+    /// When its first sample is heard, in nanoseconds on the clock of the pictures.
     pub pts: i64,
     /// The packet.
     pub data: Bytes,
 }
 
-/// A frame of a channel's sound as it is coded.
+/// A frame of a passed-through source's sound as it is coded.
 #[derive(Clone, Debug)]
 pub(super) struct CodedSound {
     pub(super) config: Arc<SoundConfig>,
@@ -161,6 +161,11 @@ impl Track {
         lock(&self.group).pictures.clone()
     }
 
+    fn push_sample(&self, scale: Timescale, sample: &Sample) {
+        let nanos = |ticks| rescale(ticks, scale, Timescale::NANOS, Rounding::Nearest);
+        self.push((nanos(sample.dts), nanos(sample.pts)), sample.sync, sample.data.clone());
+    }
+
     fn push(&self, (dts, pts): (i64, i64), sync: bool, data: Bytes) {
         let mut group = lock(&self.group);
         if sync {
@@ -201,8 +206,8 @@ pub struct Preview {
     units: rung::Units,
     /// Whether the sound is that rung's.
     of_rung: AtomicBool,
+    /// What the sound of such a source is coded in.
     sound: Mutex<Option<Arc<SoundConfig>>>,
-    rung_sound: Mutex<Option<Arc<SoundConfig>>>,
     coded: broadcast::Sender<CodedSound>,
     opus: broadcast::Sender<OpusPacket>,
 }
@@ -218,7 +223,6 @@ impl Default for Preview {
             units: broadcast::Sender::new(LAG),
             of_rung: AtomicBool::new(false),
             sound: Mutex::default(),
-            rung_sound: Mutex::default(),
             coded: broadcast::Sender::new(LAG_SOUND),
             opus: broadcast::Sender::new(LAG_OPUS),
         }
@@ -252,6 +256,11 @@ impl Preview {
         *self.viewers.borrow()
     }
 
+    /// How many watch, as that changes.
+    pub(super) fn watching(&self) -> watch::Receiver<u32> {
+        self.viewers.subscribe()
+    }
+
     /// Whether the machine has no room for viewers: they are the first that an overloaded one is rid of.
     pub fn shed(&self) -> watch::Receiver<bool> {
         self.shed.subscribe()
@@ -277,11 +286,7 @@ impl Preview {
                 Some(Track::new(rendition.name.to_string(), video, bitrate))
             })
             .collect();
-        let sound = renditions.iter().find_map(|rendition| match &rendition.track.config {
-            Config::Audio(audio) => Some(Arc::new(SoundConfig::Aac(audio.clone()))),
-            Config::Video(_) => None,
-        });
-        *lock(&self.sound) = sound;
+        *lock(&self.sound) = None;
         self.show(tracks);
     }
 
@@ -321,33 +326,28 @@ impl Preview {
     }
 
     /// Puts a rung for browsers beside the source, or takes it away.
-    fn replace_rung(&self, rung: Option<(Arc<Track>, Option<AudioConfig>)>) {
+    fn replace_rung(&self, rung: Option<Arc<Track>>) {
         self.of_rung.store(rung.is_some(), Ordering::Relaxed);
-        let (track, sound) = rung.unzip();
-        *lock(&self.rung_sound) = sound.flatten().map(|sound| Arc::new(SoundConfig::Aac(sound)));
         self.tracks.send_modify(|now| {
             let source = now.iter().filter(|track| track.name != RUNG).cloned();
-            *now = source.chain(track).collect();
+            *now = source.chain(rung).collect();
         });
     }
 
-    /// A sample of that rung or its sound.
-    fn rung_sample(&self, video: bool, scale: Timescale, sample: &Sample) {
-        let nanos = |ticks| rescale(ticks, scale, Timescale::NANOS, Rounding::Nearest);
-        if video {
-            if let Some(track) = self.tracks.borrow().iter().find(|track| track.name == RUNG) {
-                track.push(
-                    (nanos(sample.dts), nanos(sample.pts)),
-                    sample.sync,
-                    sample.data.clone(),
-                );
-            }
-        } else if let Some(config) = lock(&self.rung_sound).clone() {
-            self.sound(config, nanos(sample.pts), sample.data.clone());
+    /// A picture of that rung.
+    fn rung_picture(&self, scale: Timescale, sample: &Sample) {
+        if let Some(track) = self.tracks.borrow().iter().find(|track| track.name == RUNG) {
+            track.push_sample(scale, sample);
         }
     }
 
-    /// A frame of sound for who makes Opus of it.
+    /// A packet of Opus, on the clock of the pictures.
+    pub(super) fn heard(&self, pts: i64, data: Bytes) {
+        // Nobody may be there.
+        let _ = self.opus.send(OpusPacket { pts, data });
+    }
+
+    /// A frame of a passed-through source's sound for who makes Opus of it.
     fn sound(&self, config: Arc<SoundConfig>, pts: i64, data: Bytes) {
         if self.coded.receiver_count() > 0 {
             let at = Timestamp::new(pts, Timescale::NANOS);
@@ -363,14 +363,10 @@ impl Preview {
         *lock(&self.rate) = Some(rate);
     }
 
-    /// A sample of the encoder, by the index of its rendition.
+    /// A picture of the encoder, by the index of its rendition.
     pub(super) fn encoded(&self, index: usize, scale: Timescale, sample: &Sample) {
-        let nanos = |ticks| rescale(ticks, scale, Timescale::NANOS, Rounding::Nearest);
-        let tracks = self.tracks.borrow();
-        if let Some(track) = tracks.get(index) {
-            track.push((nanos(sample.dts), nanos(sample.pts)), sample.sync, sample.data.clone());
-        } else if let Some(config) = self.source_sound() {
-            self.sound(config, nanos(sample.pts), sample.data.clone());
+        if let Some(track) = self.tracks.borrow().get(index) {
+            track.push_sample(scale, sample);
         }
     }
 

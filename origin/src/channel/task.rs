@@ -162,6 +162,7 @@ pub(crate) fn run(
 
 async fn attend(mut task: Task, mut subscription: Subscription, cancelled: CancellationToken) {
     let mut tick = tokio::time::interval(STATUS_EVERY);
+    let mut viewers = task.context.preview.watching();
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
     task.restore().await;
     loop {
@@ -179,6 +180,8 @@ async fn attend(mut task: Task, mut subscription: Subscription, cancelled: Cance
                 Some(unit) => task.take_unit(unit).await,
                 None => task.lose_source().await,
             },
+            // The sender lives as long as the task's context.
+            _ = viewers.changed() => task.take_viewers(*viewers.borrow()),
             () = at(fill_at) => task.fill().await,
             () = at(task.restart_at) => task.start_encoder(),
             () = at(task.slate_at) => task.start_encoder(),

@@ -1,7 +1,7 @@
 //! When packets of sound are sent: as evenly as they are heard.
 //!
 //! Sound comes in lumps. Broadcasters write it between pictures, and frames of AAC (21.3 ms) are not packets of
-//! Opus (20 ms), so that now none comes and now two. A browser measures that, holds so much of the sound in
+//! Opus (10 ms), so that now two come and now three. A browser measures that, holds so much of the sound in
 //! store that it never runs out, and shows the picture late to fit. Sent evenly, sound is heard earlier though
 //! each packet waits here for as long as the latest of late did.
 //!

@@ -44,7 +44,7 @@ const HURRIED: i64 = 1_000_000;
 /// A picture whose time is further off than this has had its clock moved.
 const JUMP: i64 = 2_000_000_000;
 /// Length of a packet of Opus.
-const OPUS_NANOS: i64 = 20_000_000;
+const OPUS_NANOS: i64 = 10_000_000;
 /// Sound that is further off than this from where it would follow is put where it belongs.
 const SOUND_SLACK: i64 = 60_000_000;
 /// Packets of sound that may wait for their time.

@@ -60,6 +60,7 @@ fn every_message_reads_back_as_it_was() {
         ToWorker::KeyFrames { rungs: 0b10, at: -7 },
         ToWorker::Splices(Splices::restore([-3_000, 161_606_988_144_000])),
         ToWorker::Locate { id: 9, at: i64::MIN },
+        ToWorker::Opus { on: true },
         ToWorker::Film(FilmWork::AsItIs { rate: FrameRate::new(25, 1) }),
         ToWorker::Stop,
     ] {
@@ -103,6 +104,7 @@ fn every_message_reads_back_as_it_was() {
         FromWorker::Rung { rendition: 1, on: true, at: -9 },
         FromWorker::Located { id: 9, at: Some(-3_000) },
         FromWorker::Located { id: u64::MAX, at: None },
+        FromWorker::Opus { at: -20_000_000, data: Bytes::from_static(b"opus") },
         FromWorker::Stats(Stats { lag_ms: 3, jumps: 1, ..Stats::default() }),
         FromWorker::Log { warning: true, text: "ä".into() },
         FromWorker::Failed { reason: "no decoder".into() },

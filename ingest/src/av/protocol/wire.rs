@@ -64,6 +64,7 @@ mod kind {
     pub(super) const SPLICES: u8 = 11;
     pub(super) const LOCATE: u8 = 12;
     pub(super) const FILM_WORK: u8 = 13;
+    pub(super) const OPUS_WANTED: u8 = 14;
     pub(super) const STARTED: u8 = 65;
     pub(super) const SAMPLE: u8 = 66;
     pub(super) const STATS: u8 = 67;
@@ -72,6 +73,7 @@ mod kind {
     pub(super) const RUNG: u8 = 70;
     pub(super) const LOCATED: u8 = 71;
     pub(super) const FILM: u8 = 72;
+    pub(super) const OPUS: u8 = 73;
 }
 
 /// A message ready to be written: its head (length, kind, fields) and its payload, apart so that
@@ -191,6 +193,7 @@ impl ToWorker {
                 fields.put_i64(*at);
                 Wire::new(kind::LOCATE, &fields, Bytes::new())
             }
+            Self::Opus { on } => Wire::new(kind::OPUS_WANTED, &[u8::from(*on)], Bytes::new()),
             Self::Film(work) => json(kind::FILM_WORK, work),
             Self::Stop => Wire::new(kind::STOP, &[], Bytes::new()),
         }
@@ -229,6 +232,7 @@ impl ToWorker {
             kind::KEY_FRAMES => Self::KeyFrames { rungs: body.u64()?, at: body.i64()? },
             kind::SPLICES => Self::Splices(body.json()?),
             kind::LOCATE => Self::Locate { id: body.u64()?, at: body.i64()? },
+            kind::OPUS_WANTED => Self::Opus { on: body.u8()? != 0 },
             kind::FILM_WORK => Self::Film(body.json()?),
             kind::STOP => Self::Stop,
             kind => return Err(Error::Kind { kind }),
@@ -273,6 +277,7 @@ impl FromWorker {
                 fields.put_i64(*encoded);
                 Wire::new(kind::SAMPLE, &fields, sample.data.clone())
             }
+            Self::Opus { at, data } => Wire::new(kind::OPUS, &at.to_be_bytes(), data.clone()),
             Self::Film(facts) => json(kind::FILM, facts),
             Self::Stats(stats) => json(kind::STATS, stats),
             Self::Log { warning, text } => {
@@ -315,6 +320,7 @@ impl FromWorker {
                 let sample = packager::media::Sample { dts, pts, duration, sync, data: body.rest };
                 Self::Sample { rendition, sample, captured, encoded }
             }
+            kind::OPUS => Self::Opus { at: body.i64()?, data: body.rest },
             kind::FILM => Self::Film(body.json()?),
             kind::STATS => Self::Stats(body.json()?),
             kind::LOG => Self::Log { warning: body.u8()? != 0, text: body.text() },

@@ -73,6 +73,7 @@ pub fn broadcast(config: BroadcastConfig) -> io::Result<mpsc::Receiver<Unit>> {
                     }
                 }
                 Output::Stats(_)
+                | Output::Opus { .. }
                 | Output::Film(_)
                 | Output::Rung { .. }
                 | Output::Located { .. } => {}

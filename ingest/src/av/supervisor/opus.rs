@@ -1,4 +1,4 @@
-//! A worker that makes Opus of a channel's sound, for those who watch by WebRTC.
+//! A worker that makes Opus of sound that is passed through, for those who watch by WebRTC.
 
 use std::io;
 use std::path::PathBuf;
@@ -17,7 +17,7 @@ pub struct OpusConfig {
     pub channel: String,
 }
 
-/// Starts a worker. It takes sound, with times of any clock, and makes [`Output::Sample`]s of 20 ms with times in
+/// Starts a worker. It takes sound, with times of any clock, and makes [`Output::Opus`] with times in
 /// nanoseconds of the same clock. Dropping the input ends it.
 ///
 /// # Errors

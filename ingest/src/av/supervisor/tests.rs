@@ -68,8 +68,10 @@ fn configurations_and_the_loss_of_the_source_survive_a_full_queue_the_newest_of_
     input.send(&Unit::AudioConfig(SoundConfig::Aac(audio)));
     input.ask_key_frames(0b1, 5);
     input.ask_key_frames(0b11, 9);
+    input.set_opus(true);
+    input.set_opus(false);
     let mut order = vec![received(&mut receiver)];
-    for _ in 0..5 {
+    for _ in 0..6 {
         input.send(&Unit::Video(sample(true, 9)));
         order.push(received(&mut receiver));
     }
@@ -77,7 +79,8 @@ fn configurations_and_the_loss_of_the_source_survive_a_full_queue_the_newest_of_
     assert!(matches!(&order[2], ToWorker::VideoConfig { record, .. } if record[..] == [2]));
     assert!(matches!(order[3], ToWorker::AudioConfig { .. }));
     assert_eq!(order[4], ToWorker::KeyFrames { rungs: 0b11, at: 9 });
-    assert!(matches!(order[5], ToWorker::Video(_)));
+    assert_eq!(order[5], ToWorker::Opus { on: false });
+    assert!(matches!(order[6], ToWorker::Video(_)));
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use packager::grid::Grid;
@@ -171,7 +172,7 @@ fn spawn_picture(
     (begin, renditions): (Begin, Vec<Rendition>),
     link: Link,
     sentinel: Sentinel,
-) -> std::io::Result<std::thread::JoinHandle<()>> {
+) -> std::io::Result<JoinHandle<()>> {
     std::thread::Builder::new().name("clock".into()).spawn(move || {
         let _sentinel = sentinel;
         if let Some((slot, first)) = board.first() {
@@ -195,7 +196,7 @@ fn spawn_sound(
     rendition: u8,
     link: Link,
     sentinel: Sentinel,
-) -> std::io::Result<std::thread::JoinHandle<()>> {
+) -> std::io::Result<JoinHandle<()>> {
     std::thread::Builder::new().name("sound".into()).spawn(move || {
         let _sentinel = sentinel;
         desk.run(&mut encoder, rendition, &link);
@@ -218,6 +219,9 @@ struct Source {
     pictures: Option<Pictures>,
     sound: Option<Sound>,
     placer: Placer,
+    desk: Arc<Desk>,
+    /// What makes Opus of the sound, while that is wanted.
+    opus: Option<JoinHandle<()>>,
     /// When a worker that goes on for another began, or the source was last taken back, in
     /// `CLOCK_MONOTONIC` nanoseconds: what was received before is late because it was read late, and
     /// says nothing of the link.
@@ -245,6 +249,8 @@ impl Source {
             pictures: None,
             sound: None,
             placer: Placer::new(Arc::clone(desk)),
+            desk: Arc::clone(desk),
+            opus: None,
             prompt_from: if begin.resume { monotonic_nanos() } else { i64::MIN },
         }
     }
@@ -290,6 +296,7 @@ impl Source {
                     let at = at.map(|slot| slot.saturating_mul(self.frame));
                     self.link.send(&FromWorker::Located { id, at });
                 }
+                ToWorker::Opus { on } => self.want_opus(on)?,
                 // There is no file here.
                 ToWorker::Film(_) => {}
                 ToWorker::Stop => break,
@@ -366,6 +373,22 @@ impl Source {
         let slot = self.slots.slot(origin.at, origin.generation);
         let prompt = origin.received >= self.prompt_from;
         self.board.put(slot, Shown { picture, received: origin.received }, prompt);
+    }
+
+    fn want_opus(&mut self, wanted: bool) -> std::io::Result<()> {
+        self.desk.want_opus(wanted);
+        if !wanted {
+            if let Some(opus) = self.opus.take() {
+                // It ends as soon as it looks, and is none of two when it is wanted again. A panic in it is on
+                // standard error already.
+                let _ = opus.join();
+            }
+        } else if self.opus.is_none() {
+            let (desk, link) = (Arc::clone(&self.desk), self.link.clone());
+            let thread = std::thread::Builder::new().name("opus".into());
+            self.opus = Some(thread.spawn(move || desk.run_opus(&link))?);
+        }
+        Ok(())
     }
 
     fn finish_pictures(&mut self) {

@@ -1,5 +1,6 @@
 //! The output clock of the sound: decoded sound in, AAC frames on the sample grid since the epoch
-//! out. Gaps are silence; a source that drifts is resampled by up to a thousandth.
+//! out, and packets of Opus while somebody watches by WebRTC. Gaps are silence; a source that drifts is
+//! resampled by up to a thousandth.
 
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering::Relaxed;
@@ -17,6 +18,7 @@ use super::Error;
 use super::encode::{AAC_FRAME, AudioEncoder, SAMPLE_RATE};
 use super::link::Link;
 use super::meter::Meter;
+use super::opus::{self, OpusEncoder};
 use super::slots::Patience;
 use crate::av::protocol::{ClockBase, FromWorker};
 
@@ -44,7 +46,7 @@ fn nanos_at(sample: i64) -> i64 {
 }
 
 /// A stretch of stereo sound by absolute sample number.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Tape {
     start: i64,
     sound: VecDeque<[f32; 2]>,
@@ -73,20 +75,19 @@ impl Tape {
         late
     }
 
-    /// Takes a frame's worth of sound at `at`, with silence where there is none; returns how many
-    /// samples that were.
-    fn take(&mut self, at: i64, frame: &mut Vec<[f32; 2]>) -> i64 {
+    /// Takes `length` samples at `at`, with silence where there are none; returns how many that were.
+    fn take(&mut self, at: i64, length: usize, frame: &mut Vec<[f32; 2]>) -> i64 {
         frame.clear();
         self.skip_to(at);
-        let lead = (self.start - at).clamp(0, AAC_FRAME as i64) as usize;
+        let lead = (self.start - at).clamp(0, length as i64) as usize;
         frame.extend(std::iter::repeat_n([0.0; 2], lead));
-        let there = (AAC_FRAME - lead).min(self.sound.len());
+        let there = (length - lead).min(self.sound.len());
         frame.extend(self.sound.drain(..there));
-        let missing = AAC_FRAME - frame.len();
+        let missing = length - frame.len();
         frame.extend(std::iter::repeat_n([0.0; 2], missing));
         self.start = self.start.max(at) + there as i64;
         if self.sound.is_empty() {
-            self.start = at + AAC_FRAME as i64;
+            self.start = at + length as i64;
         }
         (lead + missing) as i64
     }
@@ -109,8 +110,29 @@ pub(super) struct Desk {
     changed: Condvar,
 }
 
+/// Who takes sound off the desk.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Taker {
+    /// The rendition.
+    Aac,
+    /// Those who watch by WebRTC.
+    Opus,
+}
+
+impl Taker {
+    /// Samples that it takes at a time.
+    const fn length(self) -> usize {
+        match self {
+            Self::Aac => AAC_FRAME,
+            Self::Opus => opus::PACKET,
+        }
+    }
+}
+
 struct State {
     tape: Tape,
+    /// The same sound once more while Opus is wanted: its packets are whole before a frame of AAC is.
+    opus: Option<Tape>,
     /// First sample of the output, once known.
     begin: Option<i64>,
     patience: Patience,
@@ -122,6 +144,7 @@ impl Desk {
     pub(super) fn new(clock: ClockBase, meter: Arc<Meter>, grid: &Grid) -> Self {
         let state = State {
             tape: Tape::default(),
+            opus: None,
             begin: None,
             patience: Patience::of(grid),
             heard: None,
@@ -139,6 +162,9 @@ impl Desk {
         let mut state = self.lock();
         state.begin = Some(at);
         state.tape.skip_to(at);
+        if let Some(tape) = &mut state.opus {
+            tape.skip_to(at);
+        }
         drop(state);
         self.changed.notify_all();
     }
@@ -156,6 +182,9 @@ impl Desk {
         if state.tape.write(at, sound) > 0 && prompt {
             state.patience.missed(now - nanos_at(at), now);
         }
+        if let Some(tape) = &mut state.opus {
+            tape.write(at, sound);
+        }
         state.heard = Some(now);
         drop(state);
         self.changed.notify_all();
@@ -167,7 +196,7 @@ impl Desk {
         let length = AAC_FRAME as i64;
         let mut frame = Vec::with_capacity(AAC_FRAME);
         let mut at = begin;
-        while self.take(at, &mut frame) {
+        while self.take(Taker::Aac, at, &mut frame) {
             let result = encoder.encode(at, &frame, |start, data| {
                 // The encoder's first packet is what it needs to get going, from before the
                 // beginning.
@@ -201,9 +230,47 @@ impl Desk {
         }
     }
 
-    /// Waits for the frame at `at` to be whole, or late; `false` when closed.
-    fn take(&self, at: i64, frame: &mut Vec<[f32; 2]>) -> bool {
-        let end = at + AAC_FRAME as i64;
+    /// Says whether Opus is wanted; whoever makes it ends when it is not.
+    pub(super) fn want_opus(&self, wanted: bool) {
+        let mut state = self.lock();
+        if !wanted {
+            state.opus = None;
+        } else if state.opus.is_none() {
+            // What waits for its time is heard there too.
+            state.opus = Some(state.tape.clone());
+        }
+        drop(state);
+        self.changed.notify_all();
+    }
+
+    /// Makes packet after packet of Opus, until that is not wanted any more or the desk is closed.
+    pub(super) fn run_opus(&self, link: &Link) {
+        if self.wait_for_beginning().is_none() {
+            return;
+        }
+        // A run begins in the past, which nobody hears.
+        let now = sample_at(self.clock.utc_nanos());
+        let Some(mut at) = self.lock().opus.as_ref().map(|tape| tape.start.max(now)) else {
+            return;
+        };
+        let mut packet = Vec::with_capacity(opus::PACKET);
+        let result = OpusEncoder::open().and_then(|mut encoder| {
+            while self.take(Taker::Opus, at, &mut packet) {
+                encoder.encode(at, packet.iter().copied(), |start, data| {
+                    link.send(&FromWorker::Opus { at: nanos_at(start), data });
+                })?;
+                at += opus::PACKET as i64;
+            }
+            Ok(())
+        });
+        if let Err(error) = result {
+            link.log(true, format!("no sound by WebRTC: {error}"));
+        }
+    }
+
+    /// Waits for what is taken at `at` to be whole, or late; `false` when closed, or not wanted.
+    fn take(&self, taker: Taker, at: i64, frame: &mut Vec<[f32; 2]>) -> bool {
+        let end = at + taker.length() as i64;
         let (begins, ends) = (nanos_at(at), nanos_at(end));
         let mut state = self.lock();
         loop {
@@ -211,17 +278,27 @@ impl Desk {
                 return false;
             }
             let now = self.clock.utc_nanos();
-            state.patience.relax(now);
-            let whole = state.tape.end() >= end;
-            let heard = state.heard.is_some_and(|last| now - last < FORGET);
+            let State { tape, opus, patience, heard, .. } = &mut *state;
+            let tape = match taker {
+                Taker::Aac => tape,
+                Taker::Opus => match opus {
+                    Some(tape) => tape,
+                    None => return false,
+                },
+            };
+            let whole = tape.end() >= end;
+            patience.relax(now);
+            let heard = heard.is_some_and(|last| now - last < FORGET);
             let ready = match (whole, heard) {
                 (true, _) => begins,
-                (false, true) => ends + state.patience.nanos(),
+                (false, true) => ends + patience.nanos(),
                 (false, false) => ends,
             };
             if now >= ready {
-                let silent = state.tape.take(at, frame);
-                self.meter.silenced.fetch_add(silent.unsigned_abs(), Relaxed);
+                let silent = tape.take(at, taker.length(), frame);
+                if taker == Taker::Aac {
+                    self.meter.silenced.fetch_add(silent.unsigned_abs(), Relaxed);
+                }
                 return true;
             }
             let time = Duration::from_nanos((ready - now).unsigned_abs());

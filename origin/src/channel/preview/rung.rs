@@ -2,7 +2,7 @@
 //! x264 make by default, or in H.265. It is encoded for as long as somebody watches, and costs nothing else.
 //!
 //! ```text
-//! source's units ─► worker (a ladder of one) ─► track "preview", its sound ─► viewers
+//! source's units ─► worker (a ladder of one) ─► track "preview", Opus ─► viewers
 //! ```
 //! The worker's output is on the clock of the server, so the sound that goes with its pictures is the one that it
 //! makes. It is started with the group of pictures that is there, so that the first picture does not wait for a
@@ -125,13 +125,11 @@ async fn serve(context: &Context) {
             output = next_output(&mut worker) => match output {
                 Some(Output::Started { renditions, .. }) => begin(preview, &renditions),
                 Some(Output::Sample { rendition, sample, .. }) => {
-                    if let Some(worker) = &worker {
-                        let video = rendition < worker.rungs;
-                        let grid = &worker.grid;
-                        let scale = if video { grid.video_scale() } else { grid.audio_scale() };
-                        preview.rung_sample(video, scale, &sample);
+                    if let Some(worker) = worker.as_ref().filter(|worker| rendition < worker.rungs) {
+                        preview.rung_picture(worker.grid.video_scale(), &sample);
                     }
                 }
+                Some(Output::Opus { at, data }) => preview.heard(at, data),
                 Some(Output::Exited { reason }) => {
                     warn!(channel = %context.channel, %reason, "the rung for browsers stopped");
                     worker = None;
@@ -179,8 +177,7 @@ fn begin(preview: &Preview, renditions: &[Rendition]) {
     let video = renditions.iter().find_map(|r| Some((r, r.video()?.clone())));
     let Some((rendition, video)) = video else { return };
     let track = Track::new(RUNG.to_owned(), video, Some(rendition.average_bitrate));
-    let sound = renditions.iter().find_map(Rendition::audio).cloned();
-    preview.replace_rung(Some((track, sound)));
+    preview.replace_rung(Some(track));
 }
 
 /// Starts a worker with what there is of the source.
@@ -217,6 +214,7 @@ fn start(context: &Context) -> Option<Worker> {
         }
     };
     info!(channel = %context.channel, "a rung for browsers is made");
+    input.set_opus(true);
     input.send(&Unit::VideoConfig(source.config().clone().into()));
     if let Some(sound) = preview.source_sound() {
         input.send(&Unit::AudioConfig((*sound).clone()));

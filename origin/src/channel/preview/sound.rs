@@ -1,5 +1,5 @@
-//! A channel's sound for browsers, which take Opus only: made by a worker process for as long as somebody
-//! watches.
+//! The sound of a source that is passed through, for browsers, which take Opus only: made by a worker process for
+//! as long as somebody watches. A ladder makes its own of what it has decoded anyway.
 //!
 //! A worker that dies is started again after a growing wait; pictures go on without sound meanwhile.
 
@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::{CodedSound, OpusPacket, Preview};
+use super::{CodedSound, Preview};
 use crate::backoff::Backoff;
 use crate::channel::encoder::at;
 
@@ -86,11 +86,9 @@ async fn serve(context: &Context) {
                 return;
             }
             output = next_output(&mut worker) => match output {
-                Some(Output::Sample { sample, .. }) => {
+                Some(Output::Opus { at, data }) => {
                     let base = worker.as_ref().map_or(0, |worker| worker.base);
-                    let packet = OpusPacket { pts: sample.pts.saturating_add(base), data: sample.data };
-                    // Nobody may be there.
-                    let _ = context.preview.opus.send(packet);
+                    context.preview.heard(at.saturating_add(base), data);
                 }
                 Some(Output::Exited { reason }) => {
                     warn!(channel = %context.channel, %reason, "no sound by WebRTC for a moment");

@@ -66,6 +66,9 @@ impl Task {
                 if self.source.is_none() {
                     encoder.lose_source();
                 }
+                if self.context.preview.viewers() > 0 {
+                    encoder.set_opus(true);
+                }
                 self.encoder = Some(encoder);
                 if let Some(overload) = &mut self.overload {
                     overload.restart(now());
@@ -99,6 +102,7 @@ impl Task {
                 self.preview(rendition, &sample);
                 self.package(rendition, sample, received).await;
             }
+            Event::Output(Output::Opus { at, data }) => self.context.preview.heard(at, data),
             Event::Output(Output::Located { id, at }) => self.take_located(id, at).await,
             Event::Output(Output::Stats(stats)) => self.take_stats(stats),
             // A ladder reads no file.
@@ -144,6 +148,13 @@ impl Task {
             (PictureFault::Dropped, stats.dropped.saturating_sub(before.dropped)),
             (PictureFault::Skipped, stats.skipped.saturating_sub(before.skipped)),
         ]);
+    }
+
+    /// Somebody began to watch by WebRTC, or the last one left.
+    pub(super) fn take_viewers(&mut self, viewers: u32) {
+        if let Some(encoder) = &mut self.encoder {
+            encoder.set_opus(viewers > 0);
+        }
     }
 
     /// Tells the encoder which rungs the machine can bear.
@@ -238,13 +249,13 @@ impl Task {
         }
     }
 
-    /// Shows a sample to those who watch by WebRTC.
+    /// Shows a picture to those who watch by WebRTC.
     fn preview(&self, rendition: usize, sample: &Sample) {
         let Some((making, _)) = &self.making else { return };
         let grid = &making.grid;
-        let video = rendition < making.plan.rungs.len();
-        let scale = if video { grid.video_scale() } else { grid.audio_scale() };
-        self.context.preview.encoded(rendition, scale, sample);
+        if rendition < making.plan.rungs.len() {
+            self.context.preview.encoded(rendition, grid.video_scale(), sample);
+        }
     }
 
     /// Notes how long a coded picture took whose source was received at `captured`, in nanoseconds of

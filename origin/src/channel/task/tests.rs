@@ -36,6 +36,7 @@ struct Fixture {
     folder: tempfile::TempDir,
     store: Arc<ChannelStore>,
     clock: Arc<ManualClock>,
+    preview: Arc<Preview>,
 }
 
 fn grid() -> Grid {
@@ -76,6 +77,7 @@ impl Fixture {
         let store = store.channel(&name).unwrap();
         let least = store.recovered().newest_start().unwrap_or(Timestamp::new(0, Timescale::NANOS));
         let clock = Arc::new(clock);
+        let preview = Arc::new(Preview::default());
         let context = Context {
             config,
             clock: Arc::new(Ahead::of(Arc::clone(&clock) as Arc<dyn crate::clock::Clock>, least)),
@@ -86,12 +88,12 @@ impl Fixture {
             snapshots: snapshot_sender,
             status: status_sender,
             orders: super::super::cues::Desk::new().1,
-            preview: Arc::default(),
+            preview: Arc::clone(&preview),
         };
         let cancel = CancellationToken::new();
         let subscription = subscriptions.remove(&name).unwrap();
         let task = tokio::spawn(run(context, subscription, cancel.clone()));
-        Self { hub, status, snapshots, cancel, task, folder, store, clock }
+        Self { hub, status, snapshots, cancel, task, folder, store, clock, preview }
     }
 
     fn publish(&self) -> Publication {
@@ -212,6 +214,7 @@ fn words(mut bytes: &[u8]) -> Vec<String> {
                 format!("splices {:?}", splices.iter().collect::<Vec<_>>())
             }
             ToWorker::Locate { id, at } => format!("locate {id} {at}"),
+            ToWorker::Opus { on } => format!("opus {on}"),
             ToWorker::Film(_) => "film".into(),
             ToWorker::Stop => "stop".into(),
         });
@@ -278,6 +281,24 @@ async fn a_worker_that_dies_is_followed_by_one_that_needs_neither_header_nor_key
     let second = channel.workers(2).await[1];
     assert_eq!(channel.told(second, 5).await, beginning);
     assert_eq!(channel.status.borrow().state, Health::Starting);
+    channel.stop().await;
+}
+
+#[tokio::test]
+async fn opus_is_made_for_as_long_as_somebody_watches_by_webrtc_by_a_worker_that_follows_too() {
+    let mut channel = Fixture::new();
+    let publication = channel.publish();
+    send(&publication, beginning()).await;
+    let first = channel.workers(1).await[0];
+    channel.told(first, 5).await;
+    let watching = channel.preview.watch();
+    assert_eq!(channel.told(first, 6).await[5], "opus true");
+    kill(first);
+    channel.until(|status| status.worker_restarts == 1).await;
+    let second = channel.workers(2).await[1];
+    assert!(channel.told(second, 6).await.contains(&"opus true".to_owned()));
+    drop(watching);
+    assert_eq!(channel.told(second, 7).await[6], "opus false");
     channel.stop().await;
 }
 

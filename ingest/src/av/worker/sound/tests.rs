@@ -1,6 +1,14 @@
+use std::io::Read as _;
+use std::os::unix::net::UnixStream;
+
+use packager::time::{FrameRate, Span};
 use proptest::prelude::*;
 
+use super::super::decode::Sound;
+use super::super::link;
 use super::*;
+use crate::av::protocol::{HEAD, read_head};
+use crate::source::AudioCodec;
 
 fn tone(from: i64, count: i64) -> Vec<[f32; 2]> {
     (from..from + count).map(|n| [n as f32, -n as f32]).collect()
@@ -13,13 +21,13 @@ fn what_is_written_is_taken_where_it_belongs_and_gaps_are_silent() {
     assert_eq!(tape.write(10_300, &tone(10_300, 500)), 0);
     assert_eq!(tape.write(11_000, &tone(11_000, 1_000)), 0);
     let mut frame = Vec::new();
-    assert_eq!(tape.take(10_240, &mut frame), 60, "the gap inside is known silence");
+    assert_eq!(tape.take(10_240, AAC_FRAME, &mut frame), 60, "the gap inside is known silence");
     assert_eq!(frame.len(), 1024);
     assert_eq!((frame[59], frame[60]), ([0.0; 2], [10_300.0, -10_300.0]));
     assert_eq!((frame[560], frame[760]), ([0.0; 2], [11_000.0, -11_000.0]));
-    assert_eq!(tape.take(11_264, &mut frame), 1024 - 736);
+    assert_eq!(tape.take(11_264, AAC_FRAME, &mut frame), 1024 - 736);
     assert_eq!(frame[0], [11_264.0, -11_264.0]);
-    assert_eq!(tape.take(12_288, &mut frame), 1024);
+    assert_eq!(tape.take(12_288, AAC_FRAME, &mut frame), 1024);
 }
 
 #[test]
@@ -71,6 +79,69 @@ fn sound_that_is_far_from_its_place_is_moved_at_once() {
     assert_eq!(steering.place(1024 + MOVE + 1, 1024).0, 1024 + MOVE + 1);
 }
 
+fn next_message(socket: &mut UnixStream) -> FromWorker {
+    let mut head = [0; HEAD];
+    socket.read_exact(&mut head).unwrap();
+    let (length, kind) = read_head(head).unwrap();
+    let mut body = vec![0; length];
+    socket.read_exact(&mut body).unwrap();
+    FromWorker::from_body(kind, body.into()).unwrap()
+}
+
+#[test]
+fn opus_is_made_from_now_on_while_it_is_wanted_and_takes_nothing_from_the_rendition() {
+    ffmpeg::init().unwrap();
+    let (mut server, worker) = UnixStream::pair().unwrap();
+    let (link, _writer) = link::open(worker).unwrap();
+    let clock = ClockBase { utc_minus_monotonic_nanos: 0 };
+    let grid = Grid::choose(FrameRate::new(30, 1), 48_000, Span::millis(2_000), Span::millis(300));
+    let desk = Desk::new(clock, Arc::default(), &grid);
+    let now = clock.utc_nanos();
+    let here = sample_at(now);
+    desk.begin(here - 6 * RATE);
+    // It lies ahead of its time.
+    let length = 2 * RATE;
+    let ticks: Vec<_> = (here..here + length)
+        .map(|sample| [crate::av::mark::tick_sample(sample, SAMPLE_RATE); 2])
+        .collect();
+    desk.write(here, &ticks, true);
+    desk.want_opus(true);
+    let mut packets = Vec::new();
+    std::thread::scope(|scope| {
+        let opus = scope.spawn(|| desk.run_opus(&link));
+        // A second and a whole tick.
+        while packets.len() < 125 {
+            if let FromWorker::Opus { at, data } = next_message(&mut server) {
+                packets.push((at, data));
+            }
+        }
+        desk.want_opus(false);
+        opus.join().unwrap();
+    });
+    let begun = packets[0].0;
+    assert!(begun >= now - 10_000_000, "it begins {} ns in the past", now - begun);
+    assert!(packets.windows(2).all(|pair| (pair[1].0 - pair[0].0 - 10_000_000).abs() <= 1));
+
+    let (mut decoder, mut line) =
+        (Sound::open(AudioCodec::Opus, &bytes::Bytes::new()).unwrap(), Line::default());
+    let (mut heard, mut first) = (Vec::new(), None);
+    for (at, data) in &packets {
+        decoder.decode(data, *at, |sound, at| {
+            first.get_or_insert(at);
+            heard.extend(line.stereo(sound).unwrap().iter().map(|[left, _]| *left));
+        });
+    }
+    let ticks = crate::av::mark::read_ticks(&heard, SAMPLE_RATE);
+    let tick = ticks.first().expect("a tick is heard");
+    let at = sample_at(first.unwrap()) + tick.offset_samples as i64;
+    let off = (at + RATE / 2).rem_euclid(RATE) - RATE / 2;
+    assert!(off.abs() < RATE / 200, "it is heard {off} samples from its second");
+
+    let state = desk.lock();
+    assert!(state.opus.is_none());
+    assert_eq!((state.tape.start, state.tape.sound.len() as i64), (here, length));
+}
+
 proptest! {
     #[test]
     fn every_frame_is_whole_whatever_is_written(
@@ -81,7 +152,7 @@ proptest! {
         for (n, (at, count)) in writes.into_iter().enumerate() {
             tape.write(at, &tone(at, count));
             let start = n as i64 * 512;
-            let silent = tape.take(start, &mut frame);
+            let silent = tape.take(start, AAC_FRAME, &mut frame);
             prop_assert_eq!(frame.len(), 1024);
             prop_assert!((0..=1024).contains(&silent));
             prop_assert!(tape.sound.len() as i64 <= MAX_WAITING);

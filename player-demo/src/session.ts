@@ -123,7 +123,7 @@ export class Session {
     this.#startedAt = performance.now();
     this.#firstFrameMs = null;
     this.#trouble = null;
-    const from = { origin: this.#origin, channel: this.#channel };
+    const from = { origin: this.#origin, channel: this.#channel, rendition: this.#selected };
     const player = await createPlayer(format, this.#video, from, {
       levels: () => this.#onLevels(),
       troubled: (problem) => this.#onTroubled(problem),

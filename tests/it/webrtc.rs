@@ -84,6 +84,19 @@ fn the_page_previews_a_ladder_with_sound_and_switches_renditions() -> Result {
 }
 
 #[test]
+fn a_rendition_in_the_pages_address_is_asked_for_at_once() -> Result {
+    const SECONDS: u64 = 6;
+    let server = Server::start(&[ChannelConfig::tiny("a").patient()])?;
+    let mut publisher = on_air(&server, "a", Source::tiny(RATE))?;
+    let seen = play(&server.url("/watch/a?rendition=96p"), "webrtc", SECONDS, &[])?;
+    publisher.check()?;
+    previews(&seen, SECONDS);
+    assert_eq!(seen["renditions"], serde_json::json!(["96p"]), "{seen:#}");
+    assert_eq!(metric(&server, "accepted_total")?, 1.0, "it began with another one");
+    Ok(())
+}
+
+#[test]
 fn the_page_previews_a_source_that_is_passed_through() -> Result {
     const SECONDS: u64 = 8;
     let server = Server::start(&[ChannelConfig::pass_through("a")])?;

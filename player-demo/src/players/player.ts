@@ -59,16 +59,26 @@ export function preload(format: Format): void {
   CODE[format]().catch(() => undefined);
 }
 
+/** What is played. */
+export interface Source {
+  /** Where the media comes from; empty for the page's own. */
+  readonly origin: string;
+  readonly channel: string;
+  /** The rendition to begin with, or `auto`. */
+  readonly rendition: string;
+}
+
+/** A player of adaptive formats begins with what it likes: it is told of the rendition when it knows them. */
 export async function createPlayer(
   format: Format,
   video: HTMLVideoElement,
-  { origin, channel }: { readonly origin: string; readonly channel: string },
+  { origin, channel, rendition }: Source,
   events: PlayerEvents,
 ): Promise<Player> {
   const url = manifestUrl(origin, channel, format);
   if (format === "webrtc") {
     const { WebRtcPlayer } = await CODE.webrtc();
-    return new WebRtcPlayer(video, url, channel, events);
+    return new WebRtcPlayer(video, url, { channel, rendition }, events);
   }
   if (format === "hls") {
     const { HlsPlayer } = await CODE.hls();

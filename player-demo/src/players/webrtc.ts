@@ -16,24 +16,27 @@ export class WebRtcPlayer implements Player {
   readonly #channel: string;
   readonly #events: PlayerEvents;
   #levels: readonly Level[] = [];
-  #selected: string = AUTO;
+  #selected: string;
   /** What the element shows, and what is to take its place. */
   #session: Session | null = null;
   #next: Session | null = null;
   readonly #life = new AbortController();
   readonly #maySound = new URLSearchParams(location.search).get("sound") !== "off";
 
-  constructor(video: HTMLVideoElement, url: string, channel: string, events: PlayerEvents) {
+  constructor(
+    video: HTMLVideoElement,
+    url: string,
+    { channel, rendition }: { readonly channel: string; readonly rendition: string },
+    events: PlayerEvents,
+  ) {
     this.#video = video;
     this.#url = url;
     this.#channel = channel;
+    this.#selected = rendition;
     this.#events = events;
+    void this.#connect();
     void this.#learnLevels();
-    // A choice that was made before is told within this turn.
-    queueMicrotask(() => {
-      void this.#connect();
-      video.addEventListener("volumechange", () => this.#followSound(), { signal: this.#life.signal });
-    });
+    video.addEventListener("volumechange", () => this.#followSound(), { signal: this.#life.signal });
   }
 
   levels(): readonly Level[] {

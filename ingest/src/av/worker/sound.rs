@@ -192,7 +192,7 @@ impl Desk {
 
     /// Encodes frame after frame, from the beginning until closed.
     pub(super) fn run(&self, encoder: &mut AudioEncoder, rendition: u8, link: &Link) {
-        let Some(begin) = self.wait_for_beginning() else { return };
+        let Some(begin) = self.wait_for_beginning(Taker::Aac) else { return };
         let length = AAC_FRAME as i64;
         let mut frame = Vec::with_capacity(AAC_FRAME);
         let mut at = begin;
@@ -217,10 +217,11 @@ impl Desk {
         }
     }
 
-    fn wait_for_beginning(&self) -> Option<i64> {
+    /// The first sample, once it is known; `None` when closed, or not wanted.
+    fn wait_for_beginning(&self, taker: Taker) -> Option<i64> {
         let mut state = self.lock();
         loop {
-            if state.closed {
+            if state.closed || (taker == Taker::Opus && state.opus.is_none()) {
                 return None;
             }
             if state.begin.is_some() {
@@ -245,7 +246,7 @@ impl Desk {
 
     /// Makes packet after packet of Opus, until that is not wanted any more or the desk is closed.
     pub(super) fn run_opus(&self, link: &Link) {
-        if self.wait_for_beginning().is_none() {
+        if self.wait_for_beginning(Taker::Opus).is_none() {
             return;
         }
         // A run begins in the past, which nobody hears.

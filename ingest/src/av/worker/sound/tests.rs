@@ -142,6 +142,25 @@ fn opus_is_made_from_now_on_while_it_is_wanted_and_takes_nothing_from_the_rendit
     assert_eq!((state.tape.start, state.tape.sound.len() as i64), (here, length));
 }
 
+#[test]
+fn who_does_not_want_opus_any_more_before_there_is_sound_waits_for_nothing() {
+    let (_server, worker) = UnixStream::pair().unwrap();
+    let (link, _writer) = link::open(worker).unwrap();
+    let grid = Grid::choose(FrameRate::new(30, 1), 48_000, Span::millis(2_000), Span::millis(300));
+    let clock = ClockBase { utc_minus_monotonic_nanos: 0 };
+    let desk = Arc::new(Desk::new(clock, Arc::default(), &grid));
+    desk.want_opus(true);
+    let (told, ended) = std::sync::mpsc::channel();
+    let opus = Arc::clone(&desk);
+    std::thread::spawn(move || {
+        opus.run_opus(&link);
+        told.send(())
+    });
+    assert!(ended.recv_timeout(Duration::from_millis(50)).is_err(), "it does not wait for sound");
+    desk.want_opus(false);
+    ended.recv_timeout(Duration::from_secs(30)).expect("it ends");
+}
+
 proptest! {
     #[test]
     fn every_frame_is_whole_whatever_is_written(

@@ -86,6 +86,31 @@ fn a_tick_that_is_cut_off_by_the_end_says_nothing() {
 }
 
 #[test]
+fn a_tick_that_breaks_off_into_silence_says_nothing() {
+    let rate = 48_000u32;
+    let whole = (BEEP_MS + BITS * BIT_MS) as usize * 48;
+    for second in 0..64i64 {
+        for bit in 0..BITS as usize {
+            // Off within the bit: what is left of it may be heard as either tone.
+            for into in [0, 5, 10] {
+                let cut = (BEEP_MS as usize + bit * BIT_MS as usize + into) * 48;
+                let from = second * i64::from(rate) - 4_800;
+                let mut sound: Vec<f32> =
+                    (0..24_000).map(|n| tick_sample(from + n, rate)).collect();
+                sound[4_800 + cut..].fill(0.0);
+                // The last bit is as good as whole where two thirds of it are there.
+                let ticks = read_ticks(&sound, rate);
+                assert!(
+                    ticks.iter().all(|tick| i64::from(tick.second_mod_64) == second)
+                        && (ticks.is_empty() || whole - cut <= 5 * 48),
+                    "{second} cut in bit {bit} at {into} ms: {ticks:?}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
 fn noise_and_music_bear_no_tick() {
     let chord: Vec<f32> = (0..96_000)
         .map(|n| {

@@ -56,7 +56,8 @@ pub(super) fn run(
 
     let first = frame_at(rate, clock.utc_nanos()) + 1;
     let start = Slots::nanos(rate, first) / 1_000_000_000 * i64::from(SAMPLE_RATE);
-    let speaker = Speaker { encoder: audio, at: start, clock, link: link.clone() };
+    let speaker =
+        Speaker { encoder: audio, at: start, frame: Vec::new(), clock, link: link.clone() };
     let sound = speak(speaker, Arc::clone(&stop))?;
     let shown = show(&mut video, &mut canvas, (rate, first), (clock, link), &stop);
     stop.store(true, Relaxed);
@@ -194,6 +195,7 @@ struct Speaker {
     encoder: AudioEncoder,
     /// Next sample since the epoch.
     at: i64,
+    frame: Vec<[f32; 2]>,
     clock: ClockBase,
     link: Link,
 }
@@ -212,11 +214,12 @@ impl Speaker {
         } else if wait > 0 {
             std::thread::sleep(Duration::from_nanos(wait.unsigned_abs()));
         }
-        let frame: Vec<[f32; 2]> =
-            (0..FRAME).map(|n| [mark::tick_sample(self.at + n, SAMPLE_RATE); 2]).collect();
+        let at = self.at;
+        self.frame.clear();
+        self.frame.extend((0..FRAME).map(|n| [mark::tick_sample(at + n, SAMPLE_RATE); 2]));
         let captured = monotonic_nanos();
         let duration = AAC_FRAME as u32;
-        self.encoder.encode(self.at, &frame, |start, data| {
+        self.encoder.encode(self.at, &self.frame, |start, data| {
             let sample = Sample { dts: start, pts: start, duration, sync: true, data };
             let encoded = monotonic_nanos();
             self.link.send(&FromWorker::Sample { rendition: 1, sample, captured, encoded });

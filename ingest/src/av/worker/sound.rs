@@ -162,9 +162,6 @@ impl Desk {
         let mut state = self.lock();
         state.begin = Some(at);
         state.tape.skip_to(at);
-        if let Some(tape) = &mut state.opus {
-            tape.skip_to(at);
-        }
         drop(state);
         self.changed.notify_all();
     }
@@ -246,14 +243,9 @@ impl Desk {
 
     /// Makes packet after packet of Opus, until that is not wanted any more or the desk is closed.
     pub(super) fn run_opus(&self, link: &Link) {
-        if self.wait_for_beginning(Taker::Opus).is_none() {
-            return;
-        }
+        let Some(begin) = self.wait_for_beginning(Taker::Opus) else { return };
         // A run begins in the past, which nobody hears.
-        let now = sample_at(self.clock.utc_nanos());
-        let Some(mut at) = self.lock().opus.as_ref().map(|tape| tape.start.max(now)) else {
-            return;
-        };
+        let mut at = begin.max(sample_at(self.clock.utc_nanos()));
         let mut packet = Vec::with_capacity(opus::PACKET);
         let result = OpusEncoder::open().and_then(|mut encoder| {
             while self.take(Taker::Opus, at, &mut packet) {

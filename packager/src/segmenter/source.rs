@@ -217,12 +217,27 @@ impl SourceSegmenter {
     }
 
     /// Where another run begins whose first picture is due at `at`: there, or where everything that is
-    /// there ends, if that is less than half a frame away. Nothing can be shown for so short.
+    /// there ends, if that is less than half a frame away. Nothing can be shown for so short. Where players
+    /// have been told of another part of the open segment, what is shown for that long is that part.
     pub fn seam(&self, at: Timestamp) -> Timestamp {
         let Some(end) = self.pictures.next else { return at };
         let ticks = at.ticks_in(self.grid.video_scale(), Rounding::Nearest);
-        let near = (ticks - end).abs() * 2 < self.frame;
-        if near { Timestamp::new(end, self.grid.video_scale()) } else { at }
+        let (off, earliest) = ((ticks - end) * 2, self.earliest_end(end));
+        // One that is due before what is there can't begin at all.
+        let near = off > -self.frame && (off < self.frame || ticks < earliest);
+        if near { Timestamp::new(earliest, self.grid.video_scale()) } else { at }
+    }
+
+    /// Where the open segment may end at the earliest: at `end`, where all of it ends; or so much later
+    /// that there is something to make the part of that players have been told to ask for.
+    fn earliest_end(&self, end: i64) -> i64 {
+        let is_promised = |parts: &Parts| parts.part > 0 && parts.pending.is_empty();
+        let picture = end + (self.frame + 1) / 2;
+        if is_promised(&self.sound) {
+            let (audio, video) = (self.sound_scale(), self.grid.video_scale());
+            return picture.max(rescale(self.sound_at(), audio, video, Rounding::Floor) + 1);
+        }
+        if is_promised(&self.pictures) { picture } else { end }
     }
 
     /// Number of the segment that the next picture is in, unless it ends one.

@@ -100,8 +100,7 @@ impl SourceSegmenter {
         let (video, audio) = (self.grid.video_scale(), self.sound_scale());
         let pictures = rescale(next, video, audio, Rounding::Ceil);
         loop {
-            let front = self.held.samples.front().map(|(sample, _)| sample.dts);
-            let at = front.or(self.held.next).unwrap_or(self.held.start);
+            let at = self.sound_at();
             if let Some((k, cut)) = self.held.cuts.front().copied()
                 && at >= cut
             {
@@ -128,6 +127,12 @@ impl SourceSegmenter {
             }
             self.sound.take(sample);
         }
+    }
+
+    /// Where the sound begins that is in no part yet, if it is there or not.
+    pub(super) fn sound_at(&self) -> i64 {
+        let front = self.held.samples.front().map(|(sample, _)| sample.dts);
+        front.or(self.held.next).unwrap_or(self.held.start)
     }
 
     /// When silence could complete the open part of the sound; `None` before the run's first picture,

@@ -97,7 +97,16 @@ impl Fixture {
             }
         }
         hints.dedup();
-        hints.retain(|hint| !came.contains(hint) && came.last().is_some_and(|last| last > hint));
+        let closed = self.outputs.iter().filter_map(|output| match output {
+            Output::SegmentClosed { rendition: of, k } if *of == rendition => Some(*k),
+            _ => None,
+        });
+        let last_closed = closed.last();
+        let is_over = |(k, part): (u64, u32)| {
+            came.last().is_some_and(|last| *last > (k, part))
+                || (part > 0 && last_closed.is_some_and(|last| last >= k))
+        };
+        hints.retain(|hint| !came.contains(hint) && is_over(*hint));
         hints
     }
 

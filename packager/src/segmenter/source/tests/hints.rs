@@ -24,11 +24,12 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 
 proptest! {
     /// Whatever a source's key frames, and wherever its breaks are: a splice that is known in time, a
-    /// source that is lost, and one that comes back, break no hint.
+    /// source that is lost, one that comes back, and another run that takes over, break no hint.
     #[test]
     fn no_part_is_hinted_that_does_not_come(
         steps in steps(), part in prop::sample::select(vec![200u64, 300, 333, 500, 1_000]),
         splices in prop::collection::btree_set(30i64..1_500, 0..4),
+        late in -F / 2..3 * F,
     ) {
         let (rate, gop, d) = (FrameRate::new(30, 1), 60 * 3_000, Span::millis(2_000));
         let mut fixture = Fixture::on(Grid::of_source(rate, 48_000, gop, d, Span::millis(part)));
@@ -57,6 +58,13 @@ proptest! {
                     at += frames;
                 }
             }
+        }
+        // Another source's run takes over, about where this one's has got to.
+        fixture.segmenter.expect();
+        if let Some(end) = fixture.segmenter.end() {
+            let at = Timestamp::new(end.ticks + late, end.scale);
+            fixture.segmenter.end_at(fixture.segmenter.seam(at));
+            fixture.drain();
         }
         for rendition in [PICTURES, SOUND] {
             prop_assert_eq!(fixture.broken_hints(rendition), [], "of {}", rendition);

@@ -27,8 +27,9 @@ const EARLY: Duration = Duration::from_secs(3);
 /// hls.js seeks over holes of a moment where it is back: an advertisement's sound and picture end where they
 /// end, and not with the programme's segment that it goes on with.
 const SETTLES_WITHIN_MS: u64 = 5_000;
-/// How long it may stand before it seeks over a hole, on a machine that is shared.
-const BEFORE_A_HOLE_MS: u64 = 1_500;
+/// How long it may stand before it seeks over a hole: it looks for one after 1.25 s, nudges the picture on
+/// after 2 s, and has twice that on a machine that is shared.
+const BEFORE_A_HOLE_MS: u64 = 4_000;
 /// Players tell what they do at most so long after they do it, on a machine that is shared.
 const TOLD_WITHIN_MS: f64 = 700.0;
 
@@ -119,7 +120,11 @@ fn hls_js_plays_what_it_finds_in_place_of_a_break_and_comes_back() -> Result {
         cue["id"].as_str().context("id")?
     );
     assert!(asked.iter().any(|query| query.starts_with(&told)), "{told}: {asked:?}");
-    assert_eq!(asked.len(), 1, "asked for once: {asked:?}");
+    // Once; and for nothing but its last instant where hls.js lands within that on its way back.
+    let resumed = asked.iter().filter_map(|query| query.split_once("&_HLS_start_offset="));
+    let resumed: Vec<f64> = resumed.filter_map(|(_, offset)| offset.parse().ok()).collect();
+    assert_eq!(asked.len() - resumed.len(), 1, "asked for once: {asked:?}");
+    assert!(resumed.iter().all(|offset| *offset > seconds - 0.1), "{asked:?}");
 
     // Another that the operator ends while it is on: what was left of it is not played.
     let begins = ahead();
@@ -152,9 +157,9 @@ fn hls_js_plays_what_it_finds_in_place_of_a_break_and_comes_back() -> Result {
         stall.is_the_browsers() || (settles(stall.at_ms) && stall.lasted_ms <= BEFORE_A_HOLE_MS)
     };
     let stood: Vec<&Stall> = report.stalls.iter().filter(|stall| !theirs(stall)).collect();
-    assert!(stood.is_empty(), "{stood:#?}");
+    assert!(stood.is_empty(), "{stood:?}, {:?}", report.ads);
     let jumped: Vec<&Jump> = report.jumps.iter().filter(|jump| !settles(jump.at_ms)).collect();
-    assert!(jumped.is_empty(), "{jumped:#?}");
+    assert!(jumped.is_empty(), "{jumped:?}, {:?}", report.ads);
     assert_eq!((report.reloads, report.ended, &report.fatal), (0, false, &vec![]));
     let after = report.behind_ms.context("a date")?;
     println!("{before:.0} ms behind before, {after:.0} ms after");

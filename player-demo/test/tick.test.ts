@@ -45,6 +45,17 @@ describe("a tick", () => {
     expect(findTick(sound(42, 12_000, 16_384, 48_000), 48_000)).toBeNull();
   });
 
+  test("that breaks off into silence says nothing", () => {
+    const rate = 48_000;
+    for (let second = 0; second < 64; second++) {
+      for (let bit = 0; bit < 8; bit++) {
+        const broken = sound(second, 3_000, 16_384, rate);
+        broken.fill(0, 3_000 + Math.round(rate * (0.02 + bit * 0.015)));
+        expect(findTick(broken, rate)).toBeNull();
+      }
+    }
+  });
+
   test("with a wrong check bit is refused", () => {
     const rate = 48_000;
     const right = sound(21, 0, 8_192, rate);

@@ -149,6 +149,9 @@ pub fn read_ticks(samples: &[f32], rate: u32) -> Vec<Tick> {
     const FLOOR: f64 = 0.02;
     /// A bit that is quieter than this share of the opening tone is none: the sound broke off.
     const BIT_FLOOR: f64 = 0.4;
+    /// An opening tone that is quieter than this share of the loudest bit was not heard from its start: the
+    /// tick begins before the sound does.
+    const OPENING_FLOOR: f64 = 0.8;
     let per_ms = |ms: i64| (ms * i64::from(rate) / 1000).unsigned_abs() as usize;
     let tones = TONES.map(|frequency| Tone::of(samples, frequency, f64::from(rate)));
     let (beep, bit, whole) = (per_ms(BEEP_MS), per_ms(BIT_MS), per_ms(BEEP_MS + BITS * BIT_MS));
@@ -170,17 +173,19 @@ pub fn read_ticks(samples: &[f32], rate: u32) -> Vec<Tick> {
         }
         let opening = tones[0].amplitude(start, beep);
         let mut code = 0u8;
-        let mut whole_bits = true;
+        let (mut whole_bits, mut loudest) = (true, 0.0f64);
         for index in 0..BITS.unsigned_abs() as usize {
             // The middle of a bit: its edges are smeared by the audio codec.
             let (from, length) = (start + beep + index * bit + bit / 8, bit * 3 / 4);
             let [zero, one] = [1, 2].map(|tone| tones[tone].amplitude(from, length));
             whole_bits &= zero.max(one) > opening * BIT_FLOOR;
+            loudest = loudest.max(zero).max(one);
             code = code << 1 | u8::from(one > zero);
         }
         let second = code >> 2;
         let lone = opening > 2.0 * tones[1].amplitude(start, beep);
-        if lone && whole_bits && second_code(second) == code {
+        let whole_opening = opening > loudest * OPENING_FLOOR;
+        if lone && whole_opening && whole_bits && second_code(second) == code {
             ticks.push(Tick { offset_samples: start, second_mod_64: second });
             at = start + whole;
         } else {

@@ -19,6 +19,8 @@ const STEP_SECONDS = 0.001;
 const SILENCE = 1e-5;
 /** The share of a window's power that must be in the tone that is looked for. */
 const PURITY = 0.6;
+/** The same of each single tone: where sound breaks off within a tick, the rest says nothing. */
+const LEAST_PURITY = 0.5;
 
 export interface Tick {
   /** The whole second it stands for, modulo 64. */
@@ -55,15 +57,17 @@ function bestNear(samples: Float32Array, rate: number, from: number, to: number,
   let bestScore = 0;
   for (let at = from; at <= to; at += step) {
     let score = toneShare(samples, rate, START_HZ, at, START_SECONDS);
+    let least = score;
     let value = 0;
     for (let bit = 0; bit < BITS; bit++) {
       const begin = at + Math.round(rate * (START_SECONDS + bit * BIT_SECONDS));
       const [zero, one] = BIT_HZ.map((hz) => toneShare(samples, rate, hz, begin, BIT_SECONDS)) as [number, number];
       value = value * 2 + Number(one > zero);
       score += Math.max(zero, one);
+      least = Math.min(least, Math.max(zero, one));
     }
     const second = value >> 2;
-    if (score > bestScore && score > PURITY * (BITS + 1) && checkBits(second) === (value & 3)) {
+    if (score > bestScore && score > PURITY * (BITS + 1) && least > LEAST_PURITY && checkBits(second) === (value & 3)) {
       best = { second, at };
       bestScore = score;
     }

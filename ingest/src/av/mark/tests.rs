@@ -110,6 +110,21 @@ fn a_tick_that_breaks_off_into_silence_says_nothing() {
     }
 }
 
+/// Seen where sound began within a tick: it was read, 9 ms late.
+#[test]
+fn a_tick_that_begins_before_the_sound_says_nothing_wrong() {
+    let rate = 48_000u32;
+    for second in 0..64i64 {
+        for cut in (0..160 * 48).step_by(96) {
+            let from = second * i64::from(rate) + cut;
+            let sound: Vec<f32> = (0..24_000).map(|n| tick_sample(from + n, rate)).collect();
+            let ticks = read_ticks(&sound, rate);
+            let is_right = |tick: &Tick| i64::from(tick.second_mod_64) == second && cut <= 7 * 48;
+            assert!(ticks.iter().all(is_right), "{second} without {cut} samples: {ticks:?}");
+        }
+    }
+}
+
 #[test]
 fn noise_and_music_bear_no_tick() {
     let chord: Vec<f32> = (0..96_000)

@@ -99,10 +99,10 @@ fn opus_is_made_from_now_on_while_it_is_wanted_and_takes_nothing_from_the_rendit
     let now = clock.utc_nanos();
     let here = sample_at(now);
     desk.begin(here - 6 * RATE);
-    // It lies ahead of its time.
-    let length = 2 * RATE;
+    // It lies ahead of its time, and begins far from a tick.
+    let (length, second) = (2 * RATE, here + RATE / 2);
     let ticks: Vec<_> = (here..here + length)
-        .map(|sample| [crate::av::mark::tick_sample(sample, SAMPLE_RATE); 2])
+        .map(|sample| [crate::av::mark::tick_sample(sample - second, SAMPLE_RATE); 2])
         .collect();
     desk.write(here, &ticks, true);
     desk.want_opus(true);
@@ -134,7 +134,7 @@ fn opus_is_made_from_now_on_while_it_is_wanted_and_takes_nothing_from_the_rendit
     let ticks = crate::av::mark::read_ticks(&heard, SAMPLE_RATE);
     let tick = ticks.first().expect("a tick is heard");
     let at = sample_at(first.unwrap()) + tick.offset_samples as i64;
-    let off = (at + RATE / 2).rem_euclid(RATE) - RATE / 2;
+    let off = (at - second + RATE / 2).rem_euclid(RATE) - RATE / 2;
     assert!(off.abs() < RATE / 200, "it is heard {off} samples from its second");
 
     let state = desk.lock();

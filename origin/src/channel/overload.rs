@@ -5,7 +5,8 @@
 //! report of the worker (about once a second) ─► Pressure ─► hysteresis ─► previews and rungs off, and on
 //! ```
 //! Previews go first: those who watch one have the playlists, where a rung that goes takes its viewers' picture
-//! away. Only if that was not enough, if it is very bad or nobody watches one, a rung goes.
+//! away. Only if that was not enough, if it is very bad or nobody watches one, a rung goes. Previews are back
+//! soon, of the rungs that are left: they cost next to nothing beside a rung.
 //!
 //! A lag that will be gone within seconds is left to shrink: a worker that begins, or that was held up for a
 //! moment, makes good what it missed, and nothing has to go for that.
@@ -40,8 +41,8 @@ const SPEED_SEVERE: u32 = 60;
 const DOWN_AFTER: Duration = Duration::from_secs(1);
 /// How long it must be good before a rung returns.
 const UP_AFTER: Duration = Duration::from_secs(30);
-/// How long it must be good, with every rung on, before there is room for previews: a program that starts is
-/// over by then. They do not make players switch, and who watched one asks again and again.
+/// How long it must be good before there is room for previews: a program that starts is over by then. They do
+/// not make players switch, and who watched one asks again and again.
 const PREVIEWS_AFTER: Duration = Duration::from_secs(8);
 /// Longest wait for what does not last: an operator's second look finds it tried again.
 const UP_AFTER_MOST: Duration = Duration::from_secs(8 * 60);
@@ -203,25 +204,25 @@ impl Overload {
             };
             let relapse = back.is_some_and(|at| now.duration_since(at) < RELAPSE);
             *wait = if relapse { (*wait * 2).min(UP_AFTER_MOST) } else { least };
+            if !shed {
+                // That they went was not enough, so they were not what was too much.
+                self.admit_after = PREVIEWS_AFTER;
+            }
             self.forget();
             self.shed = true;
             return Some(if shed { Change::Shed } else { Change::Off(self.keep(keep)) });
         }
-        let change = match self.by_cost.get(self.on) {
-            Some(&rung) if calm >= self.up_after => {
-                self.on += 1;
-                self.returned_at = Some(now);
-                Change::On(rung)
-            }
-            None if self.shed && calm >= self.admit_after => {
-                self.shed = false;
-                self.admitted_at = Some(now);
-                Change::Admit
-            }
-            _ => return None,
-        };
+        if self.shed && calm >= self.admit_after {
+            // A rung need not wait longer for that.
+            self.shed = false;
+            self.admitted_at = Some(now);
+            return Some(Change::Admit);
+        }
+        let rung = *self.by_cost.get(self.on).filter(|_| calm >= self.up_after)?;
+        self.on += 1;
+        self.returned_at = Some(now);
         self.forget();
-        Some(change)
+        Some(Change::On(rung))
     }
 
     /// Switches off all but the `keep` cheapest; gives those that go, dearest first.

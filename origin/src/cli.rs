@@ -248,7 +248,8 @@ pub struct Demo {
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8081", requires = "cdn",
           value_parser = address)]
     pub cdn_listen: SocketAddr,
-    /// Heights of the video renditions, or `source` for the broadcaster's own [default: 720p,480p,360p]
+    /// Heights of the video renditions, or `source` for the broadcaster's own [default: 720p,480p,360p;
+    /// 720p,360p on two or three cores, 360p on one]
     #[arg(long, value_name = "LIST")]
     pub ladder: Option<Ladder>,
 }

@@ -1,5 +1,6 @@
 //! `headwater demo`: the server on loopback, fed through its own RTMP door.
 
+use std::num::NonZero;
 use std::path::PathBuf;
 
 use packager::media::Name;
@@ -8,7 +9,7 @@ use super::broadcaster::Broadcaster;
 use super::edge::Edge;
 use super::{Asked, Error, Server, announce, block_on, broadcaster};
 use crate::cli;
-use crate::config::{self, Config};
+use crate::config::{self, Config, Rung};
 use crate::sockets::{self, Sockets};
 
 /// Runs the demo until it is asked to end.
@@ -91,9 +92,39 @@ fn configuration(options: &cli::Demo, scratch: Option<PathBuf>) -> Config {
                 channel.pass_through = true;
                 channel.ladder = Vec::new();
             }
-            None => {}
+            None => {
+                let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+                channel.ladder = ladder(cores);
+            }
         }
         config.channels.push(channel);
     }
     config
+}
+
+/// Heights of the renditions on a machine of so many cores. Its broadcaster draws and encodes there too, and
+/// the browser that plays it decodes there: that is a core and more.
+fn ladder(cores: usize) -> Vec<Rung> {
+    let heights: &[u16] = match cores {
+        0..=1 => &[360],
+        2..=3 => &[720, 360],
+        _ => &[720, 480, 360],
+    };
+    heights.iter().filter_map(|height| Rung::of_height(*height, None)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_small_machine_is_given_a_small_ladder_and_every_other_what_a_channel_has() {
+        let heights = |cores| ladder(cores).iter().map(|rung| rung.height).collect::<Vec<_>>();
+        assert_eq!(
+            (heights(1), heights(2), heights(3)),
+            (vec![360], vec![720, 360], vec![720, 360])
+        );
+        let usual = config::Channel::named(Name::parse("demo").unwrap()).ladder;
+        assert_eq!(ladder(4), usual);
+    }
 }

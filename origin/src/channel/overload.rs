@@ -48,8 +48,11 @@ const PREVIEWS_AFTER: Duration = Duration::from_secs(8);
 const UP_AFTER_MOST: Duration = Duration::from_secs(8 * 60);
 /// A rung that goes again this soon after its return has not lasted.
 const RELAPSE: Duration = Duration::from_secs(2 * 60);
-/// A worker begins with segments that lie before its first picture, and catches up.
+/// A worker begins with segments that lie before its first picture, and catches up: it has at least so long.
 const SETTLE: Duration = Duration::from_secs(5);
+/// And at most so long, beside other programs that start: it leaves out pictures meanwhile, and has time for
+/// all of them then.
+const SETTLE_MOST: Duration = Duration::from_secs(12);
 /// Reports further apart than this say nothing of the time between them.
 const SILENCE: Duration = Duration::from_secs(5);
 
@@ -105,8 +108,8 @@ pub(crate) struct Overload {
     on: usize,
     /// Whether there is no room for previews.
     shed: bool,
-    /// Nothing goes off before.
-    settled_at: Instant,
+    /// When its worker began; `None` once that has caught up. Nothing goes off before.
+    settling_since: Option<Instant>,
     last_report: Option<Instant>,
     /// The least that each rung lay behind since it lies too far behind, in the ladder's order. A lag that
     /// goes up and down is no recovery.
@@ -131,7 +134,7 @@ impl Overload {
             on: by_cost.len(),
             by_cost,
             shed: false,
-            settled_at: now + SETTLE,
+            settling_since: Some(now),
             last_report: None,
             least: Vec::new(),
             high_since: None,
@@ -153,7 +156,7 @@ impl Overload {
 
     /// A new worker begins at `now` with the rungs that are on.
     pub(crate) fn restart(&mut self, now: Instant) {
-        self.settled_at = now + SETTLE;
+        self.settling_since = Some(now);
         self.forget();
     }
 
@@ -180,8 +183,12 @@ impl Overload {
         }
         let pressure = self.pressure(load, since.unwrap_or_default());
         self.note_lags(load);
-        if now < self.settled_at {
-            return None;
+        if let Some(begun) = self.settling_since {
+            let age = now.duration_since(begun);
+            if age < SETTLE || (age < SETTLE_MOST && pressure >= Pressure::High) {
+                return None;
+            }
+            self.settling_since = None;
         }
         let since = |begin: &mut Option<Instant>, holds: bool| {
             *begin = if holds { begin.or(Some(now)) } else { None };

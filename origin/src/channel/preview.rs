@@ -89,6 +89,7 @@ pub struct Track {
     pub bitrate: Option<u32>,
     config: Arc<VideoConfig>,
     reordered: AtomicBool,
+    off: AtomicBool,
     group: Mutex<Group>,
     feed: broadcast::Sender<Arc<Picture>>,
 }
@@ -100,6 +101,8 @@ struct Group {
     /// The latest time shown so far, and that of the last one decoded.
     latest: i64,
     decoded: i64,
+    /// From when on it is switched off: what comes of it then begins with the key frame it returns with.
+    off_from: Option<i64>,
 }
 
 /// A place among a track's viewers.
@@ -119,6 +122,7 @@ impl Track {
             bitrate,
             config: Arc::new(config),
             reordered: AtomicBool::new(false),
+            off: AtomicBool::new(false),
             group: Mutex::default(),
             feed: broadcast::Sender::new(LAG),
         })
@@ -133,6 +137,12 @@ impl Track {
         Self::new(name.to_owned(), config, None)
     }
 
+    /// What its next key frame does.
+    #[cfg(test)]
+    pub(crate) fn switch_on(&self) {
+        self.off.store(false, Ordering::Relaxed);
+    }
+
     /// Whether its pictures are shown in another order than they are coded in, which browsers do not bear: a
     /// packet of RTP has no time of decoding.
     fn is_reordered(&self) -> bool {
@@ -142,6 +152,18 @@ impl Track {
     /// Whether browsers can show it in WebRTC: H.264 in the order it is coded in.
     pub fn is_showable(&self) -> bool {
         self.config.codec == VideoCodec::H264 && !self.is_reordered()
+    }
+
+    /// Whether it can be watched now: browsers can show it, and it is being made.
+    pub fn is_watchable(&self) -> bool {
+        self.is_showable() && !self.off.load(Ordering::Relaxed)
+    }
+
+    /// It is not made any more from a time on, up to the key frame that it returns with.
+    pub(crate) fn switch_off(&self, from: i64) {
+        let mut group = lock(&self.group);
+        *group = Group { off_from: Some(from), ..Group::default() };
+        self.off.store(true, Ordering::Relaxed);
     }
 
     /// The decoder's configuration.
@@ -161,13 +183,19 @@ impl Track {
         lock(&self.group).pictures.clone()
     }
 
-    fn push_sample(&self, scale: Timescale, sample: &Sample) {
+    /// True if it was off and is back with this one.
+    fn push_sample(&self, scale: Timescale, sample: &Sample) -> bool {
         let nanos = |ticks| rescale(ticks, scale, Timescale::NANOS, Rounding::Nearest);
-        self.push((nanos(sample.dts), nanos(sample.pts)), sample.sync, sample.data.clone());
+        self.push((nanos(sample.dts), nanos(sample.pts)), sample.sync, sample.data.clone())
     }
 
-    fn push(&self, (dts, pts): (i64, i64), sync: bool, data: Bytes) {
+    fn push(&self, (dts, pts): (i64, i64), sync: bool, data: Bytes) -> bool {
         let mut group = lock(&self.group);
+        let was_off = group.off_from;
+        if was_off.is_some_and(|from| dts < from || !sync) {
+            // The last pictures before it goes: who watched it has another.
+            return false;
+        }
         if sync {
             *group = Group { latest: pts, ..Group::default() };
         } else if dts < group.decoded {
@@ -186,8 +214,10 @@ impl Track {
         if group.pictures.len() > MAX_GROUP || group.bytes > MAX_GROUP_BYTES {
             group.pictures = Vec::new();
         }
+        self.off.store(false, Ordering::Relaxed);
         // Nobody may be there.
         let _ = self.feed.send(picture);
+        was_off.is_some()
     }
 }
 
@@ -240,7 +270,8 @@ impl Drop for Watching {
 }
 
 impl Preview {
-    /// The picture tracks, the highest first; they change when a run begins.
+    /// The picture tracks, the highest first; they change when a run begins, and when one of them is switched
+    /// off or is back.
     pub fn tracks(&self) -> watch::Receiver<Arc<[Arc<Track>]>> {
         self.tracks.subscribe()
     }
@@ -365,8 +396,18 @@ impl Preview {
 
     /// A picture of the encoder, by the index of its rendition.
     pub(super) fn encoded(&self, index: usize, scale: Timescale, sample: &Sample) {
-        if let Some(track) = self.tracks.borrow().get(index) {
-            track.push_sample(scale, sample);
+        let track = self.tracks.borrow().get(index).cloned();
+        if track.is_some_and(|track| track.push_sample(scale, sample)) {
+            self.tracks.send_modify(|_| ());
+        }
+    }
+
+    /// A rendition of the encoder is switched off from this time on. When it is back its pictures tell.
+    pub(super) fn switched_off(&self, index: usize, from: Timestamp) {
+        let track = self.tracks.borrow().get(index).cloned();
+        if let Some(track) = track {
+            track.switch_off(from.ticks_in(Timescale::NANOS, Rounding::Nearest));
+            self.tracks.send_modify(|_| ());
         }
     }
 
@@ -505,6 +546,29 @@ mod tests {
         assert!(feed.try_recv().is_ok() && !tracks.has_changed().unwrap());
         preview.passed(&Unit::VideoConfig(config(256).into()));
         assert!(tracks.has_changed().unwrap());
+    }
+
+    /// Seen where a preview was watched that the machine could not make any more: it stood for half a minute.
+    #[test]
+    fn a_rung_that_is_off_can_not_be_watched_before_it_is_back_with_a_key_frame() {
+        let preview = Preview::default();
+        preview.show(vec![Track::new("720p".to_owned(), config(128), None)]);
+        let (mut tracks, scale) = (preview.tracks(), Timescale::MILLIS);
+        let track = Arc::clone(&tracks.borrow_and_update()[0]);
+        let picture = |dts, sync| {
+            let data = Bytes::from_static(b"p");
+            preview.encoded(0, scale, &Sample { dts, pts: dts, duration: 40, sync, data });
+        };
+        picture(0, true);
+        preview.switched_off(0, Timestamp::new(2_000, scale));
+        assert!(tracks.has_changed().unwrap() && !track.is_watchable() && track.is_showable());
+        tracks.mark_unchanged();
+        // What it was before it went is no place to begin at.
+        picture(1_960, true);
+        assert!(track.group().is_empty() && !track.is_watchable());
+        picture(4_000, true);
+        assert!(tracks.has_changed().unwrap() && track.is_watchable());
+        assert_eq!(times(&track.group()), [4_000]);
     }
 
     #[test]

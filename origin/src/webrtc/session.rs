@@ -132,10 +132,8 @@ impl Session {
                         return Err(End::NothingLeft);
                     }
                     let all = Arc::clone(&tracks.borrow_and_update());
-                    let there = |w: &Watched| all.iter().any(|track| Arc::ptr_eq(track, &w.track));
-                    if !watched.as_ref().is_some_and(there) {
-                        watched = None;
-                    }
+                    let wanted = self.wanted.as_deref();
+                    watched = watched.filter(|w| stays(&all, &w.track, wanted));
                 }
                 () = tokio::time::sleep_until(due.into()) => {}
             }
@@ -149,12 +147,10 @@ impl Session {
         }
     }
 
-    /// Begins to watch a track: the one asked for, or the first that browsers can show.
+    /// Begins to watch a track.
     fn join(&mut self, tracks: &watch::Receiver<Arc<[Arc<Track>]>>) -> Option<Watched> {
         let all = Arc::clone(&tracks.borrow());
-        let mut showable = all.iter().filter(|track| track.is_showable());
-        let wanted = showable.clone().find(|track| self.wanted.as_ref() == Some(&track.name));
-        let track = wanted.or_else(|| showable.next()).cloned()?;
+        let track = choose(&all, self.wanted.as_deref()).cloned()?;
         Some(self.watch(track))
     }
 
@@ -264,16 +260,32 @@ impl Session {
     }
 }
 
-/// The next lower or higher of the tracks that browsers can show.
+/// The track to begin with: the one asked for, or the first that can be watched. The one asked for may be off for
+/// a while.
+fn choose<'a>(all: &'a [Arc<Track>], wanted: Option<&str>) -> Option<&'a Arc<Track>> {
+    let mut watchable = all.iter().filter(|track| track.is_watchable());
+    let named = watchable.clone().find(|track| wanted == Some(track.name.as_str()));
+    named.or_else(|| watchable.next())
+}
+
+/// Whether to go on with a track, though one might begin with another: it is still made, and does not stand in
+/// for the one asked for where that is back.
+fn stays(all: &[Arc<Track>], watched: &Arc<Track>, wanted: Option<&str>) -> bool {
+    let is = |track: &Arc<Track>| Arc::ptr_eq(track, watched);
+    let is_best = || wanted.is_none() || choose(all, wanted).is_some_and(is);
+    all.iter().any(is) && watched.is_watchable() && is_best()
+}
+
+/// The next lower or higher of the tracks that can be watched.
 fn beside(all: &[Arc<Track>], now: &Arc<Track>, wish: Wish) -> Option<Arc<Track>> {
-    let showable: Vec<_> = all.iter().filter(|track| track.is_showable()).collect();
-    let at = showable.iter().position(|track| Arc::ptr_eq(track, now))?;
+    let watchable: Vec<_> = all.iter().filter(|track| track.is_watchable()).collect();
+    let at = watchable.iter().position(|track| Arc::ptr_eq(track, now))?;
     let other = match wish {
         Wish::Lower => at.checked_add(1),
         Wish::Higher => at.checked_sub(1),
         Wish::Gone => None,
     };
-    other.and_then(|at| showable.get(at)).map(|track| Arc::clone(track))
+    other.and_then(|at| watchable.get(at)).map(|track| Arc::clone(track))
 }
 
 /// Resolves when there is no room for viewers any more.
@@ -310,5 +322,19 @@ mod tests {
         assert_eq!(name(Wish::Lower, 0), Some("360p".into()));
         assert_eq!(name(Wish::Higher, 1), Some("720p".into()));
         assert_eq!((name(Wish::Higher, 0), name(Wish::Lower, 1)), (None, None));
+    }
+    #[test]
+    fn who_watches_a_track_that_goes_off_gets_another_and_the_one_asked_for_when_it_is_back() {
+        let ladder = [Track::of("720p", VideoCodec::H264), Track::of("360p", VideoCodec::H264)];
+        let [high, low] = &ladder;
+        let chosen = |wanted| choose(&ladder, wanted).map(|track| track.name.as_str());
+        assert_eq!((chosen(None), chosen(Some("360p"))), (Some("720p"), Some("360p")));
+        assert!(stays(&ladder, low, None), "a way that is narrow is no reason to begin anew");
+        high.switch_off(0);
+        assert_eq!((chosen(None), chosen(Some("720p"))), (Some("360p"), Some("360p")));
+        assert!(!stays(&ladder, high, Some("720p")) && stays(&ladder, low, Some("720p")));
+        assert!(beside(&ladder, low, Wish::Higher).is_none());
+        high.switch_on();
+        assert!(!stays(&ladder, low, Some("720p")) && stays(&ladder, low, None));
     }
 }

@@ -57,7 +57,7 @@ pub(super) struct Case {
 const CASES: [Case; 2] = [
     Case {
         name: "ladder of three",
-        arguments: &[],
+        arguments: &["--ladder", "720p,480p,360p"],
         rendition: "720p",
         edges: false,
         bars: [1_700.0, 1_500.0],

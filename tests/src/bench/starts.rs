@@ -19,7 +19,7 @@ pub const WITHIN: Duration = Duration::from_secs(3);
 pub fn durations() -> Result<Vec<Duration>> {
     let mut taken = Vec::with_capacity(STARTS);
     for _ in 0..STARTS {
-        let server = Server::demo()?;
+        let server = Server::demo_with(&["--ladder", "720p,480p,360p"])?;
         until("source of the demo", Duration::from_secs(10), || {
             let source = server.status("demo")?["source"].clone();
             Ok(Look::at(source.is_object().then_some(()), "no source yet"))

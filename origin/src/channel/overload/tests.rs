@@ -19,7 +19,7 @@ struct Bench {
 impl Bench {
     fn new() -> Self {
         let begin = Instant::now();
-        Self { overload: Overload::new(&COSTS, begin), now: begin + SETTLE }
+        Self { overload: Overload::new(&COSTS, begin), now: begin + SETTLE_MOST }
     }
 
     fn step(&mut self, load: &Load) -> Option<Change> {
@@ -89,7 +89,7 @@ fn a_severe_lag_takes_previews_and_rungs_together() {
 fn a_ladder_of_one_has_previews_to_shed() {
     let begin = Instant::now();
     let mut overload = Overload::new(&[1], begin);
-    let at = begin + SETTLE;
+    let at = begin + SETTLE_MOST;
     let watched = Load { previewed: true, ..load(2_600, 0) };
     assert_eq!(overload.observe(at, &watched), None);
     assert_eq!(overload.observe(at + DOWN_AFTER, &watched), Some(Change::Shed));
@@ -99,7 +99,7 @@ fn a_ladder_of_one_has_previews_to_shed() {
 fn a_ladder_listed_from_the_bottom_loses_its_dearest_rung_too() {
     let begin = Instant::now();
     let mut overload = Overload::new(&[1, 2, 3], begin);
-    let at = begin + SETTLE;
+    let at = begin + SETTLE_MOST;
     assert_eq!(overload.observe(at, &load(2_000, 0)), None);
     let change = overload.observe(at + DOWN_AFTER, &load(2_000, 0));
     assert_eq!(change, Some(Change::Off(vec![2])));
@@ -239,11 +239,22 @@ fn previews_that_the_machine_does_not_bear_are_tried_less_and_less_often() {
 fn a_worker_that_begins_is_given_time_to_catch_up() {
     let begin = Instant::now();
     let mut bench = Bench { overload: Overload::new(&COSTS, begin), now: begin };
-    assert_eq!(bench.run(SETTLE.as_secs(), &load(9_000, 100)), []);
+    assert_eq!(bench.run(SETTLE_MOST.as_secs(), &load(9_000, 100)), []);
     assert_eq!(bench.run(2, &load(9_000, 100)).len(), 1);
     bench.overload.restart(bench.now);
-    assert_eq!(bench.run(SETTLE.as_secs(), &load(9_000, 100)), []);
+    assert_eq!(bench.run(SETTLE_MOST.as_secs(), &load(9_000, 100)), []);
     assert_eq!(bench.on(), [false, false, true], "a new worker begins where the old one was");
+}
+
+/// As the demo's, beside a browser that starts on two cores: it had left out most pictures of a second, eight
+/// seconds after its start, and everything but the cheapest rung went.
+#[test]
+fn a_worker_that_has_caught_up_is_held_to_it() {
+    let begin = Instant::now();
+    let mut bench = Bench { overload: Overload::new(&COSTS, begin), now: begin };
+    assert_eq!(bench.run(8, &load(366, 93)), []);
+    assert_eq!(bench.run(1, &load(0, 0)), []);
+    assert_eq!(bench.run(2, &load(366, 93)), [(1, Change::Off(vec![0, 1]))]);
 }
 
 #[test]
@@ -307,8 +318,8 @@ fn reports() -> impl Strategy<Value = Vec<(u64, Load)>> {
 proptest! {
     #[test]
     fn the_cheapest_is_always_on_and_nothing_flaps_faster_than_it_may(reports in reports()) {
-        let mut now = Instant::now() + SETTLE;
-        let mut overload = Overload::new(&COSTS, now - SETTLE);
+        let mut now = Instant::now() + SETTLE_MOST;
+        let mut overload = Overload::new(&COSTS, now - SETTLE_MOST);
         let mut changed: [Option<Instant>; 3] = [None; 3];
         let mut last_change: Option<Instant> = None;
         for (wait, load) in reports {

@@ -177,6 +177,8 @@ impl Task {
         if on {
             self.over(&cause);
         } else {
+            let from = Timestamp::new(at, making.grid.video_scale());
+            self.context.preview.switched_off(rendition, from);
             let words = format!("{} is off: the machine can't keep up with it", rung.name);
             self.fail(cause, words);
         }

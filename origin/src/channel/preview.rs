@@ -13,25 +13,24 @@
 //! nothing of packets.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use ingest::source::{PictureConfig, SoundConfig, SourceSample, Unit};
-use packager::media::{Rendition, Sample, VideoCodec, VideoConfig};
-use packager::time::{FrameRate, Rounding, Timescale, Timestamp, rescale};
+use packager::media::{Rendition, Sample};
+use packager::time::{FrameRate, Rounding, Timescale, Timestamp};
 use tokio::sync::{broadcast, watch};
 
 use super::making::SOURCE;
 
 pub(crate) mod rung;
 pub(crate) mod sound;
+mod track;
 
-/// Pictures by which a viewer may lag: a second of 60 fps.
-const LAG: usize = 64;
-/// Pictures of a group that are kept: 10 s of 30 fps, the longest distance of key frames in use.
-const MAX_GROUP: usize = 300;
-/// Bytes of a group that are kept: 6 s at 10 Mb/s. Of a longer one nothing is, up to the next key frame.
-const MAX_GROUP_BYTES: usize = 8 << 20;
+pub use track::{Joined, Picture, Track};
+
+/// Units by which who makes a rung may lag: half a second of 60 fps with sound.
+const LAG_UNITS: usize = 64;
 /// Frames of sound by which who makes Opus of it may lag: 1.3 s of AAC.
 const LAG_SOUND: usize = 64;
 /// Packets of Opus by which a viewer may lag: as much.
@@ -39,27 +38,6 @@ const LAG_OPUS: usize = 128;
 
 /// Name of the rung that is made of a source which browsers can't show.
 const RUNG: &str = "preview";
-
-/// A coded picture.
-#[derive(Debug)]
-pub struct Picture {
-    /// When it is shown, in nanoseconds of the track's clock.
-    pub pts: i64,
-    /// When it is decoded, on the same clock.
-    pub(super) dts: i64,
-    /// Whether decoding can start here; then with this configuration.
-    pub key: Option<Arc<VideoConfig>>,
-    /// Length-prefixed NAL units, with lengths of four bytes.
-    pub data: Bytes,
-    payloads: OnceLock<Arc<[Bytes]>>,
-}
-
-impl Picture {
-    /// What `cut` makes of it, which is done once for all who watch.
-    pub fn payloads(&self, cut: impl FnOnce(&Self) -> Arc<[Bytes]>) -> &Arc<[Bytes]> {
-        self.payloads.get_or_init(|| cut(self))
-    }
-}
 
 /// A packet of Opus.
 #[derive(Clone, Debug)]
@@ -76,149 +54,6 @@ pub(super) struct CodedSound {
     pub(super) config: Arc<SoundConfig>,
     /// Its times in nanoseconds.
     pub(super) sample: SourceSample,
-}
-
-/// A picture track that can be watched.
-#[derive(Debug)]
-pub struct Track {
-    /// Name of its rendition; of a source that is passed through, `source`.
-    pub name: String,
-    /// Width and height in pixels.
-    pub size: (u16, u16),
-    /// Bits per second that it has on average, where that is known.
-    pub bitrate: Option<u32>,
-    config: Arc<VideoConfig>,
-    reordered: AtomicBool,
-    off: AtomicBool,
-    group: Mutex<Group>,
-    feed: broadcast::Sender<Arc<Picture>>,
-}
-
-#[derive(Debug, Default)]
-struct Group {
-    pictures: Vec<Arc<Picture>>,
-    bytes: usize,
-    /// The latest time shown so far, and that of the last one decoded.
-    latest: i64,
-    decoded: i64,
-    /// From when on it is switched off: what comes of it then begins with the key frame it returns with.
-    off_from: Option<i64>,
-}
-
-/// A place among a track's viewers.
-#[derive(Debug)]
-pub struct Joined {
-    /// The pictures since the newest key frame, oldest first.
-    pub group: Vec<Arc<Picture>>,
-    /// Those that follow. Closed when the track ends.
-    pub feed: broadcast::Receiver<Arc<Picture>>,
-}
-
-impl Track {
-    fn new(name: String, config: VideoConfig, bitrate: Option<u32>) -> Arc<Self> {
-        Arc::new(Self {
-            name,
-            size: (config.width, config.height),
-            bitrate,
-            config: Arc::new(config),
-            reordered: AtomicBool::new(false),
-            off: AtomicBool::new(false),
-            group: Mutex::default(),
-            feed: broadcast::Sender::new(LAG),
-        })
-    }
-
-    /// One of a codec, for tests of who chooses between tracks.
-    #[cfg(test)]
-    pub(crate) fn of(name: &str, codec: VideoCodec) -> Arc<Self> {
-        let (record, codec_string) = (Bytes::from_static(&[1]), String::new());
-        let config =
-            VideoConfig { codec, record, codec_string, width: 128, height: 96, rate: None };
-        Self::new(name.to_owned(), config, None)
-    }
-
-    /// What its next key frame does.
-    #[cfg(test)]
-    pub(crate) fn switch_on(&self) {
-        self.off.store(false, Ordering::Relaxed);
-    }
-
-    /// Whether its pictures are shown in another order than they are coded in, which browsers do not bear: a
-    /// packet of RTP has no time of decoding.
-    fn is_reordered(&self) -> bool {
-        self.reordered.load(Ordering::Relaxed)
-    }
-
-    /// Whether browsers can show it in WebRTC: H.264 in the order it is coded in.
-    pub fn is_showable(&self) -> bool {
-        self.config.codec == VideoCodec::H264 && !self.is_reordered()
-    }
-
-    /// Whether it can be watched now: browsers can show it, and it is being made.
-    pub fn is_watchable(&self) -> bool {
-        self.is_showable() && !self.off.load(Ordering::Relaxed)
-    }
-
-    /// It is not made any more from a time on, up to the key frame that it returns with.
-    pub(crate) fn switch_off(&self, from: i64) {
-        let mut group = lock(&self.group);
-        *group = Group { off_from: Some(from), ..Group::default() };
-        self.off.store(true, Ordering::Relaxed);
-    }
-
-    /// The decoder's configuration.
-    pub fn config(&self) -> &VideoConfig {
-        &self.config
-    }
-
-    /// The pictures since the newest key frame, and those that follow.
-    pub fn join(&self) -> Joined {
-        // Subscribed under the lock, so that no picture is in both or in neither.
-        let group = lock(&self.group);
-        Joined { group: group.pictures.clone(), feed: self.feed.subscribe() }
-    }
-
-    /// The pictures since the newest key frame.
-    pub fn group(&self) -> Vec<Arc<Picture>> {
-        lock(&self.group).pictures.clone()
-    }
-
-    /// True if it was off and is back with this one.
-    fn push_sample(&self, scale: Timescale, sample: &Sample) -> bool {
-        let nanos = |ticks| rescale(ticks, scale, Timescale::NANOS, Rounding::Nearest);
-        self.push((nanos(sample.dts), nanos(sample.pts)), sample.sync, sample.data.clone())
-    }
-
-    fn push(&self, (dts, pts): (i64, i64), sync: bool, data: Bytes) -> bool {
-        let mut group = lock(&self.group);
-        let was_off = group.off_from;
-        if was_off.is_some_and(|from| dts < from || !sync) {
-            // The last pictures before it goes: who watched it has another.
-            return false;
-        }
-        if sync {
-            *group = Group { latest: pts, ..Group::default() };
-        } else if dts < group.decoded {
-            // The source's clock has begun anew, which is no order.
-            group.latest = pts;
-        } else if pts < group.latest {
-            self.reordered.store(true, Ordering::Relaxed);
-        }
-        (group.latest, group.decoded) = (group.latest.max(pts), dts);
-        let key = sync.then(|| Arc::clone(&self.config));
-        group.bytes = group.bytes.saturating_add(data.len());
-        let picture = Arc::new(Picture { pts, dts, key, data, payloads: OnceLock::new() });
-        if sync || !group.pictures.is_empty() {
-            group.pictures.push(Arc::clone(&picture));
-        }
-        if group.pictures.len() > MAX_GROUP || group.bytes > MAX_GROUP_BYTES {
-            group.pictures = Vec::new();
-        }
-        self.off.store(false, Ordering::Relaxed);
-        // Nobody may be there.
-        let _ = self.feed.send(picture);
-        was_off.is_some()
-    }
 }
 
 /// A channel's preview: its task writes, viewers read. Cheap while nobody watches.
@@ -250,7 +85,7 @@ impl Default for Preview {
             shed: watch::Sender::new(false),
             unshowable: watch::Sender::new(false),
             rate: Mutex::default(),
-            units: broadcast::Sender::new(LAG),
+            units: broadcast::Sender::new(LAG_UNITS),
             of_rung: AtomicBool::new(false),
             sound: Mutex::default(),
             coded: broadcast::Sender::new(LAG_SOUND),
@@ -453,130 +288,4 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn config(width: u16) -> VideoConfig {
-        VideoConfig {
-            codec: VideoCodec::H264,
-            record: Bytes::from_static(&[1]),
-            codec_string: String::new(),
-            width,
-            height: 96,
-            rate: None,
-        }
-    }
-
-    fn source(preview: &Preview, ms: i64, sync: bool) {
-        decoded_at(preview, ms, ms, sync);
-    }
-
-    fn decoded_at(preview: &Preview, dts: i64, pts: i64, sync: bool) {
-        let [dts, pts] = [dts, pts].map(|ms| Timestamp::new(ms, Timescale::MILLIS));
-        let received = std::time::Instant::now();
-        let sample = SourceSample { dts, pts, sync, data: Bytes::from_static(b"p"), received };
-        preview.passed(&Unit::Video(sample));
-    }
-
-    fn times(pictures: &[Arc<Picture>]) -> Vec<i64> {
-        pictures.iter().map(|picture| picture.pts / 1_000_000).collect()
-    }
-
-    #[test]
-    fn a_viewer_begins_with_the_newest_key_frame_and_misses_nothing_behind_it() {
-        let preview = Preview::default();
-        preview.passed(&Unit::VideoConfig(config(128).into()));
-        for (ms, sync) in [(0, true), (40, false), (80, true), (120, false)] {
-            source(&preview, ms, sync);
-        }
-        let track = Arc::clone(&preview.tracks().borrow()[0]);
-        let mut joined = track.join();
-        assert_eq!(times(&joined.group), [80, 120]);
-        assert!(joined.group[0].key.is_some() && joined.group[1].key.is_none());
-        source(&preview, 160, false);
-        assert_eq!(times(&[joined.feed.try_recv().unwrap()]), [160]);
-        assert_eq!(times(&track.group()), [80, 120, 160]);
-    }
-
-    #[test]
-    fn a_group_without_end_is_not_kept() {
-        let preview = Preview::default();
-        preview.passed(&Unit::VideoConfig(config(128).into()));
-        for ms in 0..1_000 {
-            source(&preview, ms, ms == 0);
-        }
-        let track = Arc::clone(&preview.tracks().borrow()[0]);
-        assert!(track.group().is_empty());
-        source(&preview, 1_000, true);
-        assert_eq!(times(&track.group()), [1_000]);
-    }
-
-    #[test]
-    fn pictures_out_of_order_are_noticed() {
-        let preview = Preview::default();
-        preview.passed(&Unit::VideoConfig(config(128).into()));
-        let track = Arc::clone(&preview.tracks().borrow()[0]);
-        for (ms, sync) in [(0, true), (40, false), (80, true)] {
-            source(&preview, ms, sync);
-        }
-        assert!(track.is_showable() && !*preview.unshowable.borrow());
-        decoded_at(&preview, 100, 160, false);
-        decoded_at(&preview, 120, 120, false);
-        assert!(!track.is_showable() && *preview.unshowable.borrow());
-    }
-
-    #[test]
-    fn a_clock_that_jumps_back_is_no_other_order() {
-        let preview = Preview::default();
-        preview.passed(&Unit::VideoConfig(config(128).into()));
-        for (ms, sync) in [(90_000, true), (90_040, false), (0, false), (40, false)] {
-            source(&preview, ms, sync);
-        }
-        assert!(preview.tracks().borrow()[0].is_showable());
-    }
-
-    #[test]
-    fn the_same_configuration_again_is_the_same_track_and_another_ends_it() {
-        let preview = Preview::default();
-        preview.passed(&Unit::VideoConfig(config(128).into()));
-        let mut tracks = preview.tracks();
-        let mut feed = tracks.borrow_and_update()[0].join().feed;
-        preview.passed(&Unit::VideoConfig(config(128).into()));
-        source(&preview, 0, true);
-        assert!(feed.try_recv().is_ok() && !tracks.has_changed().unwrap());
-        preview.passed(&Unit::VideoConfig(config(256).into()));
-        assert!(tracks.has_changed().unwrap());
-    }
-
-    /// Seen where a preview was watched that the machine could not make any more: it stood for half a minute.
-    #[test]
-    fn a_rung_that_is_off_can_not_be_watched_before_it_is_back_with_a_key_frame() {
-        let preview = Preview::default();
-        preview.show(vec![Track::new("720p".to_owned(), config(128), None)]);
-        let (mut tracks, scale) = (preview.tracks(), Timescale::MILLIS);
-        let track = Arc::clone(&tracks.borrow_and_update()[0]);
-        let picture = |dts, sync| {
-            let data = Bytes::from_static(b"p");
-            preview.encoded(0, scale, &Sample { dts, pts: dts, duration: 40, sync, data });
-        };
-        picture(0, true);
-        preview.switched_off(0, Timestamp::new(2_000, scale));
-        assert!(tracks.has_changed().unwrap() && !track.is_watchable() && track.is_showable());
-        tracks.mark_unchanged();
-        // What it was before it went is no place to begin at.
-        picture(1_960, true);
-        assert!(track.group().is_empty() && !track.is_watchable());
-        picture(4_000, true);
-        assert!(tracks.has_changed().unwrap() && track.is_watchable());
-        assert_eq!(times(&track.group()), [4_000]);
-    }
-
-    #[test]
-    fn viewers_are_counted_while_they_watch() {
-        let preview = Arc::new(Preview::default());
-        let watching = [preview.watch(), preview.watch()];
-        assert_eq!(preview.viewers(), 2);
-        drop(watching);
-        assert_eq!(preview.viewers(), 0);
-    }
-}
+mod tests;

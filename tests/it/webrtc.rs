@@ -18,6 +18,7 @@ use serde_json::Value;
 
 use crate::browser::play;
 
+mod overload;
 mod soak;
 
 const RATE: FrameRate = FrameRate::new(30, 1);

@@ -56,12 +56,26 @@ fn a_worker_without_memory_dies_alone_and_another_takes_its_place() -> Result {
     server.stop()
 }
 
+/// The encoder of a channel with rungs of 480p and 96p can't keep up until the higher one goes.
+pub(crate) fn switch_off_highest(server: &Server, channel: &str) -> Result {
+    /// Per cent of a core: two or three times as much are needed for both rungs, and half for the lower.
+    const SHARE: u32 = 10;
+    let worker = server.wait_worker(channel, None, PLAYABLE_WITHIN)?;
+    let squeeze = harm::Squeeze::start(worker, SHARE)?;
+    let list = server.url(&format!("/live/{channel}/index.m3u8"));
+    until("highest rung that is off", Duration::from_secs(40), || {
+        let lists = hls::fetch(&server.client, &list)?;
+        let gap = lists.first().is_some_and(|(_, list)| list.objects.last().is_some_and(|o| o.gap));
+        Ok(Look::at(gap.then_some(()), "it is on"))
+    })?;
+    drop(squeeze);
+    Ok(())
+}
+
 /// An encoder that can't keep up lets go of its highest rung, and stock hls.js of what it shows, while it
 /// still has something in store.
 #[test]
 fn who_watches_a_rung_that_is_switched_off_goes_to_another_without_a_stall() -> Result {
-    /// Per cent of a core: two or three times as much are needed for both rungs, and half for the lower.
-    const SHARE: u32 = 10;
     let server = Server::start(&[ChannelConfig::tiny("a").with_ladder(&["480p", "96p"])])?;
     let source = Source::tiny(RATE).with_size(854, 480);
     let mut source = source.publish(&server.publish_url("a", None))?;
@@ -77,14 +91,7 @@ fn who_watches_a_rung_that_is_switched_off_goes_to_another_without_a_stall() -> 
     // One that a busy machine has switched off is back after half a minute.
     shows(480, Duration::from_secs(60))?;
     viewer.wait_played(Duration::from_secs(8), PLAYABLE_WITHIN)?;
-    let worker = server.wait_worker("a", None, PLAYABLE_WITHIN)?;
-    let squeeze = harm::Squeeze::start(worker, SHARE)?;
-    until("highest rung that is off", Duration::from_secs(40), || {
-        let lists = hls::fetch(&server.client, &server.url("/live/a/index.m3u8"))?;
-        let gap = lists.first().is_some_and(|(_, list)| list.objects.last().is_some_and(|o| o.gap));
-        Ok(Look::at(gap.then_some(()), "it is on"))
-    })?;
-    drop(squeeze);
+    switch_off_highest(&server, "a")?;
     shows(96, PLAYABLE_WITHIN)?;
     let goal = viewer.played()? + Duration::from_secs(8);
     viewer.wait_played(goal, Duration::from_secs(30))?;

@@ -38,8 +38,8 @@ pub(super) fn serving(server: &Server, config: &Config) {
     }
 }
 
-/// Where the demo is: behind its edge, if it has one.
-pub(super) fn demo(server: &Server, edge: Option<&Edge>) {
+/// Where the demo is: behind its edge, if it has one; and what it makes, where that is less than usual.
+pub(super) fn demo(server: &Server, edge: Option<&Edge>, reduced: Option<&str>) {
     let origin = reachable(server.http);
     let http = edge.map_or(origin, |edge| edge.address);
     println!();
@@ -53,6 +53,11 @@ pub(super) fn demo(server: &Server, edge: Option<&Edge>) {
         println!();
         println!("  All of this goes through {}; the origin itself is http://{origin}/", edge.name);
         println!("  Probe it    headwater cdn-check http://{http}/watch/demo");
+    }
+    if let Some(renditions) = reduced {
+        println!();
+        println!("  It makes {renditions}: this machine has few cores, and plays it too.");
+        println!("  --ladder 720p,480p,360p makes all.");
     }
     println!();
     println!("  Ctrl-C ends it.");

@@ -22,6 +22,7 @@ pub fn demo(options: &cli::Demo) -> Result<(), Error> {
         .is_none()
         .then(|| std::env::temp_dir().join(format!("headwater-demo-{}", std::process::id())));
     let config = configuration(options, scratch.clone());
+    let reduced = options.ladder.is_none().then(|| reduced(&config.channels)).flatten();
     let sockets = Sockets::open(&config).map_err(|error| match error {
         // The arguments are named as the doors are.
         sockets::Error::Listen { door, .. } => {
@@ -36,7 +37,7 @@ pub fn demo(options: &cli::Demo) -> Result<(), Error> {
         let edge = options.cdn.map(|kind| Edge::start(kind, origin, options.cdn_listen));
         let mut edge = edge.transpose()?;
         let begun = tokio::select! {
-            begun = begin(&server, edge.as_mut()) => begun.map(Some),
+            begun = begin(&server, edge.as_mut(), reduced.as_deref()) => begun.map(Some),
             () = asked.once(&server.reread) => Ok(None),
         };
         if let Ok(Some(_)) = begun {
@@ -66,11 +67,15 @@ pub fn demo(options: &cli::Demo) -> Result<(), Error> {
 }
 
 /// Says where everything is once the edge is up, and goes on the air.
-async fn begin(server: &Server, mut edge: Option<&mut Edge>) -> Result<Broadcaster, Error> {
+async fn begin(
+    server: &Server,
+    mut edge: Option<&mut Edge>,
+    reduced: Option<&str>,
+) -> Result<Broadcaster, Error> {
     if let Some(edge) = &mut edge {
         edge.up().await?;
     }
-    announce::demo(server, edge.as_deref());
+    announce::demo(server, edge.as_deref(), reduced);
     broadcaster::start(server)
 }
 
@@ -113,6 +118,14 @@ fn ladder(cores: usize) -> Vec<Rung> {
     heights.iter().filter_map(|height| Rung::of_height(*height, None)).collect()
 }
 
+/// The renditions in words, where they are fewer than a channel has that says nothing of them.
+fn reduced(channels: &[config::Channel]) -> Option<String> {
+    let channel = channels.first()?;
+    let usual = config::Channel::named(channel.name.clone()).ladder;
+    let rungs: Vec<_> = channel.ladder.iter().map(|rung| format!("{}p", rung.height)).collect();
+    (rungs.len() < usual.len()).then(|| rungs.join(" and "))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -126,5 +139,12 @@ mod tests {
         );
         let usual = config::Channel::named(Name::parse("demo").unwrap()).ladder;
         assert_eq!(ladder(4), usual);
+        let told = |cores| {
+            let mut channel = config::Channel::named(Name::parse("demo").unwrap());
+            channel.ladder = ladder(cores);
+            reduced(&[channel])
+        };
+        assert_eq!(told(2).as_deref(), Some("720p and 360p"));
+        assert_eq!((told(1).as_deref(), told(8)), (Some("360p"), None));
     }
 }

@@ -323,6 +323,7 @@ mod tests {
         assert_eq!(name(Wish::Higher, 1), Some("720p".into()));
         assert_eq!((name(Wish::Higher, 0), name(Wish::Lower, 1)), (None, None));
     }
+
     #[test]
     fn who_watches_a_track_that_goes_off_gets_another_and_the_one_asked_for_when_it_is_back() {
         let ladder = [Track::of("720p", VideoCodec::H264), Track::of("360p", VideoCodec::H264)];

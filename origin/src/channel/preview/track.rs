@@ -49,7 +49,6 @@ pub struct Track {
     pub bitrate: Option<u32>,
     pub(super) config: Arc<VideoConfig>,
     reordered: AtomicBool,
-    off: AtomicBool,
     group: Mutex<Group>,
     feed: broadcast::Sender<Arc<Picture>>,
 }
@@ -82,7 +81,6 @@ impl Track {
             bitrate,
             config: Arc::new(config),
             reordered: AtomicBool::new(false),
-            off: AtomicBool::new(false),
             group: Mutex::default(),
             feed: broadcast::Sender::new(LAG),
         })
@@ -100,7 +98,7 @@ impl Track {
     /// What its next key frame does.
     #[cfg(test)]
     pub(crate) fn switch_on(&self) {
-        self.off.store(false, Ordering::Relaxed);
+        lock(&self.group).off_from = None;
     }
 
     /// Whether its pictures are shown in another order than they are coded in, which browsers do not bear: a
@@ -116,14 +114,13 @@ impl Track {
 
     /// Whether it can be watched now: browsers can show it, and it is being made.
     pub fn is_watchable(&self) -> bool {
-        self.is_showable() && !self.off.load(Ordering::Relaxed)
+        self.is_showable() && lock(&self.group).off_from.is_none()
     }
 
     /// It is not made any more from a time on, up to the key frame that it returns with.
     pub(crate) fn switch_off(&self, from: i64) {
         let mut group = lock(&self.group);
         *group = Group { off_from: Some(from), ..Group::default() };
-        self.off.store(true, Ordering::Relaxed);
     }
 
     /// The decoder's configuration.
@@ -143,12 +140,13 @@ impl Track {
         lock(&self.group).pictures.clone()
     }
 
-    /// True if it was off and is back with this one.
+    /// As [`Self::push`], of a rendition.
     pub(super) fn push_sample(&self, scale: Timescale, sample: &Sample) -> bool {
         let nanos = |ticks| rescale(ticks, scale, Timescale::NANOS, Rounding::Nearest);
         self.push((nanos(sample.dts), nanos(sample.pts)), sample.sync, sample.data.clone())
     }
 
+    /// True if it was off and is back with this one. Times are in nanoseconds.
     pub(super) fn push(&self, (dts, pts): (i64, i64), sync: bool, data: Bytes) -> bool {
         let mut group = lock(&self.group);
         let was_off = group.off_from;
@@ -174,7 +172,6 @@ impl Track {
         if group.pictures.len() > MAX_GROUP || group.bytes > MAX_GROUP_BYTES {
             group.pictures = Vec::new();
         }
-        self.off.store(false, Ordering::Relaxed);
         // Nobody may be there.
         let _ = self.feed.send(picture);
         was_off.is_some()
